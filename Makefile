@@ -1,0 +1,35 @@
+# make train | make test | make bench: each sets up .venv by itself on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup train test bench lint clean
+
+setup: $(READY)
+
+# torch comes first: an open range would take a build with several GB of CUDA.
+$(READY): pyproject.toml Makefile
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable ".[schnetpack,hub,dev]"
+	$(BIN)/python -c "import schnetpack" 2>/dev/null || \
+		$(BIN)/pip install --quiet --no-deps --ignore-requires-python schnetpack==2.2.0
+	touch $(READY)
+
+train: $(READY)
+	$(BIN)/python train.py model=nn_nmr
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/pip install --quiet --editable ".[benchmark]"
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv outputs

@@ -1,0 +1,22 @@
+"""The `ionecho` command: datasets and models on disk, in the cache and on the Hub."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ionecho.data import commands as data
+from ionecho.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; input that cannot be served ends with one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"ionecho: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,190 @@
+"""From files to a dataset: import, flag, split, hash, verify, publish as one file. Killed at any moment, it goes on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from ionecho.data.card import DatasetCard, ImportRecipe
+from ionecho.data.fetch import fetch, home
+from ionecho.data.importers import importer
+from ionecho.data.quality import describe, flag
+from ionecho.data.registry import find_card
+from ionecho.data.schema import ARRAYS, LABELS, Configuration
+from ionecho.data.splits import leakage_report, make_split
+from ionecho.data.store import Dataset, DatasetWriter, content_sha256, pack
+from ionecho.data.verify import verify
+from ionecho.errors import InputError
+
+BLOCK = 32
+TRAILING_NUMBER = re.compile(r"(\d+)(?:\.\w+)*$")
+Report = Callable[[str], None]
+
+
+def build(name: str, report: Report = Console().print) -> Path:
+    """Build the dataset of a card from its upstream files; returns the finished file."""
+    card, _ = find_card(name)
+    source = card.ionecho.source
+    if source is None:
+        raise InputError(f"dataset {name} has no upstream source; its file comes with the repository")
+    target = home() / "datasets" / card.filename
+    if target.exists():
+        report(f"{target} is already built")
+        return target
+    folder = _unpack(fetch(source), report)
+    built = build_from(folder, card, target, report)
+    shutil.rmtree(folder)
+    return built
+
+
+def build_from(
+    folder: Path, card: DatasetCard, target: Path, report: Report = Console().print, skip_bad: bool = False
+) -> Path:
+    """Build a dataset from the files below `folder`; what an earlier, killed run committed is kept."""
+    block = card.ionecho
+    files = matching_files(folder, block.build)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    working = target.with_suffix("")  # the .zarr folder
+    labels = _labels_present(files, folder, block.build, skip_bad)
+    writer = DatasetWriter(working, labels)
+    bad = _import(files, folder, block.build, writer, skip_bad, report)
+    if writer.committed[0] == 0:
+        raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
+    _finish(working, card, report)
+    if problems := verify(working):
+        raise InputError(f"{working}: {'; '.join(problems)}")
+    pack(working, target)
+    shutil.rmtree(working)
+    report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
+    return target
+
+
+def matching_files(folder: Path, recipe: ImportRecipe) -> list[Path]:
+    """Files of a recipe, in order of folder and of the number that ends their names."""
+    files = [path for path in folder.glob(recipe.pattern) if path.is_file()]
+    if recipe.frames is not None:
+        first, last, step = recipe.frames
+        files = [path for path in files if _number(path) in range(first, last + 1, step)]
+    if not files:
+        raise InputError(f"{folder}: no file matches {recipe.pattern!r}")
+    return sorted(files, key=lambda path: (path.parent, _number(path), path.name))
+
+
+def _number(path: Path) -> int:
+    match = TRAILING_NUMBER.search(path.name)
+    return int(match[1]) if match else 0
+
+
+def _unpack(archive: Path, report: Report) -> Path:
+    """Unpack an archive into the cache, completely or not at all."""
+    folder = home() / "unpacked" / archive.name.split(".")[0]
+    if folder.exists():
+        return folder
+    report(f"unpacking {archive}")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(partial, filter="data")
+    return partial.replace(folder)
+
+
+def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configuration]:
+    """Configurations of a file, named: a group of its own, or a frame of its folder where the recipe has frames."""
+    relative = path.relative_to(folder)
+    for configuration in importer(recipe.importer, recipe.options)(path, **recipe.options):
+        step = configuration.frame
+        configuration.source = f"{relative.as_posix()}#{step}"
+        if recipe.frames is None:
+            configuration.group = relative.as_posix()
+        else:
+            if step > 0:
+                raise InputError(f"{path}: one configuration a file expected where the recipe names frames, found more")
+            configuration.group, configuration.frame = relative.parent.name, _number(path)
+        yield configuration
+
+
+def _labels_present(files: Sequence[Path], folder: Path, recipe: ImportRecipe, skip_bad: bool) -> list[str]:
+    """Labels of the first configuration that can be read: they fix the dataset's arrays."""
+    for path in files:
+        try:
+            for configuration in _read(path, folder, recipe):
+                return [name for name in LABELS if name in configuration.labels]
+        except InputError:
+            if not skip_bad:
+                raise
+    raise InputError(f"{folder}: none of the {len(files)} files could be read")
+
+
+def _import(
+    files: Sequence[Path], folder: Path, recipe: ImportRecipe, writer: DatasetWriter, skip_bad: bool, report: Report
+) -> list[Path]:
+    """Append every configuration that is not in the dataset yet. Returns the files that could not be read."""
+    done = writer.sources()
+    unfinished = max(done, key=_source_order(files, folder), default="").rpartition("#")[0]
+    finished = {source.rpartition("#")[0] for source in done} - {unfinished}
+    known = set(writer.names)
+    bad: list[Path] = []
+    block: list[Configuration] = []
+    for path in track(files, description="importing", transient=True):
+        if path.relative_to(folder).as_posix() in finished:
+            continue
+        try:
+            for configuration in _read(path, folder, recipe):
+                if configuration.source in done:
+                    continue
+                if extra := set(configuration.labels) - known:
+                    raise InputError(f"{path}: labels {sorted(extra)} that the first file lacks; import it separately")
+                block.append(configuration)
+                if len(block) >= BLOCK:
+                    writer.append(block)
+                    block.clear()
+        except InputError as error:
+            if not skip_bad:
+                writer.append(block)
+                raise InputError(f"{error} (--skip-bad leaves such files out)") from error
+            report(f"skipped: {error}")
+            bad.append(path)
+    writer.append(block)
+    return bad
+
+
+def _source_order(files: Sequence[Path], folder: Path) -> Callable[[str], tuple[int, int]]:
+    position = {path.relative_to(folder).as_posix(): i for i, path in enumerate(files)}
+    return lambda source: (position.get(source.rpartition("#")[0], -1), int(source.rpartition("#")[2]))
+
+
+def _finish(working: Path, card: DatasetCard, report: Report) -> None:
+    """Flag, split and describe the imported dataset."""
+    block = card.ionecho
+    writer = DatasetWriter(working, Dataset(working).labels)
+    flags = flag(Dataset(working), block.quality_gate)
+    writer.group["quality"][:] = flags
+    report(describe(flags))
+    writer.group.attrs.update(
+        name=block.name,
+        version=block.version,
+        units={name: ARRAYS[name].unit for name in writer.names},
+        level_of_theory=block.level_of_theory,
+        conventions=block.conventions,
+        licence=card.license,
+        citation=block.citation,
+        parent=block.parent,
+        created=datetime.now(UTC).date().isoformat(),
+        splits={name: make_split(Dataset(working), recipe) for name, recipe in block.splits.items()},
+        content_sha256=content_sha256(writer.group),
+    )
+    found, expected = writer.group.attrs["content_sha256"], block.content_sha256
+    if expected is not None and found != expected:
+        raise InputError(
+            f"{block.name} {block.version}: content hash {found}, the card says {expected}. "
+            "The upstream files or the importer changed: that is a new version"
+        )
+    for name in block.splits:
+        report(f"split {name}: {leakage_report(Dataset(working), name)}")

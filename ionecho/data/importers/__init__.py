@@ -1,0 +1,27 @@
+"""Importers: one function a format, `read(path, **options)`, yielding configurations one at a time.
+
+An importer leaves `group` empty and numbers `frame` by the step within its file; the build names them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ionecho.data.importers import ase_files, vasp
+from ionecho.data.schema import Configuration
+from ionecho.errors import InputError
+
+Importer = Callable[..., Iterator[Configuration]]
+IMPORTERS: Mapping[str, Importer] = {"vasp_outcar": vasp.read, "extxyz": ase_files.read, "ase": ase_files.read}
+
+
+def importer(name: str, options: Mapping[str, Any]) -> Importer:
+    """The importer registered under `name`, after checking that it takes these options."""
+    if name not in IMPORTERS:
+        raise InputError(f"unknown importer {name!r}; known: {', '.join(IMPORTERS)}")
+    known = set(inspect.signature(IMPORTERS[name]).parameters) - {"path"}
+    if unknown := set(options) - known:
+        raise InputError(f"importer {name}: unknown options {sorted(unknown)}; known: {', '.join(sorted(known))}")
+    return IMPORTERS[name]

@@ -1,0 +1,157 @@
+"""VASP OUTCAR: structure, energy, forces, stress and moments through ASE; the NMR blocks and electronic steps here."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import TextIO
+
+import ase.io
+import numpy as np
+from numpy.typing import NDArray
+
+from ionecho.data.importers.ase_files import from_atoms
+from ionecho.data.schema import Configuration, Quality, voigt_to_tensor
+from ionecho.errors import InputError, IonEchoWarning
+from ionecho.nmr.isotopes import isotope
+
+CONTACT_COLUMNS = ("A_pw", "A_1PS", "A_1AE", "A_1c", "A_tot")
+VASP_ORDER = [0, 1, 2, 5, 4, 3]  # xx yy zz xy xz yz -> xx yy zz yz xz xy
+ITERATION = re.compile(r"Iteration\s+(\d+)\(\s*(\d+)\)")
+
+
+@dataclass
+class IonicStep:
+    """What ASE does not read of one ionic step; tensors in VASP's units."""
+
+    electronic_steps: int = 0
+    contact: NDArray[np.floating] | None = None  # (N, 5) MHz
+    dipolar: NDArray[np.floating] | None = None  # (N, 3, 3) MHz
+    efg: NDArray[np.floating] | None = None  # (N, 3, 3) V/Å²
+    shift: NDArray[np.floating] | None = None  # (N, 3, 3) ppm, valence only, without G = 0
+    shift_g0: NDArray[np.floating] | None = None  # (3, 3) ppm
+    isotropic: list[NDArray[np.floating]] = field(default_factory=list)  # valence, then valence and core (N,) ppm
+
+
+def read(
+    path: Path,
+    isotopes: Mapping[str, str] | None = None,
+    gyromagnetic_ratio: float | None = None,
+    contact_column: str = "A_tot",
+) -> Iterator[Configuration]:
+    """Ionic steps of an OUTCAR (plain or .gz), one at a time.
+
+    The energy is VASP's free energy (TOTEN), the one whose derivative the forces are. The EFG is as VASP prints
+    it. The shielding is absolute: minus (symmetrised valence tensor + G = 0 term + core), science.md section 0.
+
+    Parameters
+    ----------
+    isotopes
+        Element -> isotope whose couplings the dataset holds, needed where the file has hyperfine blocks.
+    gyromagnetic_ratio
+        The gamma/2pi in MHz/T that the run used for every nucleus (VASP's NGYROMAG). Hyperfine numbers are
+        rescaled from it to each isotope's own. Not given: VASP's default of 1 is taken, with a warning.
+    contact_column
+        Column of the Fermi-contact block. A_tot leaves out the core term, which is A_1c.
+
+    Raises
+    ------
+    InputError
+        If the file is not a finished OUTCAR, or its blocks do not match its atoms.
+    """
+    if contact_column not in CONTACT_COLUMNS:
+        raise InputError(f"{path}: contact_column {contact_column!r} is none of {', '.join(CONTACT_COLUMNS)}")
+    with (gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace")) as file:
+        steps, nelm = _scan(file, path)
+    try:
+        images = ase.io.iread(path, index=":", format="vasp-out")
+        for number, (atoms, step) in enumerate(zip_longest(images, steps)):
+            if atoms is None or step is None:
+                raise InputError(f"{path}: step {number + 1} has no matching forces block; is the run unfinished?")
+            source = f"{path.name}#{number}"
+            configuration = from_atoms(atoms, {}, source, number)
+            configuration.labels["energy"] = np.asarray(atoms.calc.results["free_energy"])
+            configuration.labels |= _nmr_labels(step, configuration.numbers, source)
+            if step.contact is not None:
+                scale = _hyperfine_scale(atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
+                column = step.contact[:, CONTACT_COLUMNS.index(contact_column)]
+                configuration.labels["hyperfine_contact"] = column * scale
+                if step.dipolar is not None:
+                    configuration.labels["hyperfine_dipolar"] = step.dipolar * scale[:, None, None]
+            if nelm is not None and step.electronic_steps >= nelm:
+                configuration.quality |= Quality.ELECTRONIC_STEPS_EXHAUSTED
+            yield configuration
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a complete OUTCAR ({type(error).__name__}: {error})") from error
+
+
+def _scan(file: TextIO, path: Path) -> tuple[list[IonicStep], int | None]:
+    """One pass for what ASE leaves out. VASP 5.4 prints "EDIFF is reached" even at NELM, so steps are counted."""
+    steps: list[IonicStep] = []
+    nelm: int | None = None
+    n_atoms = 0
+    for line in file:
+        if "ions per type" in line:
+            n_atoms = sum(int(word) for word in line.split("=")[1].split())
+        elif line.startswith("   NELM   ="):
+            nelm = int(line.split("=")[1].split(";")[0])
+        elif match := ITERATION.search(line):
+            ionic, electronic = int(match[1]), int(match[2])
+            steps += [IonicStep() for _ in range(ionic - len(steps))]
+            steps[-1].electronic_steps = electronic
+        elif not steps:
+            continue
+        elif line.startswith(" Fermi contact (isotropic)"):
+            steps[-1].contact = _table(file, n_atoms, 3, path)
+        elif line.startswith(" Dipolar hyperfine"):
+            steps[-1].dipolar = voigt_to_tensor(_table(file, n_atoms, 3, path)[:, VASP_ORDER])
+        elif line.startswith(" Electric field gradients (V/A^2)"):
+            steps[-1].efg = voigt_to_tensor(_table(file, n_atoms, 3, path)[:, VASP_ORDER])
+        elif line.startswith("  SYMMETRIZED TENSORS"):
+            rows = [row.split() for row in islice(file, 4 * n_atoms)]
+            steps[-1].shift = np.array([row for row in rows if row[0] != "ion"], dtype=float).reshape(n_atoms, 3, 3)
+        elif "G=0 CONTRIBUTION TO CHEMICAL SHIFT" in line:
+            steps[-1].shift_g0 = _table(file, 3, 3, path)
+        elif "(absolute, valence" in line:
+            steps[-1].isotropic.append(_table(file, n_atoms, 0, path)[:, 0])
+    return steps, nelm
+
+
+def _table(file: TextIO, rows: int, header: int, path: Path) -> NDArray[np.floating]:
+    """The next `rows` lines after `header` lines, without their first column."""
+    lines = list(islice(file, header, header + rows))
+    try:
+        return np.array([line.split()[1:] for line in lines], dtype=float).reshape(rows, -1)
+    except ValueError as error:
+        raise InputError(f"{path}: a table of {rows} rows breaks off; is the file cut?") from error
+
+
+def _nmr_labels(step: IonicStep, numbers: NDArray[np.integer], source: str) -> dict[str, NDArray[np.floating]]:
+    labels = {} if step.efg is None else {"efg": step.efg}
+    if step.shift is not None:
+        if step.shift_g0 is None or len(step.isotropic) != 2:
+            raise InputError(f"{source}: a shielding block without its G=0 or core part; is the run unfinished?")
+        valence, total = step.isotropic
+        core = (total - valence)[:, None, None] * np.eye(3)
+        labels["shielding"] = -(step.shift + step.shift_g0.T + core)
+    return labels
+
+
+def _hyperfine_scale(
+    symbols: list[str], isotopes: Mapping[str, str] | None, ratio: float | None, source: str
+) -> NDArray[np.floating]:
+    """Factor (N,) from the run's gyromagnetic ratio to each isotope's own."""
+    if missing := sorted(set(symbols) - set(isotopes or {})):
+        raise InputError(f"{source}: hyperfine blocks need an isotope for {', '.join(missing)}; set isotopes")
+    if ratio is None:
+        warnings.warn(f"{source}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken", IonEchoWarning)
+        ratio = 1.0
+    assert isotopes is not None
+    return np.array([isotope(isotopes[symbol]).gyromagnetic_ratio / ratio for symbol in symbols])

@@ -1,0 +1,108 @@
+"""The dataset schema: which arrays a dataset holds, their shapes, types and units, and one configuration of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionecho.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array of the schema: a leading axis over configurations or atoms, then `shape`."""
+
+    name: str
+    per: str  # "configuration" or "atom"
+    shape: tuple[int, ...]
+    dtype: str  # "str" is variable-length UTF-8
+    unit: str
+    description: str
+
+    @property
+    def is_label(self) -> bool:
+        """Labels may be missing (NaN, or the whole array absent); the rest of a configuration may not."""
+        return self.name in LABELS
+
+
+_ARRAYS = (
+    Array("cell", "configuration", (3, 3), "float64", "Å", "lattice vectors as rows"),
+    Array("pbc", "configuration", (3,), "bool", "", "periodic along each lattice vector"),
+    Array("group", "configuration", (), "str", "", "trajectory or family the configuration belongs to"),
+    Array("frame", "configuration", (), "int64", "", "index within the group, in time order"),
+    Array("source", "configuration", (), "str", "", "file and step the configuration was read from"),
+    Array("quality", "configuration", (), "int64", "", "bit flags of the quality gate, 0 is good"),
+    Array("numbers", "atom", (), "int16", "", "atomic numbers"),
+    Array("positions", "atom", (3,), "float64", "Å", "Cartesian coordinates"),
+    Array("energy", "configuration", (), "float64", "eV", "total energy of the configuration"),
+    Array("stress", "configuration", (3, 3), "float64", "eV/Å³", "stress tensor, tensile positive"),
+    Array("forces", "atom", (3,), "float64", "eV/Å", "forces"),
+    Array("magnetic_moment", "atom", (), "float64", "μB", "atomic spin moment, up minus down"),
+    Array("hyperfine_contact", "atom", (), "float64", "MHz", "Fermi-contact coupling, true gyromagnetic ratio"),
+    Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric"),
+    Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric"),
+    Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding"),
+)
+ARRAYS: Mapping[str, Array] = {array.name: array for array in _ARRAYS}
+LABELS = (
+    "energy",
+    "stress",
+    "forces",
+    "magnetic_moment",
+    "hyperfine_contact",
+    "hyperfine_dipolar",
+    "efg",
+    "shielding",
+)
+
+
+class Quality(IntFlag):
+    """Why a configuration is out of the default splits."""
+
+    ELECTRONIC_STEPS_EXHAUSTED = 1
+    ENERGY_OUTLIER = 2
+    UNEXPECTED_MOMENT = 4
+    MISSING_LABEL = 8
+
+
+@dataclass
+class Configuration:
+    """One labelled configuration of N atoms, in the units of the schema; a label that is absent is missing."""
+
+    numbers: NDArray[np.integer]  # (N,)
+    positions: NDArray[np.floating]  # (N, 3) Å
+    cell: NDArray[np.floating]  # (3, 3) Å
+    pbc: NDArray[np.bool_]  # (3,)
+    group: str
+    frame: int
+    source: str
+    quality: Quality = Quality(0)
+    labels: dict[str, NDArray[np.floating]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def array(self, name: str) -> NDArray:
+        """The array `name` of this configuration with its schema shape; a missing label is NaN."""
+        spec = ARRAYS[name]
+        shape = (len(self), *spec.shape) if spec.per == "atom" else spec.shape
+        if spec.is_label:
+            value = self.labels.get(name)
+            value = np.full(shape, np.nan) if value is None else np.asarray(value, dtype=float)
+        else:
+            value = np.asarray(int(self.quality) if name == "quality" else getattr(self, name))
+        if value.shape != shape:
+            raise InputError(f"{self.source}: {name} should have shape {shape}, found {value.shape}")
+        return value
+
+
+def voigt_to_tensor(voigt: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Symmetric tensors (..., 3, 3) from their components (..., 6) in the order xx, yy, zz, yz, xz, xy."""
+    xx, yy, zz, yz, xz, xy = np.moveaxis(np.asarray(voigt, dtype=float), -1, 0)
+    return np.stack([np.stack([xx, xy, xz], -1), np.stack([xy, yy, yz], -1), np.stack([xz, yz, zz], -1)], -2)

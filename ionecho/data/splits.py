@@ -1,0 +1,113 @@
+"""Named splits into folds of whole configurations, stored by content (group and frame), and their leakage report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+
+Fold = dict[str, list[int]]  # group -> frames
+
+
+class SplitRecipe(BaseModel):
+    """How the folds of a split are drawn from the good configurations.
+
+    `configuration`: at random, whole configurations. `block`: contiguous blocks in time of every group.
+    `group`: every group (phase, trajectory) is one fold.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["configuration", "block", "group"]
+    folds: int | None = None
+    seed: int = 0
+
+
+def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
+    """The folds of a split over the good configurations of a dataset."""
+    good = dataset.good
+    if recipe.kind == "group":
+        return [_by_content(dataset, good[dataset.group[good] == name]) for name in sorted(set(dataset.group[good]))]
+    if recipe.folds is None or not 2 <= recipe.folds <= len(good):
+        raise InputError(f"{dataset.path}: a {recipe.kind} split needs 2 to {len(good)} folds, found {recipe.folds}")
+    if recipe.kind == "configuration":
+        shuffled = np.random.default_rng(recipe.seed).permutation(good)
+        return [_by_content(dataset, np.sort(part)) for part in np.array_split(shuffled, recipe.folds)]
+    blocks: list[list[NDArray]] = [[] for _ in range(recipe.folds)]
+    for name in sorted(set(dataset.group[good])):
+        members = good[dataset.group[good] == name]
+        ordered = members[np.argsort(dataset.frame[members], kind="stable")]
+        for block, part in zip(blocks, np.array_split(ordered, recipe.folds), strict=True):
+            block.append(part)
+    return [_by_content(dataset, np.concatenate(parts)) for parts in blocks]
+
+
+def _by_content(dataset: Dataset, indices: NDArray[np.integer]) -> Fold:
+    fold: Fold = defaultdict(list)
+    for index in indices:
+        fold[str(dataset.group[index])].append(int(dataset.frame[index]))
+    return dict(fold)
+
+
+def fold_indices(dataset: Dataset, split: str) -> list[NDArray[np.int64]]:
+    """Configuration indices of every fold of the named split."""
+    splits = dataset.attrs.get("splits", {})
+    if split not in splits:
+        raise InputError(f"{dataset.path}: no split {split!r}; it has {', '.join(sorted(splits)) or 'none'}")
+    position = {(str(g), int(f)): i for i, (g, f) in enumerate(zip(dataset.group, dataset.frame, strict=True))}
+    return [
+        np.array(sorted(position[name, frame] for name, frames in fold.items() for frame in frames), dtype=np.int64)
+        for fold in splits[split]
+    ]
+
+
+def hold_out(indices: NDArray[np.integer], fraction: float, seed: int) -> tuple[NDArray, NDArray]:
+    """Training and validation part of `indices`, drawn by configuration."""
+    shuffled = np.random.default_rng(seed).permutation(indices)
+    size = round(fraction * len(indices)) if fraction > 0 else 0
+    return np.sort(shuffled[size:]), np.sort(shuffled[:size])
+
+
+def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:
+    """What could leak between the folds of a split.
+
+    Returns the number of configurations in more than one fold, of identical structures in different folds (to
+    1e-3 Å), and the smallest distance in frames between configurations of one group in different folds.
+    """
+    folds = fold_indices(dataset, split)
+    members = np.concatenate(folds)
+    owner = np.concatenate([np.full(len(fold), k) for k, fold in enumerate(folds)])
+    first_owner: dict[str, int] = {}
+    duplicates = 0
+    for index, fold in zip(members, owner, strict=True):
+        structure = _structure_hash(dataset, int(index))
+        duplicates += first_owner.setdefault(structure, int(fold)) != fold
+    nearest = [
+        int(step)
+        for name in set(dataset.group[members])
+        for step in _steps_between_folds(dataset.frame[members], owner, dataset.group[members] == name)
+    ]
+    return {
+        "configurations_in_two_folds": len(members) - len(set(members.tolist())),
+        "identical_structures_across_folds": int(duplicates),
+        "nearest_frames_across_folds": min(nearest, default=None),
+    }
+
+
+def _structure_hash(dataset: Dataset, index: int) -> str:
+    arrays = [dataset.rows(name, index, index + 1) for name in ("numbers", "positions", "cell")]
+    content = b"".join(np.round(array / 1e-3).astype(np.int64).tobytes() for array in arrays)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _steps_between_folds(frame: NDArray, owner: NDArray, mask: NDArray[np.bool_]) -> NDArray:
+    order = np.argsort(frame[mask], kind="stable")
+    crosses = np.diff(owner[mask][order]) != 0
+    return np.diff(frame[mask][order])[crosses]

@@ -1,0 +1,176 @@
+"""Datasets on disk: ragged zarr v3 arrays with offsets, written in blocks, read whole or a block at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import LocalStore, ZipStore
+
+from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration
+from ionecho.errors import InputError
+
+ATOM_CHUNK = 65_536
+CONFIGURATION_CHUNK = 1_024
+HASH_ROWS = 65_536
+
+
+class DatasetWriter:
+    """Appends configurations to a dataset folder; a block is in the dataset once `append` has returned.
+
+    A writer opened on a folder left by a killed run drops what was not committed and goes on from there.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        unknown = set(labels) - set(LABELS)
+        if unknown:
+            raise InputError(f"{path}: unknown labels {sorted(unknown)}; the schema knows {', '.join(LABELS)}")
+        self.names = [name for name, array in ARRAYS.items() if not array.is_label or name in labels]
+        self.group = zarr.open_group(store=LocalStore(path), mode="a", zarr_format=3)
+        if "committed" not in self.group.attrs:
+            self._create()
+        elif (stored := set(self.group.array_keys()) - {"atom_offsets"}) != set(self.names):
+            raise InputError(f"{path} holds {sorted(stored)}, not {sorted(self.names)}; remove it to begin anew")
+        self._truncate()
+
+    def _create(self) -> None:
+        for name in self.names:
+            array = ARRAYS[name]
+            chunk = ATOM_CHUNK if array.per == "atom" else CONFIGURATION_CHUNK
+            dtype: Any = str if array.dtype == "str" else array.dtype
+            created = self.group.create_array(
+                name, shape=(0, *array.shape), chunks=(chunk, *array.shape), dtype=dtype, overwrite=True
+            )
+            created.attrs.update(unit=array.unit, description=array.description)
+        self.group.create_array("atom_offsets", shape=(1,), chunks=(CONFIGURATION_CHUNK,), dtype="int64", overwrite=True)
+        self.group.attrs.update(schema_version=SCHEMA_VERSION, committed=[0, 0])
+
+    def _truncate(self) -> None:
+        configurations, atoms = self.committed
+        for name in self.names:
+            array = self.group[name]
+            array.resize(((atoms if ARRAYS[name].per == "atom" else configurations), *array.shape[1:]))
+        self.group["atom_offsets"].resize((configurations + 1,))
+
+    @property
+    def committed(self) -> tuple[int, int]:
+        """Configurations and atoms safely in the dataset."""
+        configurations, atoms = self.group.attrs["committed"]
+        return int(configurations), int(atoms)
+
+    def sources(self) -> set[str]:
+        """The source of every committed configuration."""
+        return set(self.group["source"][:].tolist())
+
+    def append(self, block: Sequence[Configuration]) -> None:
+        """Append a block and commit it."""
+        if not block:
+            return
+        configurations, atoms = self.committed
+        for name in self.names:
+            rows = [configuration.array(name) for configuration in block]
+            stacked = np.concatenate(rows) if ARRAYS[name].per == "atom" else np.stack(rows)
+            self.group[name].append(stacked.astype(_stored_dtype(ARRAYS[name])))
+        offsets = atoms + np.cumsum([len(configuration) for configuration in block])
+        self.group["atom_offsets"].append(offsets)
+        self.group.attrs["committed"] = [configurations + len(block), int(offsets[-1])]
+
+
+class Dataset:
+    """A dataset opened for reading. Structure columns are in memory; atoms and labels are read on demand."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError(f"no dataset at {self.path}; build it with `ionecho data build NAME`")
+        store = ZipStore(self.path, mode="r") if self.path.suffix == ".zip" else LocalStore(self.path, read_only=True)
+        try:
+            self.zarr = zarr.open_group(store=store, mode="r")
+            self.attrs: dict[str, Any] = dict(self.zarr.attrs)
+            self.offsets: NDArray[np.int64] = self.zarr["atom_offsets"][:]
+        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.path} is not an IonEcho dataset ({error})") from error
+        if self.attrs.get("schema_version") != SCHEMA_VERSION:
+            found = self.attrs.get("schema_version")
+            raise InputError(f"{self.path}: schema version {found}, expected {SCHEMA_VERSION}; rebuild the dataset")
+        self.names = [name for name in ARRAYS if name in set(self.zarr.array_keys())]
+        self.labels = [name for name in self.names if ARRAYS[name].is_label]
+        self.group = self.zarr["group"][:].astype(object)
+        self.frame = self.zarr["frame"][:]
+        self.quality = self.zarr["quality"][:]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def good(self) -> NDArray[np.int64]:
+        """Configurations that passed the quality gate."""
+        return np.flatnonzero(self.quality == 0)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray:
+        """Array `name` for the configurations start..stop, atoms concatenated."""
+        if ARRAYS[name].per == "atom":
+            start, stop = int(self.offsets[start]), int(self.offsets[stop])
+        return self.zarr[name][start:stop]
+
+    def blocks(self, names: Iterable[str], size: int = 512) -> Iterator[tuple[int, int, dict[str, NDArray]]]:
+        """Sequential blocks (start, stop, arrays) of `size` configurations."""
+        names = list(names)
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield start, stop, {name: self.rows(name, start, stop) for name in names}
+
+    def nbytes(self, names: Iterable[str]) -> int:
+        """Bytes that the arrays `names` take in memory."""
+        return sum(int(self.zarr[name].nbytes) for name in names if name in self.names)
+
+
+def _stored_dtype(array: Array) -> Any:
+    return np.dtypes.StringDType() if array.dtype == "str" else array.dtype
+
+
+def content_sha256(group: zarr.Group) -> str:
+    """SHA-256 over the arrays in schema order, independent of chunking and compression.
+
+    Every array contributes its name, its shape and its values: numbers in little-endian C order with one bit
+    pattern for NaN, strings as length-prefixed UTF-8.
+    """
+    digest = hashlib.sha256()
+    present = set(group.array_keys())
+    for name in (*ARRAYS, "atom_offsets"):
+        if name not in present:
+            continue
+        array = group[name]
+        digest.update(json.dumps([name, list(array.shape)]).encode())
+        for start in range(0, array.shape[0], HASH_ROWS):
+            digest.update(_canonical_bytes(array[start : start + HASH_ROWS]))
+    return digest.hexdigest()
+
+
+def _canonical_bytes(values: NDArray) -> bytes:
+    if values.dtype.kind in "TUO":
+        encoded = [str(value).encode() for value in values]
+        return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
+    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), np.nan, values) + 0.0
+    return values.tobytes()
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Pack a dataset folder into one `.zarr.zip` file, bit for bit the same for the same content, then rename it."""
+    partial = target.with_name(target.name + ".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            with file.open("rb") as source, archive.open(entry, "w") as sink:
+                shutil.copyfileobj(source, sink)
+    partial.replace(target)

@@ -1,0 +1,184 @@
+"""Neighbour lists: any set of configurations through vesin, many frames of one trajectory at once in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from ase.cell import Cell
+from numpy.typing import ArrayLike
+from torch import Tensor
+from vesin import NeighborList
+
+from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+
+PairsOf = Literal["atoms", "centres"]
+
+SLACK = 1e-3  # candidates lie up to this fraction of cutoff² outside, to forgive the rounding of the product
+FAR = 1e3  # padding of the image list lies this many cut-offs away
+
+
+def build_graph(
+    positions: Sequence[ArrayLike],
+    cells: Sequence[ArrayLike],
+    numbers: Sequence[ArrayLike],
+    pbc: Sequence[ArrayLike],
+    *,
+    cutoff: float,
+    centres: Sequence[int],
+    pairs_of: PairsOf,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+) -> Graph:
+    """Concatenate configurations into one graph; all periodic images within the cut-off are neighbours.
+
+    Args:
+        positions: (N, 3) Å per configuration, wrapped or not.
+        cells: (3, 3) Å per configuration, rows are the lattice vectors; rows without periodicity may be zero.
+        numbers: (N,) atomic numbers per configuration.
+        pbc: periodicity along the three lattice vectors (or one bool) per configuration.
+        cutoff: Å.
+        centres: atomic numbers of the atoms whose property is asked for.
+        pairs_of: neighbours of every atom, or of the centres only.
+        dtype: precision of the floating-point arrays.
+        device: where the graph lies.
+
+    Raises:
+        InputError: lengths differ, the cut-off is not positive, or a periodic cell has no volume.
+    """
+    if not cutoff > 0:
+        raise InputError(f"cutoff: expected a positive length in Å, found {cutoff}")
+    lengths = {"positions": len(positions), "cells": len(cells), "numbers": len(numbers), "pbc": len(pbc)}
+    if len(set(lengths.values())) != 1 or not positions:
+        raise InputError(f"expected as many positions, cells, numbers and pbc (at least one), found {lengths}")
+
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    points = [np.asarray(p, dtype=float).reshape(-1, 3) for p in positions]
+    species = [np.asarray(z, dtype=np.int64) for z in numbers]
+    boxes = [_cell(cell, period, index) for index, (cell, period) in enumerate(zip(cells, pbc, strict=True))]
+    pairs, shifts, offset = [], [], 0
+    for index, (point, box, kind, period) in enumerate(zip(points, boxes, species, pbc, strict=True)):
+        if len(point) != len(kind):
+            raise InputError(f"configuration {index}: expected one atomic number an atom, found {len(kind)} numbers "
+                             f"for {len(point)} atoms")
+        pair, shift = search.compute(point, box, np.broadcast_to(np.asarray(period, dtype=bool), 3), "PS")
+        if pairs_of == "centres":
+            kept = np.isin(kind, centres)[pair[:, 0]]
+            pair, shift = pair[kept], shift[kept]
+        pairs.append(pair + offset)
+        shifts.append(shift)
+        offset += len(point)
+
+    atoms = torch.from_numpy(np.concatenate(species))
+    sizes = torch.tensor([len(point) for point in points])
+    graph = Graph(
+        positions=torch.from_numpy(np.concatenate(points)),
+        numbers=atoms,
+        cell=torch.from_numpy(np.stack(boxes)),
+        configuration=torch.repeat_interleave(sizes),
+        centres=torch.isin(atoms, torch.as_tensor(centres)).nonzero().squeeze(1),
+        pairs=torch.from_numpy(np.concatenate(pairs).T.astype(np.int64)).contiguous(),
+        shifts=torch.from_numpy(np.concatenate(shifts).astype(float)),
+    )
+    return graph.to(device, dtype)
+
+
+def trajectory_graph(
+    positions: Tensor,
+    cell: Tensor,
+    numbers: Tensor,
+    pbc: Sequence[bool],
+    *,
+    cutoff: float,
+    centres: Sequence[int],
+) -> Graph:
+    """Neighbours of the centres in many frames of the same atoms, on the device of the positions.
+
+    The same graph as `build_graph` makes with ``pairs_of="centres"``, without a loop over frames: the atoms are
+    replicated in the cells around, images out of reach of every centre are dropped, and one batched product
+    |x|² + |y|² - 2 x·y finds the candidates, whose distances are then computed exactly.
+
+    Args:
+        positions: (T, N, 3) Å, wrapped or not.
+        cell: (T, 3, 3) or (1, 3, 3) Å, rows are the lattice vectors.
+        numbers: (N,) atomic numbers.
+        pbc: periodicity along the three lattice vectors.
+        cutoff: Å.
+        centres: atomic numbers of the atoms whose property is asked for.
+    """
+    frames, atoms, _ = positions.shape
+    device = positions.device
+    periodic = torch.as_tensor(pbc, device=device)
+    inverse = torch.linalg.inv(cell)
+    reach = cutoff * inverse.norm(dim=1).unsqueeze(1)  # (T | 1, 1, 3) the cut-off in fractional coordinates
+    fractional = positions @ inverse
+    wraps = torch.where(periodic, fractional.floor(), 0.0)
+    fractional = fractional - wraps
+    wrapped = positions - wraps @ cell
+    asked = torch.isin(numbers, torch.as_tensor(centres, device=device)).nonzero().squeeze(1)
+
+    images = torch.where(periodic, reach, 0.0).amax((0, 1)).ceil().long().tolist()
+    steps = [torch.arange(-n, n + 1, device=device) for n in images]
+    translations = torch.cartesian_prod(*steps).to(positions)
+    near = _images_within_reach(fractional, fractional[:, asked], reach, steps)
+    frame, image, source = near.nonzero(as_tuple=True)
+    shift = translations[image]
+    place = wrapped[frame, source] + (translations @ cell)[frame if len(cell) > 1 else 0, image]
+
+    count = torch.bincount(frame, minlength=frames)
+    first = count.cumsum(0) - count
+    ghosts = positions.new_full((frames, int(count.max()), 3), FAR * cutoff)
+    ghosts[frame, torch.arange(len(frame), device=device) - first[frame]] = place
+    origins = wrapped[:, asked]
+    t, k, g = (_squared_distances(origins, ghosts) < (1.0 + SLACK) * cutoff**2).nonzero(as_tuple=True)
+
+    ghost, centre = first[t] + g, asked[k]
+    j, shift = source[ghost], shift[ghost] - wraps[t, source[ghost]] + wraps[t, centre]
+    is_self = (j == centre) & (image[ghost] == len(translations) // 2)
+    exact = (place[ghost] - origins[t, k]).square().sum(1)
+    kept = ((exact <= cutoff**2) & ~is_self).nonzero().squeeze(1)
+    start = torch.arange(frames, device=device) * atoms
+    return Graph(
+        positions=positions.reshape(-1, 3),
+        numbers=numbers.repeat(frames),
+        cell=cell.expand(frames, 3, 3),
+        configuration=torch.repeat_interleave(torch.arange(frames, device=device), atoms),
+        centres=(start[:, None] + asked).flatten(),
+        pairs=torch.stack((start[t] + centre, start[t] + j))[:, kept],
+        shifts=shift[kept],
+    )
+
+
+def _cell(cell: ArrayLike, pbc: ArrayLike, index: int) -> np.ndarray:
+    """The cell with missing non-periodic vectors completed; one without volume has no periodic images."""
+    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    box = np.asarray(cell, dtype=float)
+    if np.any(np.linalg.norm(box[periodic], axis=1) == 0):
+        raise InputError(f"configuration {index}: expected a lattice vector along each periodic direction "
+                         f"{periodic.tolist()}, found {box.tolist()}; give the cell or set pbc to false")
+    box = Cell(box).complete().array
+    if abs(np.linalg.det(box)) < 1e-6:
+        raise InputError(f"configuration {index}: expected a cell with a volume, found {box.tolist()}")
+    return box
+
+
+def _images_within_reach(fractional: Tensor, centres: Tensor, reach: Tensor, steps: list[Tensor]) -> Tensor:
+    """Which images (T, I, N) of the atoms lie within reach of the box, along the lattice, that holds the centres."""
+    low, high = centres.amin(1, keepdim=True) - reach, centres.amax(1, keepdim=True) + reach
+    frames, atoms, _ = fractional.shape
+    near = torch.ones(frames, 1, atoms, dtype=torch.bool, device=fractional.device)
+    for axis, step in enumerate(steps):
+        at = fractional[:, None, :, axis] + step[:, None]  # (T, n, N)
+        inside = (at >= low[..., axis, None]) & (at <= high[..., axis, None])
+        near = (near[:, :, None] & inside[:, None]).flatten(1, 2)
+    return near
+
+
+def _squared_distances(origins: Tensor, places: Tensor) -> Tensor:
+    """|x|² + |y|² - 2 x·y of every origin (T, K, 3) and place (T, G, 3) in one batched product, (T, K, G)."""
+    left = torch.cat((-2.0 * origins, origins.square().sum(-1, keepdim=True), torch.ones_like(origins[..., :1])), -1)
+    right = torch.cat((places, torch.ones_like(places[..., :1]), places.square().sum(-1, keepdim=True)), -1)
+    return left @ right.mT
