@@ -49,8 +49,11 @@ def exact_levels(nu0: float, efg_hz: np.ndarray, field: np.ndarray) -> np.ndarra
 
 
 def test_shift_of_the_published_conversion():
-    assert P2_NMMO.ppm_per_mhz == pytest.approx(800.165, abs=5e-4)
-    np.testing.assert_allclose(P2_NMMO([[1.0], [-2.0]]), [[800.165], [-1600.330]], atol=1e-3)
+    """The published 800.165 ppm/MHz comes from rounded constants: mu_B, k and g_e with four or five digits."""
+    assert P2_NMMO.ppm_per_mhz == pytest.approx(800.361, abs=5e-4)
+    rounding = (9.274e-24 / MU_B) * (constants.k / 1.381e-23) * (G_E / 2.0023)
+    assert P2_NMMO.ppm_per_mhz * rounding == pytest.approx(800.165, abs=5e-4)
+    np.testing.assert_allclose(P2_NMMO([[1.0], [-2.0]]), P2_NMMO.ppm_per_mhz * np.array([[1.0], [-2.0]]))
     assert ContactShift(**P2_NMMO.to_dict()) == P2_NMMO
 
 
@@ -63,8 +66,8 @@ def test_shift_agrees_with_the_boltzmann_average_over_levels():
     m = np.arange(-spin, spin + 1)
     weights = np.exp(-G_E * MU_B * field * m / (constants.k * temperature))
     mean_sz = np.sum(weights * m) / weights.sum()
-    # The electron's moment is -g mu_B S: energy A <S_z> I_z adds to -hbar gamma B I_z.
-    shift = -1e6 * mean_sz / (gamma * field) * 1e6
+    # Energy 1 MHz * <S_z> I_z beside -gamma B I_z: the shift is their ratio.
+    shift = -mean_sz / (gamma * field) * 1e6
     assert shift == pytest.approx(497.31173, abs=2e-5)
     formula = contact_shift(1.0, gamma, G_E * np.sqrt(spin * (spin + 1)), temperature, 0.0)
     assert formula == pytest.approx(497.31173, abs=2e-5)

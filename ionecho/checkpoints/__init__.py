@@ -1,0 +1,1 @@
+"""Checkpoint folders (Format 3): config.yaml, weights.safetensors, metrics.json, README.md, environment.txt."""

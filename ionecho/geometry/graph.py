@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -37,3 +39,19 @@ class Graph:
             value = getattr(self, field.name)
             moved[field.name] = value.to(device=device, dtype=dtype if value.is_floating_point() else None)
         return Graph(**moved)
+
+    @staticmethod
+    def concatenate(graphs: Sequence[Graph]) -> Graph:
+        """One graph of many; their configurations, atoms and pairs follow each other."""
+        atoms = [0, *accumulate(len(graph.numbers) for graph in graphs)]
+        cells = [0, *accumulate(len(graph.cell) for graph in graphs)]
+        offset = list(zip(graphs, atoms, cells, strict=False))
+        return Graph(
+            positions=torch.cat([graph.positions for graph in graphs]),
+            numbers=torch.cat([graph.numbers for graph in graphs]),
+            cell=torch.cat([graph.cell for graph in graphs]),
+            configuration=torch.cat([graph.configuration + first for graph, _, first in offset]),
+            centres=torch.cat([graph.centres + first for graph, first, _ in offset]),
+            pairs=torch.cat([graph.pairs + first for graph, first, _ in offset], dim=1),
+            shifts=torch.cat([graph.shifts for graph in graphs]),
+        )

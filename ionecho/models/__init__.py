@@ -1,0 +1,52 @@
+"""The models by name. A model is one module; its class is imported only when asked for.
+
+Every model maps a `Graph` to a dictionary of outputs named by the label they predict, in that label's unit, aligned
+with the centres, or with all atoms where the name ends in `@atoms`. It has `numbers` and `centres` (atomic numbers
+it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), and `fit(statistics, graphs)`, which
+sets its scaling from the training part alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, cast
+
+from torch import Tensor
+
+from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.species import Statistics
+
+MODELS: Mapping[str, str] = {
+    "nn_nmr": "ionecho.models.nn_nmr:NNNMR",
+    "painn_nmr": "ionecho.models.painn_nmr:PaiNNNMR",
+}
+
+
+class PropertyModel(Protocol):
+    """What training, prediction and the checkpoints rely on; every model is also a `torch.nn.Module`."""
+
+    numbers: tuple[int, ...]
+    centres: tuple[int, ...]
+    cutoff: float
+    pairs_of: PairsOf
+
+    def forward(self, graph: Graph) -> dict[str, Tensor]: ...
+
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
+        """Set the scaling: `statistics[label][atomic number]`, and features over the training graphs if need be."""
+
+
+def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:
+    """A new model of the registry with these hyperparameters, its weights random."""
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    module, _, attribute = MODELS[name].partition(":")
+    model = cast(Any, getattr(importlib.import_module(module), attribute))
+    known = set(inspect.signature(model).parameters)
+    if unknown := set(hyperparameters) - known:
+        raise InputError(f"model {name}: unknown hyperparameters {sorted(unknown)}; known: {', '.join(sorted(known))}")
+    return model(**hyperparameters)

@@ -1,0 +1,156 @@
+"""Errors of trajectory means: block averages in time, spread over an ensemble of models, and their budget."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+MINIMUM_BLOCKS = 16  # fewer blocks give an error too uncertain (> 18 %) to judge a plateau by
+COARSER_LEVELS = 2  # doublings of the block over which a plateau must hold
+
+
+@dataclass(frozen=True)
+class BlockAverage:
+    """Standard error of a mean against the length of the blocks, and its plateau.
+
+    `lengths`, `counts`, `errors` and `errors_of_errors` have one entry a blocking level; `error` is the plateau, or
+    the largest error found when no plateau is reached (`converged` False): then it is a lower bound. Samples too few
+    for any block give NaN.
+    """
+
+    mean: float
+    lengths: Integers
+    counts: Integers
+    errors: Floats
+    errors_of_errors: Floats
+    error: float
+    converged: bool
+
+    @property
+    def inefficiency(self) -> float:
+        """Correlated samples worth one independent sample, (error / uncorrelated error)^2."""
+        return float((self.error / self.errors[0]) ** 2) if self.errors.size and self.errors[0] > 0 else 1.0
+
+
+def block_average(values: ArrayLike, groups: ArrayLike | None = None) -> BlockAverage:
+    """Mean of a time series and its standard error by repeated pairing of neighbours.
+
+    Flyvbjerg and Petersen, J. Chem. Phys. 1989, 91, 461. Blocks never cross groups; groups are strata with weights
+    proportional to their frames. A plateau starts at the first level that agrees, within twice the error of the
+    error, with at least two coarser ones of 16 blocks or more.
+
+    Parameters
+    ----------
+    values
+        (T,) equally spaced samples, such as the average over all ions of a frame.
+    groups
+        (T,) trajectory each sample belongs to, None for one trajectory.
+    """
+    series = np.asarray(values, float)
+    names = np.zeros(series.size, int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    members = [series[names == name] for name in np.unique(names)]
+    weights = np.array([member.size for member in members]) / series.size
+    levels = []
+    length = 1
+    while all(member.size >= 2 for member in members):
+        counts = np.array([member.size for member in members])
+        variances = np.array([member.var(ddof=1) for member in members]) / counts
+        error = np.sqrt(np.sum(weights**2 * variances))
+        levels.append((length, counts.sum(), error, error / np.sqrt(2 * (counts - 1).sum())))
+        members = [(member[: member.size // 2 * 2]).reshape(-1, 2).mean(axis=1) for member in members]
+        length *= 2
+    lengths, counts, errors, spreads = np.array(levels).reshape(-1, 4).T
+    error, converged = _plateau(counts, errors, spreads)
+    return BlockAverage(
+        float(series.mean()), lengths.astype(int), counts.astype(int), errors, spreads, error, converged
+    )
+
+
+def _plateau(counts: Floats, errors: Floats, spreads: Floats) -> tuple[float, bool]:
+    usable = np.flatnonzero(counts >= MINIMUM_BLOCKS)
+    for level in usable[:-COARSER_LEVELS]:
+        coarser = usable[usable > level]
+        if np.all(np.abs(errors[coarser] - errors[level]) <= 2 * spreads[coarser]):
+            return float(errors[level]), True
+    judged = errors[usable] if usable.size else errors
+    return float(judged.max()) if judged.size else float("nan"), False
+
+
+def block_ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLike | None = None) -> BlockAverage:
+    """Ratio of two sums over time, such as the mean shift of the ions found in one kind of site, with its error.
+
+    Both (T,). The ratio R = sum(numerator) / sum(denominator) is linearised: its error is the one of the mean of
+    (numerator - R denominator) / mean(denominator).
+    """
+    above, below = np.asarray(numerator, float), np.asarray(denominator, float)
+    ratio = above.sum() / below.sum()
+    residual = block_average((above - ratio * below) / below.mean(), groups)
+    return BlockAverage(**{**vars(residual), "mean": float(ratio)})
+
+
+def ensemble_error(members: ArrayLike) -> float:
+    """Standard deviation over models of each model's own mean over the whole trajectory; `members` (M, ...), M >= 2.
+
+    The errors of one model are correlated between frames, so the spread of single frames over sqrt(N) is no error.
+    """
+    values = np.asarray(members, float)
+    return float(values.reshape(len(values), -1).mean(axis=1).std(ddof=1))
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """Independent contributions to the error of a mean shift, ppm; a contribution that is not known is None."""
+
+    sampling: float
+    ensemble: float | None
+    bias: float | None
+    effective_moment: float
+    weiss_constant: float
+
+    @property
+    def total(self) -> float:
+        """Root of the sum of squares of the known contributions."""
+        return float(np.sqrt(sum(value**2 for value in asdict(self).values() if value is not None)))
+
+    @property
+    def missing(self) -> list[str]:
+        """Contributions that `total` leaves out because they are not known."""
+        return [name for name, value in asdict(self).items() if value is None]
+
+
+def conversion_errors(
+    shift: float,
+    *,
+    effective_moment: float,
+    effective_moment_error: float,
+    temperature: float,
+    weiss_constant: float,
+    weiss_constant_error: float,
+) -> tuple[float, float]:
+    """Errors of a contact shift (ppm) from the moment and from the Weiss constant.
+
+    |delta 2 d mu / mu| and |delta d Theta / (T - Theta)|.
+    """
+    moment = abs(shift * 2 * effective_moment_error / effective_moment)
+    return moment, abs(shift * weiss_constant_error / (temperature - weiss_constant))
+
+
+def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str) -> None:
+    """Error against block length, with the plateau as a line where there is one."""
+    axes.errorbar(
+        blocks.lengths, blocks.errors, blocks.errors_of_errors, fmt="o", color=colour, label=label, capsize=2, ms=4
+    )
+    if blocks.converged:
+        axes.axhline(blocks.error, color=colour, lw=1.0, ls="--")
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("Block length / frames")
+    axes.set_ylabel("Standard error / ppm")

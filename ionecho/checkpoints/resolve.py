@@ -1,0 +1,51 @@
+"""Names to checkpoint folders: a path, the repository's `models/`, the cache, then the Hub."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from ionecho.data.fetch import home
+from ionecho.data.registry import REPOSITORY
+from ionecho.errors import InputError
+
+HUB_OWNER = "ionecho"
+FILES = ["config.yaml", "weights.safetensors", "metrics.json", "README.md", "environment.txt"]
+
+
+def local_checkpoints() -> dict[str, Path]:
+    """Folder of every checkpoint on this machine; the repository's come first."""
+    folders: dict[str, Path] = {}
+    for root in (REPOSITORY / "models", home() / "models"):
+        for config in sorted(root.glob("*/config.yaml")):
+            folders.setdefault(config.parent.name, config.parent)
+    return folders
+
+
+def resolve(name: str) -> Path:
+    """Folder of a checkpoint given by path or name; `owner/name` and unknown names are looked for on the Hub."""
+    if (Path(name) / "config.yaml").exists():
+        return Path(name)
+    folders = local_checkpoints()
+    if name in folders:
+        return folders[name]
+    try:
+        return pull(name)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        raise InputError(
+            f"no checkpoint {name!r}: not a folder, not among {', '.join(folders) or 'none'}, and not on the Hub "
+            f"({type(error).__name__}). `ionecho models list` shows what is here"
+        ) from error
+
+
+def pull(name: str, revision: str = "main", endpoint: str | None = None) -> Path:
+    """Download a checkpoint from the Hub into the cache, completely or not at all."""
+    repository = name if "/" in name else f"{HUB_OWNER}/{name}"
+    target = home() / "models" / repository.split("/")[1]
+    partial = target.with_name(target.name + ".partial")
+    snapshot_download(repository, revision=revision, local_dir=partial, allow_patterns=FILES, endpoint=endpoint)
+    shutil.rmtree(target, ignore_errors=True)
+    return partial.replace(target)

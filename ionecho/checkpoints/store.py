@@ -1,0 +1,109 @@
+"""Save and load checkpoint folders. Weights are safetensors, models come from the registry: nothing is unpickled or
+executed that a checkpoint brings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ionecho.data.fetch import sha256
+from ionecho.errors import InputError
+from ionecho.models import build_model
+from ionecho.models.ensemble import Ensemble
+
+FORMAT_VERSION = 1
+Weights = dict[str, torch.Tensor]
+UPGRADES: dict[int, Callable[[dict[str, Any], Weights], tuple[dict[str, Any], Weights]]] = {}
+"""Format version -> function that turns a checkpoint of that version into the next one."""
+
+
+class CheckpointConfig(BaseModel):
+    """Everything needed to rebuild the model and to read its numbers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int
+    name: str
+    model: str
+    hyperparameters: dict[str, Any]
+    members: int
+    calibration: dict[str, float]
+    """Factor on the members' spread, by output."""
+    contact_shift: dict[str, float] | None
+    """Conversion of contact couplings to ppm: gyromagnetic ratio, moment, temperature, Weiss constant, spins."""
+    dataset: dict[str, Any]
+    """Name, version, content hash, split and fold of the training data, and its conventions."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with its description; `sha256` is the hash of its weights file."""
+
+    model: Ensemble
+    config: CheckpointConfig
+    sha256: str
+    folder: Path
+
+
+def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:
+    """Write a checkpoint folder, completely or not at all."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors")
+    (partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    (partial / "README.md").write_text(card)
+    packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
+    (partial / "environment.txt").write_text("\n".join(packages) + "\n")
+    load(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Load a checkpoint folder, upgrading it when it is of an older format."""
+    for file in ("config.yaml", "weights.safetensors"):
+        if not (folder / file).exists():
+            raise InputError(f"{folder}: not a checkpoint, {file} is missing")
+    try:
+        raw = yaml.safe_load((folder / "config.yaml").read_text())
+        weights = load_file(folder / "weights.safetensors")
+    except (yaml.YAMLError, SafetensorError) as error:
+        raise InputError(f"{folder}: unreadable ({error}); fetch the checkpoint anew") from error
+    raw, weights = _upgraded(raw, weights, folder)
+    try:
+        config = CheckpointConfig.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{folder}/config.yaml: {error}") from error
+    members = [build_model(config.model, config.hyperparameters) for _ in range(config.members)]
+    model = Ensemble(members, config.calibration)
+    expected = model.state_dict()
+    if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:
+        raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
+    model.load_state_dict(weights)
+    return Checkpoint(model.eval(), config, sha256(folder / "weights.safetensors"), folder)
+
+
+def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict[str, Any], Weights]:
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise InputError(
+            f"{folder}: checkpoint format {version}, this IonEcho reads up to {FORMAT_VERSION}; update IonEcho"
+        )
+    while version < FORMAT_VERSION:
+        raw, weights = UPGRADES[version](raw, weights)
+        version = raw["format_version"]
+    return raw, weights

@@ -1,0 +1,47 @@
+"""The elements a model knows: atomic numbers to consecutive indices, unknown ones refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor, nn
+
+from ionecho.errors import InputError
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of a label over the atoms of one element in the training part."""
+
+    mean: float
+    std: float
+
+
+class Species(nn.Module):
+    """Index (A,) of every atom's element among `numbers`."""
+
+    lookup: Tensor
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        super().__init__()
+        lookup = torch.full((len(chemical_symbols),), -1)
+        lookup[torch.tensor(list(numbers))] = torch.arange(len(numbers))
+        self.register_buffer("lookup", lookup, persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Indices of the elements.
+
+        Raises
+        ------
+        InputError
+            If an element is not among those the model was made for.
+        """
+        index = self.lookup[numbers]
+        if (index < 0).any():
+            unknown = sorted({chemical_symbols[z] for z in numbers[index < 0].tolist()})
+            known = ", ".join(chemical_symbols[z] for z in (self.lookup >= 0).nonzero().flatten().tolist())
+            raise InputError(f"the model does not know {', '.join(unknown)}; it was trained on {known}")
+        return index

@@ -1,0 +1,97 @@
+"""The Lightning data module: one fold of a split as training, validation and test batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from ionecho.data.loader import STRUCTURE, Batch, GraphRecipe, InMemory, Streamed
+from ionecho.data.splits import fold_indices, hold_out
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+
+
+def fold_parts(
+    dataset: Dataset, split: str, fold: int | None, validation: float, seed: int, frames: int | None = None
+) -> dict[str, NDArray]:
+    """Configuration indices of the parts `train`, `validation` and `test` of a fold.
+
+    `fold=None` trains on every good configuration and has no test part. `frames` keeps the first so many of a
+    seeded order of the training part, so that smaller training sets are nested in larger ones (learning curve).
+    """
+    folds = fold_indices(dataset, split)
+    if fold is not None and not 0 <= fold < len(folds):
+        raise InputError(f"{dataset.path}: split {split} has folds 0 to {len(folds) - 1}, not {fold}")
+    test = folds[fold] if fold is not None else np.array([], dtype=np.int64)
+    rest = np.setdiff1d(np.concatenate(folds), test)
+    train, held = hold_out(rest, validation, seed)
+    if frames is not None:
+        if frames > len(train):
+            raise InputError(f"{dataset.path}: {frames} training frames asked for, fold {fold} of {split} has {len(train)}")
+        train = np.sort(np.random.default_rng(seed).permutation(train)[:frames])
+    return {"train": train, "validation": held, "test": test}
+
+
+class GraphDataModule(pl.LightningDataModule):
+    """Serves batches; in memory when the labels fit into `memory_limit` GB, else streamed in shuffled blocks."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        parts: dict[str, NDArray],
+        labels: Sequence[str],
+        recipe: GraphRecipe,
+        batch_size: int,
+        seed: int,
+        memory_limit: float,
+    ) -> None:
+        super().__init__()
+        missing = [name for name in labels if name not in dataset.labels]
+        if missing:
+            have = ", ".join(dataset.labels)
+            raise InputError(f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another loss or dataset")
+        self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
+        self.batch_size, self.seed = batch_size, seed
+        self.in_memory = dataset.nbytes((*STRUCTURE, *labels)) <= memory_limit * 1e9
+        self.sets = {
+            part: InMemory(dataset, indices, self.labels, recipe) for part, indices in parts.items() if self.in_memory
+        }
+
+    def _loader(self, part: str, shuffle_seed: int | None) -> DataLoader[Batch]:
+        if not self.in_memory:
+            arguments = (self.dataset, self.parts[part], self.labels, self.recipe, self.batch_size, shuffle_seed)
+            return DataLoader(Streamed(*arguments), batch_size=None)
+        generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
+        return DataLoader(
+            self.sets[part],
+            batch_size=self.batch_size,
+            shuffle=shuffle_seed is not None,
+            generator=generator,
+            collate_fn=_as_it_is,
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled by the seed and the epoch alone, so that a resumed run sees the same batches."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return self._loader("train", self.seed * 1_000_003 + epoch)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list:
+        """In the order of the dataset; empty when nothing is held out."""
+        return self._loader("validation", None) if len(self.parts["validation"]) else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """In the order of the dataset."""
+        return self._loader("test", None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch to the trainer's device."""
+        return batch.to(device)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

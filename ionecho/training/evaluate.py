@@ -1,0 +1,80 @@
+"""Predictions of a trained ensemble over a part of a fold, and their errors in the labels' and derived units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from ionecho.data.loader import Batch
+from ionecho.data.store import Dataset
+from ionecho.models.ensemble import SPREAD, Ensemble
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.training.metrics import calibration, calibration_factor, errors
+from ionecho.training.module import target_of
+
+SHIFT = "hyperfine_contact_shift"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One output over the centres of many configurations, in the label's unit."""
+
+    predicted: NDArray[np.floating]  # (n,)
+    true: NDArray[np.floating]  # (n,)
+    spread: NDArray[np.floating] | None  # (n,), calibrated as the ensemble is
+    configuration: NDArray[np.integer]  # (n,) index in the dataset
+
+
+def predict_part(
+    ensemble: Ensemble, loader: DataLoader[Batch], indices: NDArray[np.integer], output: str
+) -> Predictions:
+    """Predictions of `output` where its label is present, over a loader that keeps the order of `indices`."""
+    predicted, true, spread, configuration = [], [], [], []
+    first = 0
+    ensemble.eval()
+    with torch.inference_mode():
+        for batch in loader:
+            results = ensemble(batch.graph)
+            target = target_of(output, batch)
+            present = torch.isfinite(target)
+            owner = batch.graph.configuration[batch.graph.centres][present].numpy()
+            predicted.append(results[output][present].double().numpy())
+            true.append(target[present].double().numpy())
+            configuration.append(indices[first + owner])
+            if output + SPREAD in results:
+                spread.append(results[output + SPREAD][present].double().numpy())
+            first += len(batch.graph.cell)
+    return Predictions(
+        np.concatenate(predicted),
+        np.concatenate(true),
+        np.concatenate(spread) if spread else None,
+        np.concatenate(configuration),
+    )
+
+
+def factor(predictions: Predictions) -> float:
+    """Calibration of the spread: 1 for a single member."""
+    if predictions.spread is None:
+        return 1.0
+    return calibration_factor(predictions.predicted - predictions.true, predictions.spread)
+
+
+def part_metrics(
+    predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None
+) -> dict[str, Any]:
+    """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread."""
+    metrics: dict[str, Any] = {output: errors(predictions.predicted, predictions.true)}
+    name, unit = (SHIFT, shift.ppm_per_mhz) if shift is not None and output == "hyperfine_contact" else (output, 1.0)
+    predicted, true = unit * predictions.predicted, unit * predictions.true
+    metrics[name] = errors(predicted, true)
+    groups = dataset.group[predictions.configuration]
+    if len(names := sorted(set(groups))) <= 16:
+        metrics[f"{name}_by_group"] = {g: errors(predicted[groups == g], true[groups == g]) for g in names}
+    if predictions.spread is not None:
+        metrics[f"{name}_calibration"] = calibration(predicted - true, unit * predictions.spread)
+    return metrics

@@ -1,0 +1,149 @@
+"""One member: build, scale on the training part, train, and keep the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ionecho.data.loader import GraphRecipe
+from ionecho.data.schema import ARRAYS
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+from ionecho.models import build_model
+from ionecho.models.species import Statistics
+from ionecho.training.data import GraphDataModule
+from ionecho.training.module import ATOMS, PropertyModule, label_of
+
+
+def hyperparameters(config: DictConfig) -> dict[str, Any]:
+    """The model's own arguments."""
+    plain = OmegaConf.to_container(config.model, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "name"}
+
+
+def recipe(model: Any, dtype: str) -> GraphRecipe:
+    """The graphs a model needs."""
+    return GraphRecipe(model.cutoff, tuple(model.centres), model.pairs_of, getattr(torch, dtype))
+
+
+def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
+    """Mean and standard deviation of every atomic label, by element, over the training part."""
+    chosen = np.zeros(len(dataset), bool)
+    chosen[train] = True
+    numbers = dataset.rows("numbers", 0, len(dataset))
+    in_train = np.repeat(chosen, np.diff(dataset.offsets))
+    found: dict[str, dict[int, Statistics]] = {}
+    for name in labels:
+        if ARRAYS[name].per != "atom":
+            continue
+        values = dataset.rows(name, 0, len(dataset))
+        found[name] = {
+            int(number): Statistics(float(np.nanmean(selected)), float(np.nanstd(selected)))
+            for number in np.unique(numbers)
+            if np.isfinite(selected := values[in_train & (numbers == number)]).any()
+        }
+    return found
+
+
+def scales(model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statistics]]) -> dict[str, float]:
+    """Scale of each output's errors: the standard deviation of its label over the elements it covers."""
+    found = {}
+    for output in losses:
+        elements = model.numbers if output.endswith(ATOMS) else model.centres
+        spreads = [stats[label_of(output)][z].std for z in elements if z in stats[label_of(output)]]
+        found[output] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
+    return found
+
+
+def check_elements(model: Any, dataset: Dataset) -> None:
+    """Refuse a model whose species are not those of the dataset."""
+    present = {int(z) for z in np.unique(dataset.rows("numbers", 0, len(dataset)))}
+    if unknown := present - set(model.numbers):
+        raise InputError(
+            f"{dataset.path} holds elements {sorted(unknown)} that the model does not know ({sorted(model.numbers)}); "
+            "add them to model.numbers"
+        )
+    if not present & set(model.centres):
+        raise InputError(f"{dataset.path} holds none of the model's centres {sorted(model.centres)}")
+
+
+def fit_member(
+    config: DictConfig, dataset: Dataset, parts: dict[str, NDArray], folder: Path, seed: int
+) -> tuple[nn.Module, GraphDataModule]:
+    """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded."""
+    pl.seed_everything(seed, verbose=False)
+    settings = config.trainer
+    model = build_model(config.model.name, hyperparameters(config))
+    check_elements(model, dataset)
+    labels = sorted({label_of(output) for output in settings.losses})
+    data = GraphDataModule(
+        dataset, parts, labels, recipe(model, settings.dtype), settings.batch_size, seed, settings.memory_limit
+    )
+    weights = folder / "weights.safetensors"
+    if weights.exists():
+        model.load_state_dict(load_file(weights))
+        return model, data
+    stats = statistics(dataset, parts["train"], labels)
+    model.to(getattr(torch, settings.dtype))
+    model.fit(stats, (batch.graph for batch in data.train_dataloader()))
+    module = PropertyModule(
+        model,
+        settings.losses,
+        scales(model, list(settings.losses), stats),
+        instantiate(settings.optimizer),
+        instantiate(settings.schedule),
+        seed,
+    )
+    has_validation = len(parts["validation"]) > 0
+    keeper = ModelCheckpoint(
+        folder / "epochs",
+        filename="best",
+        monitor="val/rmse" if has_validation else None,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    trainer = pl.Trainer(
+        max_epochs=settings.max_epochs,
+        accelerator=settings.accelerator,
+        devices=1,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[keeper, LearningRateMonitor("epoch"), *_callbacks(settings, has_validation)],
+        logger=instantiate(config.logger, save_dir=str(folder), name=config.name),
+        default_root_dir=folder,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=None if has_validation else 0,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    last = folder / "epochs" / "last.ckpt"
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
+    best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
+    state = {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
+    partial = weights.with_suffix(".partial")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+    partial.replace(weights)
+    model.load_state_dict(state)
+    return model, data
+
+
+def _callbacks(settings: DictConfig, has_validation: bool) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = []
+    if settings.ema_decay is not None:
+        # Buffers are copied, not averaged: integer ones would be rounded down.
+        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay, use_buffers=False))
+    if settings.patience is not None and has_validation:
+        callbacks.append(EarlyStopping("val/rmse", patience=settings.patience))
+    return callbacks

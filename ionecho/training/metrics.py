@@ -1,0 +1,54 @@
+"""Errors of predictions, over configurations left out of training (science.md A7), and of their spreads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+Floats = NDArray[np.floating]
+
+
+def errors(predicted: Floats, true: Floats) -> dict[str, float | int]:
+    """RMSE, MAE, bias (mean signed error) in the unit given, R2 about the mean of `true`, and the number of values."""
+    error = np.asarray(predicted, float) - np.asarray(true, float)
+    residual, total = np.sum(error**2), np.sum((true - np.mean(true)) ** 2)
+    return {
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "mae": float(np.mean(np.abs(error))),
+        "bias": float(np.mean(error)),
+        "r2": float(1 - residual / total) if total > 0 else float("nan"),
+        "n": int(error.size),
+    }
+
+
+def summary(values: list[float]) -> dict[str, float | list[float]]:
+    """Values over folds with their mean and standard deviation (n - 1)."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"folds": values, "mean": float(np.mean(values)), "std": spread}
+
+
+def calibration_factor(error: Floats, spread: Floats) -> float:
+    """Factor that makes the spread the root mean square of the errors, by maximum likelihood of normal errors."""
+    return float(np.sqrt(np.mean((error / spread) ** 2)))
+
+
+def calibration(error: Floats, spread: Floats, bins: int = 10) -> dict[str, object]:
+    """How far a calibrated spread tells the error.
+
+    Returns the standard deviation of error/spread (1 is ideal), the fractions of errors within one and two spreads
+    (0.683 and 0.954 for normal errors), the rank correlation of spread with |error|, and the reliability curve: mean
+    spread against root mean square error in equally filled bins.
+    """
+    score = np.abs(error / spread)
+    order = np.array_split(np.argsort(spread), bins)
+    return {
+        "z_std": float(np.sqrt(np.mean(score**2))),
+        "within_1": float(np.mean(score <= 1)),
+        "within_2": float(np.mean(score <= 2)),
+        "rank_correlation": float(spearmanr(spread, np.abs(error)).statistic),
+        "reliability": {
+            "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],
+            "rmse": [float(np.sqrt(np.mean(error[part] ** 2))) for part in order],
+        },
+    }

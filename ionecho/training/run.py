@@ -1,0 +1,134 @@
+"""What `train.py` does: one fold into a checkpoint, or cross-validation, or a learning curve."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from ionecho.checkpoints.card import model_card
+from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
+from ionecho.data.build import build
+from ionecho.data.quality import describe
+from ionecho.data.registry import find_dataset
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+from ionecho.models.ensemble import Ensemble
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.training.data import fold_parts
+from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
+from ionecho.training.fit import fit_member, hyperparameters
+from ionecho.training.metrics import summary
+from ionecho.training.module import ATOMS
+
+console = Console()
+
+
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Run the training that `config` describes in `folder`; what is finished there is not done again."""
+    if config.resume == "never":
+        for leftover in folder.glob("[!.]*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    dataset = open_dataset(config.dataset.name)
+    console.print(f"{dataset.path.name}: {describe(dataset.quality)}; licence {dataset.attrs['licence']}")
+    if config.learning_curve is not None:
+        metrics = learning_curve(config, dataset, folder)
+    elif config.cv.folds is not None:
+        metrics = cross_validate(config, dataset, folder)
+    else:
+        metrics = fit_fold(config, dataset, config.dataset.fold, folder)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def open_dataset(name: str) -> Dataset:
+    """The named dataset, built first if it is not there."""
+    try:
+        return Dataset(find_dataset(name))
+    except InputError:
+        return Dataset(build(name))
+
+
+def cross_validate(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Train on every fold's complement: errors of each fold, their mean and standard deviation."""
+    folds = [fit_fold(config, dataset, fold, folder / f"fold_{fold}") for fold in range(config.cv.folds)]
+    names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
+    keys = ("rmse", "mae", "r2", "bias")
+    joined = {n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys} for n in names}
+    return {"cv": joined, "data": folds[0]["data"]}
+
+
+def learning_curve(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Test error of the fold against the number of training configurations, smaller sets nested in larger ones."""
+    rows = []
+    for frames in config.learning_curve:
+        metrics = fit_fold(config, dataset, config.dataset.fold, folder / f"frames_{frames}", frames)
+        name = SHIFT if SHIFT in metrics["test"] else next(iter(metrics["test"]))
+        rows.append({"frames": frames, "quantity": name, **metrics["test"][name]})
+    pd.DataFrame(rows).to_csv(folder / "learning_curve.csv", index=False)
+    return {"learning_curve": rows, "data": metrics["data"]}
+
+
+def fit_fold(
+    config: DictConfig, dataset: Dataset, fold: int | None, folder: Path, frames: int | None = None
+) -> dict[str, Any]:
+    """Train the ensemble of one fold, calibrate it on the validation part, test it, and write its checkpoint."""
+    finished = folder / "checkpoint" / "metrics.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+    settings = config.dataset
+    parts = fold_parts(dataset, settings.split, fold, settings.validation, config.seed, frames)
+    console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
+    members = []
+    for number in range(config.ensemble):
+        member, data = fit_member(config, dataset, parts, folder / f"member_{number}", config.seed + number)
+        members.append(member)
+    ensemble = Ensemble(members, {}).cpu()
+    shift = ContactShift(**settings.contact_shift) if settings.contact_shift is not None else None
+    metrics: dict[str, Any] = {"data": _provenance(dataset, settings, fold, parts)}
+    outputs = [name for name in config.trainer.losses if not name.endswith(ATOMS)]
+    for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
+        for output in outputs if len(parts[part]) else ():
+            predictions = predict_part(ensemble, loader(), parts[part], output)
+            if part == "validation":
+                ensemble.calibration[output] = factor(predictions)
+                predictions = predict_part(ensemble, loader(), parts[part], output)
+            metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, output, shift))
+            table = pd.DataFrame({k: v for k, v in vars(predictions).items() if v is not None})
+            table.to_csv(folder / f"{part}_{output}.csv", index=False)
+    checkpoint = CheckpointConfig(
+        format_version=FORMAT_VERSION,
+        name=config.name,
+        model=config.model.name,
+        hyperparameters=hyperparameters(config),
+        members=config.ensemble,
+        calibration=ensemble.calibration,
+        contact_shift=None if shift is None else shift.to_dict(),
+        dataset=metrics["data"],
+        seed=config.seed,
+    )
+    trainer_config = OmegaConf.to_container(config.trainer, resolve=True)
+    save(folder / "checkpoint", checkpoint, ensemble, metrics, model_card(checkpoint, metrics, trainer_config))
+    return metrics
+
+
+def _provenance(dataset: Dataset, settings: DictConfig, fold: int | None, parts: dict[str, Any]) -> dict[str, Any]:
+    kept = ("name", "version", "content_sha256", "licence", "citation", "conventions")
+    described = {name: dataset.attrs[name] for name in kept}
+    sizes = {part: len(indices) for part, indices in parts.items()}
+    return {**described, "split": settings.split, "fold": fold, "configurations": sizes}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write strict JSON, completely or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    partial.replace(path)

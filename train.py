@@ -1,0 +1,24 @@
+"""Train a model on a dataset: python train.py model=nn_nmr dataset=p2_nmmo [cv.folds=5] [ensemble=4]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ionecho.entry import entry_point, show
+from ionecho.training.run import train
+
+
+@entry_point
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Train, test and write the checkpoint into the run's folder."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    show(train(config, folder), folder)
+
+
+if __name__ == "__main__":
+    main()
