@@ -12,8 +12,8 @@ from ionecho.entry import entry_point, show
 from ionecho.training.run import train
 
 
-@entry_point
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
+@entry_point
 def main(config: DictConfig) -> None:
     """Train, test and write the checkpoint into the run's folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)

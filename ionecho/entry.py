@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -27,13 +27,13 @@ def run_id(overrides: list[str]) -> str:
 OmegaConf.register_new_resolver("run_id", run_id, replace=True)
 
 
-def entry_point(main: Callable[[], None]) -> Callable[[], None]:
+def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Input that cannot be served ends with one line and exit code 2."""
 
     @functools.wraps(main)
-    def guarded() -> None:
+    def guarded(config: DictConfig) -> None:
         try:
-            main()
+            main(config)
         except InputError as error:
             print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
             sys.exit(2)

@@ -17,6 +17,7 @@ Integers = NDArray[np.int64]
 
 EDGE = "edge"
 UNCOVERED = "uncovered"
+DENSITY_BIN = 0.1  # Å
 DENSITY_SMOOTHING = 0.2  # Å
 DENSITY_THRESHOLD = 0.05  # of the highest maximum
 
@@ -39,29 +40,30 @@ def lattice_sites(divisions: tuple[int, int], framework: Framework, axis: str) -
     return np.mod(nodes + origin, 1.0)
 
 
-def density_sites(points: Floats, plane: Floats, radius: float) -> Floats:
-    """Sites (S, 2) at the maxima of the density of in-plane fractional `points` (n, 2), highest first.
+def density_sites(points: Floats, plane: Floats, fold: tuple[int, int], radius: float) -> Floats:
+    """Sites (S, 2) of the cell at the maxima of the density of in-plane fractional `points` (n, 2).
 
-    The density is smoothed by 0.2 Å; maxima below 5 % of the highest and those within two radii of a higher one are
-    dropped; each site then moves to the mean of the points within its circle.
+    The samples are folded onto one of the `fold` repeats and their density smoothed by 0.2 Å. Maxima below 5 % of
+    the highest and those within `radius` (Å) of a higher one are dropped; each site then moves to the mean of the
+    points within half a radius. A site that is hardly ever visited is not found this way.
     """
-    shape = np.maximum(np.ceil(np.linalg.norm(plane, axis=1) / 0.1).astype(int), 1)
-    counts, *_ = np.histogram2d(*points.T, bins=shape, range=[[0, 1], [0, 1]])
-    widths = DENSITY_SMOOTHING / np.linalg.norm(plane, axis=1) * shape
-    density = ndimage.gaussian_filter(counts, widths, mode="wrap")
-    maxima = np.argwhere((density == ndimage.maximum_filter(density, 3, mode="wrap")) & (density > 0))
-    maxima = maxima[np.argsort(-density[tuple(maxima.T)])]
-    maxima = maxima[density[tuple(maxima.T)] >= DENSITY_THRESHOLD * density.max()]
+    folded, repeat = np.mod(points * fold, 1.0), plane / np.asarray(fold)[:, None]
+    lengths = np.linalg.norm(repeat, axis=1)
+    shape = np.ceil(lengths / DENSITY_BIN).astype(int)
+    counts, *_ = np.histogram2d(*folded.T, bins=shape, range=[[0, 1], [0, 1]])
+    density = ndimage.gaussian_filter(counts, DENSITY_SMOOTHING / lengths * shape, mode="wrap")
+    height = np.where(density == ndimage.maximum_filter(density, 3, mode="wrap"), density, 0.0)
+    maxima = np.argwhere(height >= DENSITY_THRESHOLD * density.max())
     found: list[Floats] = []
-    for centre in (maxima + 0.5) / shape:
-        for _ in range(5):
-            offset = points - centre
-            offset -= np.rint(offset)
-            inside = np.linalg.norm(offset @ plane, axis=1) <= radius
-            centre = np.mod(centre + offset[inside].mean(axis=0), 1.0) if inside.any() else centre
-        if not found or smallest_separation(np.array([*found, centre]), plane) > 2 * radius:
+    for peak in maxima[np.argsort(-density[tuple(maxima.T)])]:
+        offset = folded - (peak + 0.5) / shape
+        offset -= np.rint(offset)
+        near = np.linalg.norm(offset @ repeat, axis=1) <= radius / 2
+        centre = (peak + 0.5) / shape + offset[near].mean(axis=0)
+        if not found or smallest_separation(np.array([*found, centre]), repeat) > radius:
             found.append(centre)
-    return np.array(found)
+    copies = np.stack(np.meshgrid(*(np.arange(n) for n in fold), indexing="ij"), -1).reshape(-1, 1, 2)
+    return np.mod((np.array(found) + copies).reshape(-1, 2) / fold, 1.0)
 
 
 def assign_columns(points: Floats, cell: Floats, axis: str, sites: Floats, radius: float) -> Integers:
@@ -187,6 +189,8 @@ def site_statistics(
     for index, name in enumerate(names):
         inside = kinds == index
         count = inside.sum(axis=1)
+        if not count.any():
+            continue
         spread = ensemble_error(members[:, inside]) if members is not None else None
         rows.append(
             SiteStatistics(

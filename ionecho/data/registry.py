@@ -37,3 +37,8 @@ def find_dataset(name: str) -> Path:
         if candidate.exists():
             return candidate
     raise InputError(f"dataset {name} {card.ionecho.version} is not built; run `ionecho data build {name}`")
+
+
+def find_input(name: str) -> Path:
+    """A path as it is, else the file of a built dataset of that name."""
+    return Path(name) if Path(name).exists() or name not in card_folders() else find_dataset(name)

@@ -52,7 +52,7 @@ def build_graph(
     if not cutoff > 0:
         raise InputError(f"cutoff: expected a positive length in Å, found {cutoff}")
     lengths = {"positions": len(positions), "cells": len(cells), "numbers": len(numbers), "pbc": len(pbc)}
-    if len(set(lengths.values())) != 1 or not positions:
+    if len(set(lengths.values())) != 1 or len(positions) == 0:
         raise InputError(f"expected as many positions, cells, numbers and pbc (at least one), found {lengths}")
 
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)

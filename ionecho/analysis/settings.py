@@ -1,0 +1,104 @@
+"""Settings of the dynamic-shift analysis: every entry explicit, wrong ones refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ionecho.errors import InputError
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.nmr.isotopes import isotope
+from ionecho.nmr.quadrupole import quadrupole_induced_shift
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class QuadrupoleSettings(_Settings):
+    """Second-order quadrupole-induced shift of a mean tensor: `coupling` C_Q in MHz and `asymmetry`."""
+
+    coupling: float
+    asymmetry: float = Field(ge=0, le=1)
+
+
+class AdditiveShifts(_Settings):
+    """Terms added to every contact shift, ppm; `quadrupole` None leaves the quadrupole-induced shift out."""
+
+    orbital: float
+    pseudocontact: float
+    quadrupole: QuadrupoleSettings | None
+
+
+class SiteSettings(_Settings):
+    """Where the sites are: nodes of `divisions`, or in-plane fractional `positions`; with neither, density maxima."""
+
+    divisions: tuple[int, int] | None
+    positions: list[tuple[float, float]] | None
+    elements: list[str] = Field(min_length=1)
+    radius: float = Field(gt=0)
+    reach: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.divisions is not None and self.positions is not None:
+            raise ValueError("give sites.divisions or sites.positions, not both")
+        return self
+
+
+class MapSettings(_Settings):
+    """Grid over one of the `fold` in-plane repeats of the layer; bins with fewer than `n_min` samples are masked."""
+
+    bins: tuple[int, int]
+    fold: tuple[int, int]
+    n_min: int = Field(ge=1)
+
+
+class ErrorSettings(_Settings):
+    """Known errors: `bias` of the model in a mean shift (ppm, None if unknown), of the moment (mu_B), of Theta (K)."""
+
+    bias: float | None
+    effective_moment: float
+    weiss_constant: float
+
+
+class DynamicShiftSettings(_Settings):
+    """Everything the analysis depends on besides the series; see conf/analysis/dynamic_shift.yaml for each entry."""
+
+    isotope: str
+    larmor_frequency: float = Field(gt=0)
+    contact_shift: ContactShift | None
+    additive: AdditiveShifts
+    time_per_frame: float | None
+    stacking_axis: str = Field(pattern="^[abc]$")
+    sites: SiteSettings
+    map: MapSettings
+    histogram_width: float = Field(gt=0)
+    windows: list[int] = Field(min_length=1)
+    errors: ErrorSettings
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> DynamicShiftSettings:
+        """Settings from a plain mapping; raises InputError naming every entry that is wrong."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            wrong = (f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+            raise InputError(f"dynamic_shift settings: {'; '.join(wrong)}") from error
+
+    @property
+    def element(self) -> str:
+        """Symbol of the mobile ion."""
+        return isotope(self.isotope).name.lstrip("0123456789")
+
+    @property
+    def additive_shift(self) -> float:
+        """Sum of the terms added to the contact shift, ppm."""
+        terms = self.additive.orbital + self.additive.pseudocontact
+        if self.additive.quadrupole is None:
+            return terms
+        tensor = self.additive.quadrupole
+        spin = isotope(self.isotope).spin
+        return terms + float(quadrupole_induced_shift(tensor.coupling, tensor.asymmetry, self.larmor_frequency, spin))

@@ -1,0 +1,188 @@
+"""Trajectories of the same atoms, streamed in blocks: zarr (Format 2), datasets, and the text formats of MD codes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import ase
+import ase.io
+import numpy as np
+import zarr
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive frames: positions (T, N, 3) Å, cell (T, 3, 3) Å, time (T,) fs if known, group (T,) if there are."""
+
+    positions: NDArray[np.floating]
+    cell: NDArray[np.floating]
+    time: NDArray[np.floating] | None = None
+    group: NDArray | None = None
+    frame: NDArray[np.integer] | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class Trajectory(Protocol):
+    """`numbers` (N,), `pbc` (3,), the number of frames where it is known, and blocks of frames from `start` on."""
+
+    numbers: NDArray[np.integer]
+    pbc: NDArray[np.bool_]
+    n_frames: int | None
+
+    def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
+
+
+class ZarrTrajectory:
+    """Format 2: `positions` (T, N, 3), `cell` (T or 1, 3, 3), `numbers` (N,), and perhaps `time`, `group`, `frame`."""
+
+    def __init__(self, path: Path) -> None:
+        self.zarr = zarr.open_group(path, mode="r")
+        if missing := {"positions", "cell", "numbers"} - set(self.zarr.array_keys()):
+            raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
+        self.numbers = self.zarr["numbers"][:].astype(np.int64)
+        self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
+        self.n_frames: int | None = int(self.zarr["positions"].shape[0])
+
+    def blocks(self, start: int, size: int) -> Iterator[Frames]:
+        """Blocks of frames from `start` on."""
+        assert self.n_frames is not None
+        cell = self.zarr["cell"]
+        for first in range(start, self.n_frames, size):
+            stop = min(first + size, self.n_frames)
+            cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
+            extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
+            yield Frames(self.zarr["positions"][first:stop], cells, **extra)
+
+
+class DatasetTrajectory:
+    """A dataset whose configurations hold the same atoms, in its order; group and frame are passed on."""
+
+    def __init__(self, path: Path) -> None:
+        self.dataset = Dataset(path)
+        sizes = np.diff(self.dataset.offsets)
+        numbers = self.dataset.rows("numbers", 0, len(self.dataset))
+        if len(set(sizes)) > 1 or (numbers.reshape(len(self.dataset), -1) != numbers[: sizes[0]]).any():
+            raise InputError(f"{path}: configurations differ in their atoms; predictions need the same atoms throughout")
+        self.numbers = numbers[: sizes[0]].astype(np.int64)
+        self.pbc = self.dataset.rows("pbc", 0, 1)[0]
+        self.n_frames: int | None = len(self.dataset)
+
+    def blocks(self, start: int, size: int) -> Iterator[Frames]:
+        """Blocks of configurations from `start` on."""
+        data = self.dataset
+        for first in range(start, len(data), size):
+            stop = min(first + size, len(data))
+            positions = data.rows("positions", first, stop).reshape(stop - first, -1, 3)
+            group = data.group[first:stop]
+            yield Frames(positions, data.rows("cell", first, stop), None, group, data.frame[first:stop])
+
+
+class TextTrajectory:
+    """Any format ASE reads (XDATCAR through a reader of our own, as ASE's holds the whole file), read line by line.
+
+    Parameters
+    ----------
+    species
+        Element of every LAMMPS type, where the dump has no element column.
+    cell
+        Cell (3, 3) Å for files that hold none; the trajectory is then periodic.
+    time_step
+        fs between frames, for formats that hold no time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format: str | None,
+        species: Sequence[str] | None,
+        cell: NDArray[np.floating] | None,
+        time_step: float | None,
+    ) -> None:
+        self.path, self.format, self.species, self.cell, self.time_step = path, format, species, cell, time_step
+        self.n_frames: int | None = None
+        first = next(self._images(), None)
+        if first is None:
+            raise InputError(f"{path}: holds no frame")
+        self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
+
+    def _images(self) -> Iterator[ase.Atoms]:
+        name = self.path.name.lower()
+        try:
+            if self.format == "vasp-xdatcar" or (self.format is None and "xdatcar" in name):
+                images: Iterator[ase.Atoms] = _read_xdatcar(self.path)
+            else:
+                options: dict[str, Any] = {} if self.species is None else {"specorder": list(self.species)}
+                format = "lammps-dump-text" if self.format is None and name.endswith(".lammpstrj") else self.format
+                images = ase.io.iread(self.path, index=":", format=format, **options)
+            for atoms in images:
+                if self.cell is not None:
+                    atoms.set_cell(self.cell)
+                    atoms.pbc = True
+                yield atoms
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{self.path}: cannot be read ({type(error).__name__}: {error}); is it complete?") from error
+
+    def blocks(self, start: int, size: int) -> Iterator[Frames]:
+        """Blocks of frames from `start` on."""
+        images = islice(self._images(), start, None)
+        first = start
+        while block := list(islice(images, size)):
+            for number, atoms in enumerate(block, start=first):
+                if not np.array_equal(atoms.numbers, self.numbers):
+                    raise InputError(f"{self.path}: frame {number} holds other atoms than frame 0")
+            time = None if self.time_step is None else self.time_step * np.arange(first, first + len(block))
+            positions = np.stack([atoms.positions for atoms in block])
+            yield Frames(positions, np.stack([np.array(atoms.cell) for atoms in block]), time)
+            first += len(block)
+
+
+def open_trajectory(
+    path: Path,
+    format: str | None = None,
+    species: Sequence[str] | None = None,
+    cell: NDArray[np.floating] | None = None,
+    time_step: float | None = None,
+) -> Trajectory:
+    """Open a zarr trajectory, a dataset, or a file of an MD code. See `TextTrajectory` for the options."""
+    if not path.exists():
+        raise InputError(f"no input at {path}")
+    if unknown := set(species or ()) - set(atomic_numbers):
+        raise InputError(f"species: {sorted(unknown)} are no elements")
+    if path.suffix == ".zip" or (path / "atom_offsets").exists():
+        return DatasetTrajectory(path)
+    if path.is_dir() and (path / "zarr.json").exists():
+        return ZarrTrajectory(path)
+    return TextTrajectory(path, format, species, cell, time_step)
+
+
+def _read_xdatcar(path: Path) -> Iterator[ase.Atoms]:
+    """Frames of an XDATCAR, with a fixed cell or one a frame, one at a time."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        cell, numbers = np.eye(3), np.array([], dtype=int)
+        for line in file:
+            if "configuration=" not in line:
+                if not line.strip() and not len(numbers):
+                    continue
+                scale = float(next(file))
+                cell = scale * np.array([next(file).split() for _ in range(3)], dtype=float)
+                symbols, counts = next(file).split(), [int(word) for word in next(file).split()]
+                numbers = np.repeat([atomic_numbers[symbol] for symbol in symbols], counts)
+                next(file)
+            rows = [row.split()[:3] for row in islice(file, len(numbers))]
+            if len(rows) < len(numbers):
+                raise InputError(f"{path}: the last frame breaks off after {len(rows)} of {len(numbers)} atoms")
+            yield ase.Atoms(numbers, scaled_positions=np.array(rows, dtype=float), cell=cell, pbc=True)

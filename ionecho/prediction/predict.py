@@ -1,0 +1,219 @@
+"""Stream a trajectory through a checkpoint into zarr (Format 2). Killed at any moment, the same line goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ionecho.checkpoints.store import Checkpoint
+from ionecho.data.schema import ARRAYS
+from ionecho.data.trajectory import Frames, Trajectory
+from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import build_graph, trajectory_graph
+from ionecho.models.ensemble import MEMBERS, SPREAD
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.training.module import ATOMS
+
+COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
+SHORTEST_DISTANCE = 0.4  # Å; closer atoms mean wrong units or a broken structure
+console = Console()
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How to run: frames a block, device, and float precision. None of them changes what is predicted."""
+
+    block: int
+    device: str
+    dtype: str
+
+
+class Predictor:
+    """A checkpoint applied to blocks of frames of the same atoms."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, shift: ContactShift | None, trajectory: Trajectory, settings: PredictionSettings
+    ) -> None:
+        self.checkpoint, self.shift, self.settings = checkpoint, shift, settings
+        self.dtype = getattr(torch, settings.dtype)
+        self.device = torch.device(settings.device)
+        self.model = checkpoint.model.to(self.device, self.dtype)
+        self.pbc, self.numbers = trajectory.pbc, trajectory.numbers
+        self.centres = np.flatnonzero(np.isin(trajectory.numbers, checkpoint.model.centres))
+        _check_structure(checkpoint, trajectory)
+
+    def __call__(self, frames: Frames) -> dict[str, NDArray]:
+        """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
+        _check_frames(frames, self.pbc)
+        with torch.inference_mode():
+            outputs = self.model(self._graph(frames))
+        arrays = {}
+        for name, values in outputs.items():
+            if ATOMS in name:
+                continue
+            if name.endswith(MEMBERS):  # (M, T K, ...) -> (T, M, K, ...)
+                arrays[name] = values.unflatten(1, (len(frames), -1)).movedim(0, 1).cpu().numpy()
+            else:
+                arrays[name] = values.unflatten(0, (len(frames), -1)).cpu().numpy()
+        if self.shift is not None and COUPLING in arrays:
+            arrays[SHIFT] = self.shift.ppm_per_mhz * arrays[COUPLING]
+            if COUPLING + SPREAD in arrays:
+                arrays[SHIFT + SPREAD] = abs(self.shift.ppm_per_mhz) * arrays[COUPLING + SPREAD]
+        return arrays
+
+    def _graph(self, frames: Frames) -> Graph:
+        if self.model.pairs_of == "centres":
+            return trajectory_graph(
+                torch.from_numpy(np.ascontiguousarray(frames.positions)).to(self.device, self.dtype),
+                torch.from_numpy(np.ascontiguousarray(frames.cell)).to(self.device, self.dtype),
+                torch.from_numpy(self.numbers).to(self.device),
+                self.pbc.tolist(),
+                cutoff=self.model.cutoff,
+                centres=self.model.centres,
+            )
+        count = len(frames)
+        return build_graph(
+            list(frames.positions),
+            list(frames.cell),
+            [self.numbers] * count,
+            [self.pbc] * count,
+            cutoff=self.model.cutoff,
+            centres=self.model.centres,
+            pairs_of=self.model.pairs_of,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+
+def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
+    """Predict along the whole trajectory into `output`, which appears when it is complete."""
+    request = _request(predictor, source)
+    if output.exists():
+        if _stored_request(output) == request:
+            console.print(f"{output} is complete already")
+            return output
+        raise InputError(f"{output} exists and is of another checkpoint or input; choose another output or remove it")
+    partial = output.with_name(output.name + ".partial")
+    if partial.exists() and _stored_request(partial) != request:
+        raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
+    group = zarr.open_group(partial, mode="a", zarr_format=3)
+    if "committed" not in group.attrs:
+        group.create_array("numbers", data=predictor.numbers)
+        group.create_array("centres", data=predictor.centres)
+        group.attrs.update(request=request, committed=0, units=_units(), pbc=predictor.pbc.tolist(), **_physics(predictor))
+    done = int(group.attrs["committed"])
+    with _progress() as progress:
+        task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
+        for frames in trajectory.blocks(done, predictor.settings.block):
+            _append(group, done, frames, predictor(frames), predictor.settings.block)
+            done += len(frames)
+            group.attrs["committed"] = done
+            progress.update(task, completed=done)
+    return partial.replace(output)
+
+
+def _append(group: zarr.Group, done: int, frames: Frames, predicted: dict[str, NDArray], block: int) -> None:
+    """Write a block behind the frames committed so far; what a killed run left beyond them is overwritten."""
+    optional = {name: getattr(frames, name) for name in ("time", "group", "frame")}
+    stored = {
+        "positions": frames.positions.astype(np.float32),
+        "cell": frames.cell,
+        **predicted,
+        **{name: values for name, values in optional.items() if values is not None},
+    }
+    for name, values in stored.items():
+        if name not in group:
+            dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
+            group.create_array(name, shape=(0, *values.shape[1:]), chunks=(block, *values.shape[1:]), dtype=dtype)
+        array = group[name]
+        array.resize((done + len(values), *values.shape[1:]))
+        array[done:] = values
+
+
+def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:
+    model = checkpoint.model
+    if unknown := sorted(set(trajectory.numbers.tolist()) - set(model.numbers)):
+        names = ", ".join(chemical_symbols[z] for z in unknown)
+        known = ", ".join(chemical_symbols[z] for z in model.numbers)
+        raise InputError(f"the input holds {names}, which {checkpoint.config.name} was not trained on (it knows {known})")
+    if not set(trajectory.numbers.tolist()) & set(model.centres):
+        names = ", ".join(chemical_symbols[z] for z in model.centres)
+        raise InputError(f"the input holds none of the elements {checkpoint.config.name} predicts for ({names})")
+    if not trajectory.pbc.all():
+        raise InputError(
+            f"the input is periodic along {trajectory.pbc.tolist()}, {checkpoint.config.name} was trained on crystals; "
+            "give the cell, e.g. cell=[10.02,10.02,11.22,90,90,120]"
+        )
+
+
+def _check_frames(frames: Frames, pbc: NDArray[np.bool_]) -> None:
+    bad = ~np.isfinite(frames.positions).all((1, 2))
+    if bad.any():
+        raise InputError(f"frame {int(np.argmax(bad))} of the block has positions that are not numbers")
+    volume = np.abs(np.linalg.det(frames.cell)) / frames.positions.shape[1]
+    if (volume < SHORTEST_DISTANCE**3).any():
+        raise InputError(f"a cell of {volume.min():.2g} Å³ an atom; is the cell missing or not in Å?")
+
+
+def _request(predictor: Predictor, source: str) -> dict[str, Any]:
+    """What decides the numbers: a rerun goes on only where all of it is the same."""
+    shift = None if predictor.shift is None else predictor.shift.to_dict()
+    config = predictor.checkpoint.config
+    return {
+        "checkpoint": config.name,
+        "checkpoint_sha256": predictor.checkpoint.sha256,
+        "calibration": config.calibration,
+        "contact_shift": shift,
+        "input": source,
+        "dtype": predictor.settings.dtype,
+        "block": predictor.settings.block,
+    }
+
+
+def _physics(predictor: Predictor) -> dict[str, Any]:
+    shift = None if predictor.shift is None else predictor.shift.to_dict()
+    data = predictor.checkpoint.config.dataset
+    return {
+        "checkpoint": predictor.checkpoint.config.name,
+        "checkpoint_sha256": predictor.checkpoint.sha256,
+        "contact_shift": shift,
+        "conventions": data["conventions"],
+        "dataset": {name: data[name] for name in ("name", "version", "content_sha256")},
+    }
+
+
+def _units() -> dict[str, str]:
+    return {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
+
+
+def _stored_request(path: Path) -> dict[str, Any] | None:
+    try:
+        stored = zarr.open_group(path, mode="r").attrs.get("request")
+    except (FileNotFoundError, ValueError):
+        return None
+    return json.loads(json.dumps(stored))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def describe_input(path: Path, options: Sequence[object]) -> str:
+    """Identity of an input: its name, size and the options it is read with."""
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    return f"{path.name} ({size} bytes) {[option for option in options if option is not None]}"
+
+

@@ -1,0 +1,45 @@
+"""Predict along a trajectory: python predict.py checkpoint=nn_nmr-p2_nmmo input=traj.xyz output=pred.zarr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+import torch
+import yaml
+from ase.geometry import cellpar_to_cell
+from omegaconf import DictConfig
+
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
+from ionecho.data.registry import find_input
+from ionecho.data.trajectory import open_trajectory
+from ionecho.entry import entry_point
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict
+
+
+@hydra.main(config_path="conf", config_name="predict", version_base="1.3")
+@entry_point
+def main(config: DictConfig) -> None:
+    """Write predictions for every frame of the input."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    checkpoint = load(resolve(config.checkpoint))
+    parameters = checkpoint.config.contact_shift if config.contact_shift == "checkpoint" else config.contact_shift
+    shift = None if parameters is None else ContactShift(**parameters)
+    if shift is not None:
+        print(f"contact shift, delta_total = delta_FC only:\n{yaml.safe_dump(shift.to_dict(), sort_keys=False)}", end="")
+
+    path = find_input(config.input)
+    cell = None if config.cell is None else cellpar_to_cell(config.cell)
+    options = (config.format, config.species, config.cell, config.time_step)
+    trajectory = open_trajectory(path, config.format, config.species, cell, config.time_step)
+    settings = PredictionSettings(config.block, device, config.dtype)
+    predictor = Predictor(checkpoint, shift, trajectory, settings)
+    print(f"predictions in {predict(predictor, trajectory, describe_input(path, options), Path(config.output))}")
+
+
+if __name__ == "__main__":
+    main()
