@@ -30,7 +30,9 @@ def main(config: DictConfig) -> None:
     parameters = checkpoint.config.contact_shift if config.contact_shift == "checkpoint" else config.contact_shift
     shift = None if parameters is None else ContactShift(**parameters)
     if shift is not None:
-        print(f"contact shift, delta_total = delta_FC only:\n{yaml.safe_dump(shift.to_dict(), sort_keys=False)}", end="")
+        print(
+            f"contact shift, delta_total = delta_FC only:\n{yaml.safe_dump(shift.to_dict(), sort_keys=False)}", end=""
+        )
 
     path = find_input(config.input)
     cell = None if config.cell is None else cellpar_to_cell(config.cell)

@@ -6,11 +6,13 @@ import sys
 
 import typer
 
+from ionecho.checkpoints import commands as models
 from ionecho.data import commands as data
 from ionecho.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

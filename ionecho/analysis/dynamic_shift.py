@@ -26,6 +26,7 @@ from ionecho.analysis.sites import (
     density_sites,
     lattice_sites,
     name_samples,
+    order_names,
     site_statistics,
 )
 from ionecho.analysis.statistics import BlockAverage, ErrorBudget, block_average, conversion_errors, ensemble_error
@@ -102,13 +103,12 @@ def analyze(series: ShiftSeries, settings: DynamicShiftSettings, conversion: Con
     members = None if series.members is None else series.members + added
     series = replace(series, shift=series.shift + added, members=members)
     edges = common_edges(series.shift, settings.histogram_width)
+    located = {group: _locate(series.of(group), settings) for group in series.groups}
+    names = order_names({name for _, _, found in located.values() for name in found}, settings.sites.elements)
     kinds = np.full(series.shift.shape, -1)
-    names: list[str] = []
-    planes = {}
-    for group in series.groups:
-        planes[group], local, found = _locate(series.of(group), settings)
-        names += [name for name in found if name not in names]
+    for group, (_, local, found) in located.items():
         kinds[series.group == group] = np.array([names.index(name) for name in found] + [-1])[local]
+    planes = {group: plane for group, (plane, _, _) in located.items()}
     results = {}
     for group in series.groups:
         rows = series.group == group

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,11 +117,13 @@ def two_state_window_variance(window: float, k12: float, k21: float, difference:
     return 2 * variance * ratio * (1 - ratio * (1 - np.exp(-1 / ratio)))
 
 
-def draw_windows(axes: Axes, windows: dict[int, Floats], edges: Floats, labels: dict[int, str], colours: list) -> None:
-    """Normalised histograms of the window means, the shortest window first."""
-    for (window, means), colour in zip(windows.items(), colours, strict=True):
+def draw_windows(
+    axes: Axes, windows: dict[int, Floats], edges: Floats, labels: dict[int, str], colours: dict[int, Any]
+) -> None:
+    """Normalised histograms of the window means (n, K)."""
+    for window, means in windows.items():
         density, _ = np.histogram(means, edges, density=True)
-        axes.stairs(density * 1e3, edges, color=colour, lw=1.3, label=labels[window])
+        axes.stairs(density * 1e3, edges, lw=1.2, label=labels[window], color=colours[window])
     axes.set_xlim(edges[-1], edges[0])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("Window-averaged shift / ppm")

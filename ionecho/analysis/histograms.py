@@ -48,8 +48,8 @@ def draw_histogram(axes: Axes, histogram: Histogram, colours: dict[str, str]) ->
             axes.stairs(density, histogram.edges, fill=True, alpha=0.45, color=colours[name], label=name)
             axes.stairs(density, histogram.edges, color=colours[name], lw=0.8)
     axes.stairs(histogram.total / samples / width * 1e3, histogram.edges, color="black", lw=1.2, label="all")
-    axes.axvline(histogram.mean, color="black", lw=1.2, ls="--", label=f"mean {histogram.mean:.0f} ppm")
+    axes.axvline(histogram.mean, color="black", lw=1.2, ls="--")
     axes.set_xlim(histogram.edges[-1], histogram.edges[0])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * histogram.total.max() / samples / width * 1e3)  # headroom for the legend
     axes.set_xlabel("Shift / ppm")
     axes.set_ylabel("Probability density / $10^{-3}$ ppm$^{-1}$")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+VIEW_MARGIN = 0.8  # Å drawn around one repeat
+
 
 @dataclass(frozen=True)
 class PlaneMap:
@@ -42,10 +44,9 @@ class PlaneMap:
         x, y = np.moveaxis(np.stack([u, v], -1) @ self.plane, -1, 0)
         return x, y
 
-    def centres(self) -> tuple[Floats, Floats]:
-        """Fractional u and v of the centres of the bins, both (m, n)."""
-        u, v = np.meshgrid(*((np.arange(n) + 0.5) / n for n in self.count.shape), indexing="ij")
-        return u, v
+    def centres(self) -> Floats:
+        """Fractional coordinates of the centres of the bins, (m, n, 2)."""
+        return np.stack(np.meshgrid(*((np.arange(n) + 0.5) / n for n in self.count.shape), indexing="ij"), -1)
 
 
 def plane_map(
@@ -90,18 +91,16 @@ def plane_map(
     )
 
 
-def draw_map(axes: Axes, field: PlaneMap, values: Floats, repeats: int = 1, **mesh: object) -> QuadMesh:
-    """Draw `values` (m, n) of the map in Cartesian coordinates, repeated along both vectors; one repeat is outlined."""
+def draw_map(axes: Axes, field: PlaneMap, values: Floats, cmap: str) -> QuadMesh:
+    """Draw `values` (m, n) of the map in Cartesian coordinates, its copies around it and the outline of the repeat."""
     x, y = field.corners()
-    drawn = None
-    for i in range(repeats):
-        for j in range(repeats):
-            shift = i * field.plane[0] + j * field.plane[1]
-            drawn = axes.pcolormesh(x + shift[0], y + shift[1], np.ma.masked_invalid(values), rasterized=True, **mesh)
+    shown = np.ma.masked_invalid(values)
+    limits = {"vmin": shown.min(), "vmax": shown.max()}
+    for copy in np.ndindex(3, 3):
+        shift = (np.asarray(copy) - 1) @ field.plane
+        drawn = axes.pcolormesh(x + shift[0], y + shift[1], shown, cmap=cmap, rasterized=True, **limits)
     outline = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ field.plane
-    axes.plot(*outline.T, color="0.25", lw=0.8, ls="--")
-    axes.set_aspect("equal")
-    axes.set_xlabel("x / Å")
-    axes.set_ylabel("y / Å")
-    assert drawn is not None
+    axes.plot(*outline.T, color="0.2", lw=0.9, ls="--")
+    low, high = outline.min(axis=0) - VIEW_MARGIN, outline.max(axis=0) + VIEW_MARGIN
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="x / Å", ylabel="y / Å")
     return drawn

@@ -164,6 +164,11 @@ def _site_name(first: int, second: int, elements: list[str]) -> str:
     return "-".join(elements[side] for side in (first, second) if side < len(elements)) or EDGE
 
 
+def order_names(names: set[str], elements: list[str]) -> list[str]:
+    """Names of kinds of sites with ``edge`` first, then in the order of `elements`."""
+    return sorted(names, key=lambda name: [elements.index(part) for part in name.split("-") if part != EDGE])
+
+
 @dataclass(frozen=True)
 class SiteStatistics:
     """One kind of site: samples, share of all assigned samples, and the shift of the ions found there (ppm)."""

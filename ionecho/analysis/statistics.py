@@ -145,12 +145,23 @@ def conversion_errors(
 
 
 def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str) -> None:
-    """Error against block length, with the plateau as a line where there is one."""
-    axes.errorbar(
-        blocks.lengths, blocks.errors, blocks.errors_of_errors, fmt="o", color=colour, label=label, capsize=2, ms=4
-    )
+    """Error against block length, pale where blocks are too few to judge; a dashed line is the plateau."""
+    for judged, alpha in ((blocks.counts >= MINIMUM_BLOCKS, 1.0), (blocks.counts < MINIMUM_BLOCKS, 0.3)):
+        axes.errorbar(
+            blocks.lengths[judged],
+            blocks.errors[judged],
+            blocks.errors_of_errors[judged],
+            fmt="o",
+            ms=3.5,
+            lw=1.0,
+            capsize=2,
+            color=colour,
+            alpha=alpha,
+            label=label if alpha == 1.0 else None,
+        )
     if blocks.converged:
-        axes.axhline(blocks.error, color=colour, lw=1.0, ls="--")
+        axes.axhline(blocks.error, color=colour, lw=0.9, ls="--")
     axes.set_xscale("log", base=2)
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("Block length / frames")
     axes.set_ylabel("Standard error / ppm")

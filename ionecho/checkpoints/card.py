@@ -24,7 +24,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any], trainer: An
     centres = ", ".join(chemical_symbols[z] for z in config.hyperparameters["centres"])
     sections = [
         f"# {config.name}",
-        f"`{config.model}`, {config.members} member{'s' if config.members > 1 else ''}, for {centres} among {elements}.",
+        f"Model `{config.model}`, members: {config.members}, predicts for {centres} among {elements}.",
         f"```\npython predict.py checkpoint={config.name} input=trajectory.xyz output=predictions.zarr\n```",
         "## Data",
         f"{data['name']} {data['version']} (content {data['content_sha256'][:16]}…, licence {data['licence']}), split "
@@ -52,8 +52,10 @@ def _table(metrics: Mapping[str, Any]) -> str:
                 numbers = " | ".join(f"{values[key]:.4g}" for key in ("rmse", "mae", "r2"))
                 lines.append(f"| {part} | {name} | {numbers} | {values['n']} |")
             elif "z_std" in values:
-                lines.append(f"\nSpread ({part}): z {values['z_std']:.3f}, within one spread {values['within_1']:.3f}, "
-                             f"within two {values['within_2']:.3f}, rank correlation {values['rank_correlation']:.3f}.\n")
+                lines.append(
+                    f"\nSpread ({part}): z {values['z_std']:.3f}, within one spread {values['within_1']:.3f}, "
+                    f"within two {values['within_2']:.3f}, rank correlation {values['rank_correlation']:.3f}.\n"
+                )
     return "\n".join(lines)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from ionecho.checkpoints.store import load
 from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY
 from ionecho.errors import InputError
@@ -49,3 +50,13 @@ def pull(name: str, revision: str = "main", endpoint: str | None = None) -> Path
     snapshot_download(repository, revision=revision, local_dir=partial, allow_patterns=FILES, endpoint=endpoint)
     shutil.rmtree(target, ignore_errors=True)
     return partial.replace(target)
+
+
+def publish(name: str, repository: str, tag: str, endpoint: str | None = None, token: str | None = None) -> str:
+    """Upload a checkpoint that loads and tag it; returns the address."""
+    folder = load(resolve(name)).folder
+    api = HfApi(endpoint=endpoint, token=token)
+    api.create_repo(repository, repo_type="model", exist_ok=True)
+    api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=FILES, commit_message=f"{name} {tag}")
+    api.create_tag(repository, tag=tag)
+    return f"{repository}@{tag}"

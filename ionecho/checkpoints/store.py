@@ -63,7 +63,9 @@ def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (partial / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors"
+    )
     (partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     (partial / "README.md").write_text(card)
     packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)

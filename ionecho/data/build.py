@@ -26,9 +26,10 @@ from ionecho.errors import InputError
 BLOCK = 32
 TRAILING_NUMBER = re.compile(r"(\d+)(?:\.\w+)*$")
 Report = Callable[[str], None]
+console = Console()
 
 
-def build(name: str, report: Report = Console().print) -> Path:
+def build(name: str, report: Report = console.print) -> Path:
     """Build the dataset of a card from its upstream files; returns the finished file."""
     card, _ = find_card(name)
     source = card.ionecho.source
@@ -45,7 +46,7 @@ def build(name: str, report: Report = Console().print) -> Path:
 
 
 def build_from(
-    folder: Path, card: DatasetCard, target: Path, report: Report = Console().print, skip_bad: bool = False
+    folder: Path, card: DatasetCard, target: Path, report: Report = console.print, skip_bad: bool = False
 ) -> Path:
     """Build a dataset from the files below `folder`; what an earlier, killed run committed is kept."""
     block = card.ionecho

@@ -1,4 +1,4 @@
-"""`ionecho data`: list, build, verify and import datasets."""
+"""`ionecho data`: list, build, verify, import, publish and pull datasets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, write_card
+from ionecho.data import hub
 from ionecho.data.fetch import home
 from ionecho.data.quality import QualityGate, describe
 from ionecho.data.registry import card_folders, find_card, find_dataset
@@ -75,9 +76,7 @@ def import_dataset(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that cannot be read")] = False,
 ) -> None:
     """Make a dataset, with its card, from your own folder of outputs."""
-    recipe = ImportRecipe(
-        importer=importer, pattern=pattern, frames=_frames(frames), options=yaml.safe_load(options)
-    )
+    recipe = ImportRecipe(importer=importer, pattern=pattern, frames=_frames(frames), options=yaml.safe_load(options))
     card = DatasetCard(
         pretty_name=name,
         license=licence,
@@ -100,6 +99,18 @@ def import_dataset(
     card.ionecho.content_sha256 = Dataset(path).attrs["content_sha256"]
     write_card(own / "README.md", card, f"# {name}\n\nImported from {folder.name} with the {importer} importer.")
     console.print(f"card {own / 'README.md'}; train with `python train.py dataset={name}`")
+
+
+@app.command("publish")
+def publish_dataset(name: str, repository: Annotated[str, typer.Argument(help="owner/name on the Hub")]) -> None:
+    """Upload a dataset with its card and a Parquet view to the Hub, tagged with its version."""
+    console.print(f"published {hub.publish(name, repository)}")
+
+
+@app.command("pull")
+def pull_dataset(repository: str, revision: str = "main") -> None:
+    """Download a dataset from the Hub into the cache."""
+    console.print(f"{hub.pull(repository, revision)}")
 
 
 def _frames(text: str) -> tuple[int, int, int] | None:

@@ -62,5 +62,7 @@ def _download(address: str, target: Path, source: Source) -> Path:
 
 def _checked(path: Path, source: Source) -> Path:
     if (found := sha256(path)) != source.sha256:
-        raise InputError(f"{path}: checksum {found[:16]}…, expected {source.sha256[:16]}…; remove the file and fetch anew")
+        raise InputError(
+            f"{path}: checksum {found[:16]}…, expected {source.sha256[:16]}…; remove the file and fetch anew"
+        )
     return path

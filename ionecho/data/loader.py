@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
 from torch.utils.data import Dataset as MapDataset
+from torch.utils.data import IterableDataset
 
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset

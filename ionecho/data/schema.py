@@ -71,6 +71,9 @@ class Quality(IntFlag):
     MISSING_LABEL = 8
 
 
+GOOD = Quality(0)
+
+
 @dataclass
 class Configuration:
     """One labelled configuration of N atoms, in the units of the schema; a label that is absent is missing."""
@@ -82,7 +85,7 @@ class Configuration:
     group: str
     frame: int
     source: str
-    quality: Quality = Quality(0)
+    quality: Quality = GOOD
     labels: dict[str, NDArray[np.floating]] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -50,7 +50,9 @@ class DatasetWriter:
                 name, shape=(0, *array.shape), chunks=(chunk, *array.shape), dtype=dtype, overwrite=True
             )
             created.attrs.update(unit=array.unit, description=array.description)
-        self.group.create_array("atom_offsets", shape=(1,), chunks=(CONFIGURATION_CHUNK,), dtype="int64", overwrite=True)
+        self.group.create_array(
+            "atom_offsets", shape=(1,), chunks=(CONFIGURATION_CHUNK,), dtype="int64", overwrite=True
+        )
         self.group.attrs.update(schema_version=SCHEMA_VERSION, committed=[0, 0])
 
     def _truncate(self) -> None:

@@ -74,7 +74,9 @@ class DatasetTrajectory:
         sizes = np.diff(self.dataset.offsets)
         numbers = self.dataset.rows("numbers", 0, len(self.dataset))
         if len(set(sizes)) > 1 or (numbers.reshape(len(self.dataset), -1) != numbers[: sizes[0]]).any():
-            raise InputError(f"{path}: configurations differ in their atoms; predictions need the same atoms throughout")
+            raise InputError(
+                f"{path}: configurations differ in their atoms; predictions need the same atoms throughout"
+            )
         self.numbers = numbers[: sizes[0]].astype(np.int64)
         self.pbc = self.dataset.rows("pbc", 0, 1)[0]
         self.n_frames: int | None = len(self.dataset)
@@ -134,7 +136,9 @@ class TextTrajectory:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{self.path}: cannot be read ({type(error).__name__}: {error}); is it complete?") from error
+            raise InputError(
+                f"{self.path}: cannot be read ({type(error).__name__}: {error}); is it complete?"
+            ) from error
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""

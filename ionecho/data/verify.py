@@ -34,7 +34,8 @@ def verify(path: Path) -> list[str]:
     problems = _attributes(dataset) + _shapes(dataset)
     if problems:
         return problems
-    problems += _values(dataset)
+    if problems := _values(dataset):
+        return problems
     if content_sha256(dataset.zarr) != dataset.attrs["content_sha256"]:
         problems.append("content does not match content_sha256: the data changed after the dataset was made")
     for name in dataset.attrs["splits"]:

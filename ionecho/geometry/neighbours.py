@@ -62,8 +62,10 @@ def build_graph(
     pairs, shifts, offset = [], [], 0
     for index, (point, box, kind, period) in enumerate(zip(points, boxes, species, pbc, strict=True)):
         if len(point) != len(kind):
-            raise InputError(f"configuration {index}: expected one atomic number an atom, found {len(kind)} numbers "
-                             f"for {len(point)} atoms")
+            raise InputError(
+                f"configuration {index}: expected one atomic number an atom, found {len(kind)} numbers "
+                f"for {len(point)} atoms"
+            )
         pair, shift = search.compute(point, box, np.broadcast_to(np.asarray(period, dtype=bool), 3), "PS")
         if pairs_of == "centres":
             kept = np.isin(kind, centres)[pair[:, 0]]
@@ -157,8 +159,10 @@ def _cell(cell: ArrayLike, pbc: ArrayLike, index: int) -> np.ndarray:
     periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
     box = np.asarray(cell, dtype=float)
     if np.any(np.linalg.norm(box[periodic], axis=1) == 0):
-        raise InputError(f"configuration {index}: expected a lattice vector along each periodic direction "
-                         f"{periodic.tolist()}, found {box.tolist()}; give the cell or set pbc to false")
+        raise InputError(
+            f"configuration {index}: expected a lattice vector along each periodic direction "
+            f"{periodic.tolist()}, found {box.tolist()}; give the cell or set pbc to false"
+        )
     box = Cell(box).complete().array
     if abs(np.linalg.det(box)) < 1e-6:
         raise InputError(f"configuration {index}: expected a cell with a volume, found {box.tolist()}")

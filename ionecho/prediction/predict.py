@@ -112,7 +112,9 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     if "committed" not in group.attrs:
         group.create_array("numbers", data=predictor.numbers)
         group.create_array("centres", data=predictor.centres)
-        group.attrs.update(request=request, committed=0, units=_units(), pbc=predictor.pbc.tolist(), **_physics(predictor))
+        group.attrs.update(
+            request=request, committed=0, units=_units(), pbc=predictor.pbc.tolist(), **_physics(predictor)
+        )
     done = int(group.attrs["committed"])
     with _progress() as progress:
         task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
@@ -147,7 +149,9 @@ def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:
     if unknown := sorted(set(trajectory.numbers.tolist()) - set(model.numbers)):
         names = ", ".join(chemical_symbols[z] for z in unknown)
         known = ", ".join(chemical_symbols[z] for z in model.numbers)
-        raise InputError(f"the input holds {names}, which {checkpoint.config.name} was not trained on (it knows {known})")
+        raise InputError(
+            f"the input holds {names}, which {checkpoint.config.name} was not trained on (it knows {known})"
+        )
     if not set(trajectory.numbers.tolist()) & set(model.centres):
         names = ", ".join(chemical_symbols[z] for z in model.centres)
         raise InputError(f"the input holds none of the elements {checkpoint.config.name} predicts for ({names})")
@@ -207,13 +211,19 @@ def _stored_request(path: Path) -> dict[str, Any] | None:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console)
 
 
 def describe_input(path: Path, options: Sequence[object]) -> str:
     """Identity of an input: its name, size and the options it is read with."""
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    size = (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
     return f"{path.name} ({size} bytes) {[option for option in options if option is not None]}"
-
-

@@ -32,7 +32,9 @@ def fold_parts(
     train, held = hold_out(rest, validation, seed)
     if frames is not None:
         if frames > len(train):
-            raise InputError(f"{dataset.path}: {frames} training frames asked for, fold {fold} of {split} has {len(train)}")
+            raise InputError(
+                f"{dataset.path}: {frames} training frames asked for, fold {fold} of {split} has {len(train)}"
+            )
         train = np.sort(np.random.default_rng(seed).permutation(train)[:frames])
     return {"train": train, "validation": held, "test": test}
 
@@ -54,7 +56,9 @@ class GraphDataModule(pl.LightningDataModule):
         missing = [name for name in labels if name not in dataset.labels]
         if missing:
             have = ", ".join(dataset.labels)
-            raise InputError(f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another loss or dataset")
+            raise InputError(
+                f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another loss or dataset"
+            )
         self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
         self.batch_size, self.seed = batch_size, seed
         self.in_memory = dataset.nbytes((*STRUCTURE, *labels)) <= memory_limit * 1e9

@@ -64,9 +64,7 @@ def factor(predictions: Predictions) -> float:
     return calibration_factor(predictions.predicted - predictions.true, predictions.spread)
 
 
-def part_metrics(
-    predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None
-) -> dict[str, Any]:
+def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None) -> dict[str, Any]:
     """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread."""
     metrics: dict[str, Any] = {output: errors(predictions.predicted, predictions.true)}
     name, unit = (SHIFT, shift.ppm_per_mhz) if shift is not None and output == "hyperfine_contact" else (output, 1.0)

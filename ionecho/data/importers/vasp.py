@@ -6,7 +6,7 @@ import gzip
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TextIO
@@ -22,20 +22,20 @@ from ionecho.nmr.isotopes import isotope
 
 CONTACT_COLUMNS = ("A_pw", "A_1PS", "A_1AE", "A_1c", "A_tot")
 VASP_ORDER = [0, 1, 2, 5, 4, 3]  # xx yy zz xy xz yz -> xx yy zz yz xz xy
-ITERATION = re.compile(r"Iteration\s+(\d+)\(\s*(\d+)\)")
+ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\)")
 
 
 @dataclass
 class IonicStep:
     """What ASE does not read of one ionic step; tensors in VASP's units."""
 
-    electronic_steps: int = 0
+    electronic_steps: int
     contact: NDArray[np.floating] | None = None  # (N, 5) MHz
     dipolar: NDArray[np.floating] | None = None  # (N, 3, 3) MHz
     efg: NDArray[np.floating] | None = None  # (N, 3, 3) V/Å²
     shift: NDArray[np.floating] | None = None  # (N, 3, 3) ppm, valence only, without G = 0
     shift_g0: NDArray[np.floating] | None = None  # (3, 3) ppm
-    isotropic: list[NDArray[np.floating]] = field(default_factory=list)  # valence, then valence and core (N,) ppm
+    isotropic_shift: NDArray[np.floating] | None = None  # (N,) ppm, valence and core, with G = 0
 
 
 def read(
@@ -47,7 +47,8 @@ def read(
     """Ionic steps of an OUTCAR (plain or .gz), one at a time.
 
     The energy is VASP's free energy (TOTEN), the one whose derivative the forces are. The EFG is as VASP prints
-    it. The shielding is absolute: minus (symmetrised valence tensor + G = 0 term + core), science.md section 0.
+    it. The shielding is absolute: minus the symmetrised valence shift tensor with its G = 0 term, its isotropic part
+    that of the table "absolute, valence and core" with G = 0.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def read(
     """
     if contact_column not in CONTACT_COLUMNS:
         raise InputError(f"{path}: contact_column {contact_column!r} is none of {', '.join(CONTACT_COLUMNS)}")
-    with (gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace")) as file:
+    with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
         steps, nelm = _scan(file, path)
     try:
         images = ase.io.iread(path, index=":", format="vasp-out")
@@ -76,7 +77,7 @@ def read(
             source = f"{path.name}#{number}"
             configuration = from_atoms(atoms, {}, source, number)
             configuration.labels["energy"] = np.asarray(atoms.calc.results["free_energy"])
-            configuration.labels |= _nmr_labels(step, configuration.numbers, source)
+            configuration.labels |= _nmr_labels(step, source)
             if step.contact is not None:
                 scale = _hyperfine_scale(atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
                 column = step.contact[:, CONTACT_COLUMNS.index(contact_column)]
@@ -93,19 +94,22 @@ def read(
 
 
 def _scan(file: TextIO, path: Path) -> tuple[list[IonicStep], int | None]:
-    """One pass for what ASE leaves out. VASP 5.4 prints "EDIFF is reached" even at NELM, so steps are counted."""
+    """One pass for what ASE leaves out: a step ends with its forces, its NMR blocks follow.
+
+    VASP 5.4 prints "EDIFF is reached" even when it stopped at NELM, so electronic steps are counted.
+    """
     steps: list[IonicStep] = []
     nelm: int | None = None
-    n_atoms = 0
+    n_atoms = electronic = 0
     for line in file:
         if "ions per type" in line:
             n_atoms = sum(int(word) for word in line.split("=")[1].split())
         elif line.startswith("   NELM   ="):
             nelm = int(line.split("=")[1].split(";")[0])
         elif match := ITERATION.search(line):
-            ionic, electronic = int(match[1]), int(match[2])
-            steps += [IonicStep() for _ in range(ionic - len(steps))]
-            steps[-1].electronic_steps = electronic
+            electronic = int(match[1])
+        elif "TOTAL-FORCE (eV/Angst)" in line:
+            steps.append(IonicStep(electronic))
         elif not steps:
             continue
         elif line.startswith(" Fermi contact (isotropic)"):
@@ -119,8 +123,8 @@ def _scan(file: TextIO, path: Path) -> tuple[list[IonicStep], int | None]:
             steps[-1].shift = np.array([row for row in rows if row[0] != "ion"], dtype=float).reshape(n_atoms, 3, 3)
         elif "G=0 CONTRIBUTION TO CHEMICAL SHIFT" in line:
             steps[-1].shift_g0 = _table(file, 3, 3, path)
-        elif "(absolute, valence" in line:
-            steps[-1].isotropic.append(_table(file, n_atoms, 0, path)[:, 0])
+        elif "(absolute, valence and core)" in line:
+            steps[-1].isotropic_shift = _table(file, n_atoms, 0, path)[:, 3]
     return steps, nelm
 
 
@@ -133,14 +137,14 @@ def _table(file: TextIO, rows: int, header: int, path: Path) -> NDArray[np.float
         raise InputError(f"{path}: a table of {rows} rows breaks off; is the file cut?") from error
 
 
-def _nmr_labels(step: IonicStep, numbers: NDArray[np.integer], source: str) -> dict[str, NDArray[np.floating]]:
+def _nmr_labels(step: IonicStep, source: str) -> dict[str, NDArray[np.floating]]:
     labels = {} if step.efg is None else {"efg": step.efg}
     if step.shift is not None:
-        if step.shift_g0 is None or len(step.isotropic) != 2:
+        if step.shift_g0 is None or step.isotropic_shift is None:
             raise InputError(f"{source}: a shielding block without its G=0 or core part; is the run unfinished?")
-        valence, total = step.isotropic
-        core = (total - valence)[:, None, None] * np.eye(3)
-        labels["shielding"] = -(step.shift + step.shift_g0.T + core)
+        shift = step.shift + step.shift_g0.T
+        isotropic = np.trace(shift, axis1=1, axis2=2) / 3
+        labels["shielding"] = -(shift + (step.isotropic_shift - isotropic)[:, None, None] * np.eye(3))
     return labels
 
 
@@ -151,7 +155,8 @@ def _hyperfine_scale(
     if missing := sorted(set(symbols) - set(isotopes or {})):
         raise InputError(f"{source}: hyperfine blocks need an isotope for {', '.join(missing)}; set isotopes")
     if ratio is None:
-        warnings.warn(f"{source}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken", IonEchoWarning)
+        message = f"{source}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken"
+        warnings.warn(message, IonEchoWarning, stacklevel=2)
         ratio = 1.0
     assert isotopes is not None
     return np.array([isotope(isotopes[symbol]).gyromagnetic_ratio / ratio for symbol in symbols])

@@ -1,0 +1,51 @@
+"""`ionecho models`: list, verify, publish and pull checkpoints."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ionecho.checkpoints import resolve
+from ionecho.checkpoints.store import load
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+console = Console()
+
+
+@app.command("list")
+def list_models() -> None:
+    """Checkpoints on this machine with their test errors."""
+    table = Table("name", "members", "dataset", "split", "test error (RMSE)")
+    for name, folder in resolve.local_checkpoints().items():
+        config = load(folder).config
+        metrics = json.loads((folder / "metrics.json").read_text())
+        errors = [f"{key} {value['rmse']:.3g}" for key, value in metrics.get("test", {}).items() if "rmse" in value]
+        data = config.dataset
+        table.add_row(name, str(config.members), f"{data['name']} {data['version']}", data["split"], ", ".join(errors))
+    console.print(table)
+
+
+@app.command("verify")
+def verify_model(name: str) -> None:
+    """Load a checkpoint: format, weights and model fit together."""
+    checkpoint = load(resolve.resolve(name))
+    parameters = sum(p.numel() for p in checkpoint.model.parameters())
+    console.print(f"{checkpoint.folder} is sound: {parameters} parameters, weights sha256 {checkpoint.sha256}")
+
+
+@app.command("publish")
+def publish_model(
+    name: str, repository: Annotated[str, typer.Argument(help="owner/name on the Hub")], tag: str = "v1.0.0"
+) -> None:
+    """Upload a checkpoint with its card to the Hub, tagged."""
+    console.print(f"published {resolve.publish(name, repository, tag)}")
+
+
+@app.command("pull")
+def pull_model(name: str, revision: str = "main") -> None:
+    """Download a checkpoint from the Hub into the cache."""
+    console.print(f"{resolve.pull(name, revision)}")

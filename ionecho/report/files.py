@@ -1,0 +1,68 @@
+"""Writing results: strict JSON, and folders that appear complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from ionecho.errors import InputError
+
+SUMMARY = "summary.json"
+
+
+def plain(value: Any) -> Any:
+    """`value` as what JSON can hold: dataclasses, models and arrays unfolded, NaN and infinities as None."""
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as strict JSON."""
+    path.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def report_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that becomes it on success; an earlier report there is replaced.
+
+    Raises
+    ------
+    InputError
+        If `target` holds something that is not a report.
+    """
+    if target.exists() and not (target / SUMMARY).exists() and (target.is_file() or any(target.iterdir())):
+        raise InputError(f"{target} exists and is not a report (no {SUMMARY}); choose another output folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("partial", "old"))
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

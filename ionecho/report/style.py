@@ -1,0 +1,56 @@
+"""One look for all figures: journal column widths, thin lines, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+
+SINGLE, DOUBLE = 3.35, 6.9  # inches, one and two columns
+RESOLUTION = 300  # dots per inch
+GREY = "#999999"
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), without yellow, which is too pale for lines.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"]
+SEQUENTIAL, SPREAD, DENSITY = "viridis", "cividis", "Greys"  # colour maps of means, spreads and densities
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+    "mathtext.fontset": "dejavusans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.7,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "legend.handlelength": 1.4,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": RESOLUTION,
+}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw what is inside in the common style."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def colours(names: list[str]) -> dict[str, str]:
+    """A colour for each name, in order; the palette repeats after six."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def shades(steps: list[int]) -> dict[int, Any]:
+    """Colours from light to dark for the steps of a series."""
+    scale = mpl.colormaps[SEQUENTIAL].reversed()
+    return {step: scale(0.1 + 0.85 * i / max(len(steps) - 1, 1)) for i, step in enumerate(steps)}

@@ -1,0 +1,108 @@
+"""The gate flags by rule; splits never share a configuration between folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MN, toy_configuration
+
+from ionecho.data.quality import QualityGate, describe, flag
+from ionecho.data.schema import Quality
+from ionecho.data.splits import SplitRecipe, fold_indices, hold_out, leakage_report, make_split
+from ionecho.data.store import Dataset, DatasetWriter
+from ionecho.errors import InputError
+
+HELD = ("energy", "forces", "magnetic_moment", "hyperfine_contact")
+
+
+def dataset_of(path: Path, configurations: list) -> Dataset:
+    DatasetWriter(path, HELD).append(configurations)
+    return Dataset(path)
+
+
+def with_splits(dataset: Dataset, **recipes: SplitRecipe) -> Dataset:
+    dataset.attrs["splits"] = {name: make_split(dataset, recipe) for name, recipe in recipes.items()}
+    return dataset
+
+
+@pytest.fixture
+def two_groups(tmp_path: Path) -> Dataset:
+    frames = [toy_configuration(k, "a") for k in range(30)] + [toy_configuration(100 + k, "b") for k in range(20)]
+    return dataset_of(tmp_path / "set.zarr", frames)
+
+
+def test_gate_flags_what_the_rules_say(tmp_path: Path) -> None:
+    frames = [toy_configuration(k) for k in range(40)]
+    frames[3].labels["energy"] = frames[3].labels["energy"] + 3.9
+    frames[5].labels["magnetic_moment"] = np.where(frames[5].numbers == MN, 2.9, 0.13)
+    frames[8].labels["hyperfine_contact"] = np.full(11, np.nan)
+    frames[9].quality = Quality.ELECTRONIC_STEPS_EXHAUSTED
+    frames[11].labels["hyperfine_contact"] = np.where(np.arange(11) < 5, 1.0, np.nan)
+    dataset = dataset_of(tmp_path / "set.zarr", frames)
+    gate = QualityGate(max_moment={"Na": 0.05}, required_labels=["hyperfine_contact"])
+    flags = flag(dataset, gate)
+    assert {int(i): Quality(int(flags[i])) for i in np.flatnonzero(flags)} == {
+        3: Quality.ENERGY_OUTLIER,
+        5: Quality.UNEXPECTED_MOMENT,
+        8: Quality.MISSING_LABEL,
+        9: Quality.ELECTRONIC_STEPS_EXHAUSTED,
+    }
+    assert describe(flags).startswith("4 of 40 configurations flagged")
+    assert flag(dataset, QualityGate(required_labels=["efg"])).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "folds"),
+    [
+        (SplitRecipe(kind="configuration", folds=5, seed=1), 5),
+        (SplitRecipe(kind="block", folds=5), 5),
+        (SplitRecipe(kind="group"), 2),
+    ],
+)
+def test_folds_cover_every_good_configuration_once(two_groups: Dataset, recipe: SplitRecipe, folds: int) -> None:
+    two_groups.quality[[4, 40]] = 1
+    dataset = with_splits(two_groups, s=recipe)
+    parts = fold_indices(dataset, "s")
+    assert len(parts) == folds
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), dataset.good)
+    report = leakage_report(dataset, "s")
+    assert report["configurations_in_two_folds"] == 0
+    assert report["identical_structures_across_folds"] == 0
+    assert make_split(dataset, recipe) == dataset.attrs["splits"]["s"]
+
+
+def test_blocks_are_contiguous_in_time(two_groups: Dataset) -> None:
+    dataset = with_splits(two_groups, s=SplitRecipe(kind="block", folds=5))
+    for part in fold_indices(dataset, "s"):
+        for group in "ab":
+            frames = dataset.frame[part][dataset.group[part] == group]
+            assert np.ptp(frames) == len(frames) - 1
+
+
+def test_leakage_is_reported(tmp_path: Path) -> None:
+    frames = [toy_configuration(k) for k in range(10)]
+    frames[7].positions = frames[2].positions.copy()
+    dataset = dataset_of(tmp_path / "set.zarr", frames)
+    dataset.attrs["splits"] = {"s": [{"a": [0, 1, 2, 3, 4]}, {"a": [4, 5, 6, 7, 8, 9]}]}
+    assert leakage_report(dataset, "s") == {
+        "configurations_in_two_folds": 1,
+        "identical_structures_across_folds": 2,  # frame 4 itself, and 7 which is 2
+        "nearest_frames_across_folds": 0,
+    }
+
+
+def test_hold_out_is_disjoint_and_seeded() -> None:
+    train, held = hold_out(np.arange(100, 200), 0.1, seed=3)
+    assert len(held) == 10
+    assert set(train) | set(held) == set(range(100, 200))
+    np.testing.assert_array_equal(hold_out(np.arange(100, 200), 0.1, seed=3)[1], held)
+
+
+def test_impossible_splits_are_refused(two_groups: Dataset) -> None:
+    with pytest.raises(InputError, match="needs 2 to 50 folds, found 51"):
+        make_split(two_groups, SplitRecipe(kind="configuration", folds=51))
+    two_groups.attrs["splits"] = {"one": []}
+    with pytest.raises(InputError, match="no split 'two'; it has one"):
+        fold_indices(two_groups, "two")
