@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import ase
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
-from ionecho.data.build import build
+import ionecho.entry  # noqa: F401  (the run_id resolver)
+from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset
+from ionecho.training.run import train
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 NA, MG, MN, O = 11, 12, 25, 8  # noqa: E741
 
 
@@ -121,3 +128,46 @@ def toy_card(name: str = "toy", **changes: object) -> DatasetCard:
         size_categories=["n<1K"],
         ionecho=DatasetBlock(**(block | changes)),
     )
+
+
+TINY_MODEL = [
+    "model=painn_nmr",
+    "model.cutoff=4.0",
+    "model.features=8",
+    "model.interactions=1",
+    "model.radial=6",
+    "trainer.batch_size=4",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "logger=csv",
+]
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built dataset of 40 P2-like configurations."""
+    folder = tmp_path_factory.mktemp("toy")
+    write_toy_xyz(folder / "files" / "run", 40)
+    return build_from(folder / "files", toy_card(), folder / "toy-1.0.0.zarr.zip", lambda _: None)
+
+
+def train_config(dataset: Path, *overrides: str) -> DictConfig:
+    """The composed training config for the toy dataset and a tiny model."""
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        given = ["dataset=own", f"dataset.name={dataset}", "name=toy", *TINY_MODEL, *overrides]
+        return compose("train", overrides=given)
+
+
+def run_entry(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run an entry point as a user does."""
+    command = [sys.executable, str(REPOSITORY / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained ensemble of two tiny members."""
+    folder = tmp_path_factory.mktemp("run")
+    shift = "{gyromagnetic_ratio:11.27,effective_moment:3.87,temperature:320,weiss_constant:-14.8,sz_cell:24,s_formal:1.5}"
+    train(train_config(toy_dataset, "trainer.max_epochs=3", "ensemble=2", f"dataset.contact_shift={shift}"), folder)
+    return folder / "checkpoint"

@@ -30,7 +30,7 @@ def framework(stacking: int, origin: tuple[float, float] = (0.0, 0.0)) -> Framew
 
 def site_positions(layer: int) -> np.ndarray:
     """Fractional coordinates (24, 3) of the prismatic sites of the lower (0) or upper (1) layer of ions."""
-    used = NODES[(COLUMN == 0) | (COLUMN == (1 if layer else 2))]
+    used = NODES[np.isin(COLUMN, [0, 1] if layer else [0, 2])]
     return np.c_[used / 6, np.full(len(used), 0.75 if layer else 0.25)]
 
 

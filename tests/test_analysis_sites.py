@@ -56,7 +56,9 @@ def test_lattice_sites_follow_the_framework():
     sites = lattice_sites((6, 6), noisy, "c")
     assert sites.shape == (36, 2)
     assert smallest_separation(sites, PLANE) == pytest.approx(10.02 / 6)
-    offset = sites[:, None] - (np.array([0.03, -0.05]) + np.stack(np.meshgrid(*[np.arange(6) / 6] * 2), -1).reshape(-1, 2))
+    offset = sites[:, None] - (
+        np.array([0.03, -0.05]) + np.stack(np.meshgrid(*[np.arange(6) / 6] * 2), -1).reshape(-1, 2)
+    )
     distance = np.linalg.norm((offset - np.rint(offset)) @ PLANE, axis=-1).min(axis=1)
     assert distance.max() < 4 * 0.1 * np.sqrt(2 / len(noisy.numbers))
     with pytest.raises(InputError, match=r"sites\.divisions"):

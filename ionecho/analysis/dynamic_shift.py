@@ -43,8 +43,7 @@ class GroupResult:
     """The analysis of one trajectory, or of all; shifts in ppm.
 
     `deviation` is the population sd over ions and frames, `uncovered` the share of samples outside of all circles,
-    `ensemble_bound` the mean spread of single predictions: an upper bound of the ensemble error where the members of
-    the ensemble are not stored. `windows` maps a window length (frames) to the window means (n, K).
+    `mean_spread` the mean (calibrated) spread of single predictions, which is not the error of their mean. `windows` maps a window length (frames) to the window means (n, K).
     """
 
     frames: int
@@ -52,7 +51,7 @@ class GroupResult:
     deviation: float
     blocks: BlockAverage
     budget: ErrorBudget
-    ensemble_bound: float | None
+    mean_spread: float | None
     sites: list[SiteStatistics]
     uncovered: float
     histogram: Histogram
@@ -171,7 +170,7 @@ def _summarise(
         deviation=float(shift.std()),
         blocks=blocks,
         budget=ErrorBudget(blocks.error, ensemble, settings.errors.bias, moment, weiss),
-        ensemble_bound=None if series.spread is None else float(series.spread.mean()),
+        mean_spread=None if series.spread is None else float(series.spread.mean()),
         sites=sites,
         uncovered=float((kinds < 0).mean()),
         histogram=site_histogram(shift, kinds, names, edges, UNCOVERED),

@@ -88,7 +88,7 @@ def exchange(
         ion_time=ion_time,
         frame_spacing=spacing,
         changed_per_frame=changed,
-        resolved=changed <= RESOLVED * (1 - float(np.sum(shares**2))),
+        resolved=bool(known.any()) and changed <= RESOLVED * (1 - float(np.sum(shares**2))),
         rate=rate,
         angular_spread=spread,
         ratio=rate / spread if rate is not None and spread else None,

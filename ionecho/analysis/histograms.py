@@ -29,7 +29,7 @@ def common_edges(values: ArrayLike, width: float) -> Floats:
     """Edges at multiples of `width` (ppm) that enclose all values."""
     samples = np.asarray(values, float)
     low, high = np.floor(samples.min() / width), np.floor(samples.max() / width) + 1
-    return np.arange(int(low), int(high) + 1) * width
+    return width * np.arange(int(low), int(high) + 1, dtype=np.float64)
 
 
 def site_histogram(shift: Floats, kinds: Integers, names: list[str], edges: Floats, outside: str) -> Histogram:

@@ -87,8 +87,10 @@ def _read_predictions(
     def shifts(name: str) -> Floats | None:
         if name not in arrays:
             return None
-        values = np.asarray(arrays[name][:], float)[..., selected][..., good, :]
+        values = np.asarray(arrays[name][:], float)[good][..., selected]
         return conversion(rescale(values, stored_ratio, conversion.gyromagnetic_ratio))
+
+    members = shifts(f"{COUPLING}_members")  # stored as (T, M, K)
 
     series = ShiftSeries(
         shift=conversion(rescale(coupling[good], stored_ratio, conversion.gyromagnetic_ratio)),
@@ -96,7 +98,7 @@ def _read_predictions(
         cell=cell if len(cell) == 1 else cell[good],
         group=names[good],
         frameworks=frameworks,
-        members=shifts(f"{COUPLING}_members"),
+        members=None if members is None else members.swapaxes(0, 1),
         spread=shifts(f"{COUPLING}_std"),
         time=None if time is None else np.asarray(time, float)[good],
         source={"input": path.name, "attributes": group.attrs.asdict()},
@@ -109,8 +111,9 @@ def _centre_positions(
     positions: Any, cell: Floats, names: NDArray, fixed: NDArray, numbers: NDArray, centres: NDArray
 ) -> tuple[Floats, dict[str, Framework]]:
     """Positions of the centres without the drift of the framework, and the framework each trajectory starts from."""
-    result, frameworks = np.empty((len(positions), len(centres), 3)), {}
-    for start in range(0, len(positions), BLOCK):
+    result = np.empty((len(names), len(centres), 3))
+    frameworks: dict[str, Framework] = {}
+    for start in range(0, len(names), BLOCK):
         block = np.asarray(positions[start : start + BLOCK], float)
         cells = np.broadcast_to(cell if len(cell) == 1 else cell[start : start + BLOCK], (len(block), 3, 3))
         labels = names[start : start + BLOCK]
@@ -128,32 +131,34 @@ def _read_dataset(
     if COUPLING not in dataset.names:
         raise InputError(f"{dataset.path}: no array {COUPLING}; it holds {', '.join(dataset.names)}")
     conversion, stored_ratio, notes = settle_conversion(conversion, dataset.attrs, dataset.path)
-    rows, frameworks = [], {}
+    group, frame, quality = (np.asarray(array) for array in (dataset.group, dataset.frame, dataset.quality))
+    rows: list[tuple[int, Floats, Floats, Floats]] = []
+    frameworks: dict[str, Framework] = {}
     for start, _, block in dataset.blocks(["numbers", "positions", "cell", COUPLING]):
         offsets = dataset.offsets[start : start + len(block["cell"]) + 1] - dataset.offsets[start]
         for index, (first, last) in enumerate(pairwise(offsets)):
             row, cell = start + index, block["cell"][index]
             numbers, positions, coupling = (block[name][first:last] for name in ("numbers", "positions", COUPLING))
             centre = numbers == atomic_numbers[element]
-            if dataset.quality[row] or not np.isfinite(coupling[centre]).all():
+            if quality[row] or not np.isfinite(coupling[centre]).all():
                 continue
             framework = Framework(positions[~centre], numbers[~centre], cell)
-            reference = frameworks.setdefault(str(dataset.group[row]), framework)
+            reference = frameworks.setdefault(str(group[row]), framework)
             drift = framework_drift(framework.positions[None], cell[None], reference)
             rows.append((row, coupling[centre], positions[centre] - drift, cell))
     counts = {len(couplings) for _, couplings, *_ in rows}
     if len(counts) != 1 or 0 in counts:
         raise InputError(f"{dataset.path}: expected one number of {element}, at least 1, in every good configuration")
     order = list(frameworks)
-    rows.sort(key=lambda entry: (order.index(str(dataset.group[entry[0]])), dataset.frame[entry[0]]))
+    rows.sort(key=lambda entry: (order.index(str(group[entry[0]])), frame[entry[0]]))
     kept, couplings, centres, cells = (np.array(column) for column in zip(*rows, strict=True))
     series = ShiftSeries(
         shift=conversion(rescale(couplings, stored_ratio, conversion.gyromagnetic_ratio)),
         positions=centres,
         cell=cells,
-        group=dataset.group[kept],
+        group=group[kept],
         frameworks=frameworks,
-        time=None if time_per_frame is None else dataset.frame[kept] * time_per_frame,
+        time=None if time_per_frame is None else frame[kept] * time_per_frame,
         source={"input": dataset.path.name, "attributes": dataset.attrs},
         notes=(*notes, *_left_out(np.isin(np.arange(len(dataset)), kept))),
     )

@@ -50,7 +50,7 @@ def density_sites(points: Floats, plane: Floats, fold: tuple[int, int], radius: 
     folded, repeat = np.mod(points * fold, 1.0), plane / np.asarray(fold)[:, None]
     lengths = np.linalg.norm(repeat, axis=1)
     shape = np.ceil(lengths / DENSITY_BIN).astype(int)
-    counts, *_ = np.histogram2d(*folded.T, bins=shape, range=[[0, 1], [0, 1]])
+    counts, *_ = np.histogram2d(folded[:, 0], folded[:, 1], bins=shape.tolist(), range=[[0, 1], [0, 1]])
     density = ndimage.gaussian_filter(counts, DENSITY_SMOOTHING / lengths * shape, mode="wrap")
     height = np.where(density == ndimage.maximum_filter(density, 3, mode="wrap"), density, 0.0)
     maxima = np.argwhere(height >= DENSITY_THRESHOLD * density.max())

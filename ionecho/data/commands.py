@@ -98,7 +98,7 @@ def import_dataset(
     path = build_from(folder, card, own / card.filename, skip_bad=skip_bad)
     card.ionecho.content_sha256 = Dataset(path).attrs["content_sha256"]
     write_card(own / "README.md", card, f"# {name}\n\nImported from {folder.name} with the {importer} importer.")
-    console.print(f"card {own / 'README.md'}; train with `python train.py dataset={name}`")
+    console.print(f"card {own / 'README.md'}; train with `python train.py dataset=own dataset.name={name}`")
 
 
 @app.command("publish")

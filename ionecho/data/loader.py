@@ -109,7 +109,7 @@ class InMemory(MapDataset[Batch]):
 class Streamed(IterableDataset[Batch]):
     """Batches of a dataset larger than memory: blocks in random order, configurations shuffled within each.
 
-    One block is in memory at a time. `seed=None` keeps the order of the dataset.
+    One block is in memory at a time. The order is fixed by the seed; `seed=None` keeps that of the dataset.
     """
 
     def __init__(
@@ -124,19 +124,20 @@ class Streamed(IterableDataset[Batch]):
     ) -> None:
         self.dataset, self.labels, self.recipe, self.batch_size, self.block = dataset, labels, recipe, batch_size, block
         self.blocks = [indices[indices // block == k] for k in np.unique(indices // block)]
-        self.random = None if seed is None else np.random.default_rng(seed)
+        self.seed = seed
 
     def __len__(self) -> int:
         return sum(-(-len(members) // self.batch_size) for members in self.blocks)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = range(len(self.blocks)) if self.random is None else self.random.permutation(len(self.blocks))
+        random = None if self.seed is None else np.random.default_rng(self.seed)
+        order = range(len(self.blocks)) if random is None else random.permutation(len(self.blocks))
         for number in order:
             members = self.blocks[number]
             start, stop = int(members.min()), int(members.max()) + 1
             columns = Columns(self.dataset, start, stop, (*STRUCTURE, *self.labels))
-            if self.random is not None:
-                members = self.random.permutation(members)
+            if random is not None:
+                members = random.permutation(members)
             for first in range(0, len(members), self.batch_size):
                 chosen = members[first : first + self.batch_size].tolist()
                 labels = _labels(columns, chosen, self.labels, self.recipe.dtype)

@@ -1,9 +1,9 @@
 """Contact couplings as a sum over the pathways centre - bridging atom - source along which spin is transferred.
 
-The coupling of Na⁺ in a layered oxide is spin of Mn that reaches Na 3s through O 2p, on several bridges that interfere
-(90° and 180° pathways: Carlier et al., Phys. Rev. B 2003, 67, 174103; Grey and Dupré, Chem. Rev. 2004, 104, 4493).
-Additivity over the sources, with every factor of a pathway modulated by the surroundings of its atoms, is the model;
-those surroundings are equivariant atomic densities (Drautz, Phys. Rev. B 2019, 99, 014104; MACE: Batatia et al., 2022).
+The coupling of Na⁺ in a layered oxide is spin of Mn that reaches Na 3s through O 2p, over several bridges that interfere
+(Carlier et al., Phys. Rev. B 2003, 67, 174103; Grey and Dupré, Chem. Rev. 2004, 104, 4493). Additivity over the sources,
+each pathway modulated by the surroundings of its atoms, is the model; those surroundings are equivariant atomic densities
+(Drautz, Phys. Rev. B 2019, 99, 014104).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.species import Species, Statistics
 
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
-SOURCE_SCALE = 0.3  # a centre has about ten strong sources: keeps the sum of order one at the start
+SOURCE_SCALE = 0.3  # a centre has about ten strong sources: their sum starts at order one
 
 
 class Pairs(NamedTuple):
-    """P pairs (i, j), sorted by i: a selection of the graph's."""
+    """P pairs (i, j), sorted by i: all of the graph's or a selection."""
 
     i: Tensor  # (P,)
     j: Tensor  # (P,)
+    kind: Tensor  # (P,) index of the two elements
     shift: Tensor  # (P, 3) lattice translation of j, int64
     r: Tensor  # (P,) Å
     unit: Tensor  # (P, 3) direction from i to j
@@ -39,6 +40,23 @@ class Pairs(NamedTuple):
         """The pairs for which the mask (P,) holds."""
         index = chosen.nonzero().squeeze(1)
         return Pairs(*(values[index] for values in self))
+
+
+class Atoms(NamedTuple):
+    """What the surroundings of every atom tell about it."""
+
+    features: Tensor  # (A, features), invariant
+    tensors: list[Tensor]  # (A, 2l + 1, channels) for every degree l
+    gates: Tensor  # (A, l_max channels)
+
+    def seen(self, pairs: Pairs) -> Tensor:
+        """Channels of j contracted with the direction from i to j, degree by degree and gated, (P, l_max channels)."""
+        harmonics = degrees(pairs.harmonics, len(self.tensors) - 1)
+        parts = [
+            torch.einsum("pmc,pm->pc", tensor.index_select(0, pairs.j), y)
+            for tensor, y in zip(self.tensors[1:], harmonics[1:], strict=True)
+        ]
+        return torch.cat(parts, dim=1) * self.gates.index_select(0, pairs.j)
 
 
 def envelope(r: Tensor, cutoff: float) -> Tensor:
@@ -53,13 +71,8 @@ def radial_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
     return bessel * envelope(r, cutoff)[:, None]
 
 
-def by_kind(basis: Tensor, kind: Tensor, kinds: int) -> Tensor:
-    """Radial functions (P, n) in the block of their kind of pair, zero in the others, (P, kinds n)."""
-    return (one_hot(kind, kinds).to(basis.dtype)[:, :, None] * basis[:, None, :]).flatten(1)
-
-
 def degrees(harmonics: Tensor, l_max: int) -> tuple[Tensor, ...]:
-    """Blocks of every degree l of an array (P, (l_max + 1)², ...)."""
+    """Blocks (P, 2l + 1, ...) of every degree l of an array (P, (l_max + 1)², ...)."""
     return harmonics.split([2 * degree + 1 for degree in range(l_max + 1)], dim=1)
 
 
@@ -71,16 +84,24 @@ def traceless(components: Tensor) -> Tensor:
     return torch.stack(rows, dim=1).unflatten(1, (3, 3))
 
 
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers of these widths with SiLU between them."""
+    layers = [nn.Sequential(nn.Linear(a, b), nn.SiLU()) for a, b in zip(widths[:-2], widths[1:-1], strict=True)]
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
 def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Tensor, Tensor, Tensor]:
     """Triangles i-k, k-j, i-j of the same images: indices (T,) of their sides in `first`, `second` and `direct`."""
     count = torch.bincount(second.i, minlength=atoms)
     repeats = count[first.j]
     ik = torch.repeat_interleave(repeats)
+    if len(ik) == 0:
+        return ik, ik, ik
     rank = torch.arange(len(ik), device=ik.device) - (repeats.cumsum(0) - repeats)[ik]
     kj = (count.cumsum(0) - count)[first.j[ik]] + rank
     shift = first.shift[ik] + second.shift[kj]
-    low = torch.minimum(shift.amin(), direct.shift.amin()) if len(ik) else 0
-    span = torch.maximum(shift.amax(), direct.shift.amax()) - low + 1 if len(ik) else 1
+    shifts = torch.cat([shift, direct.shift])
+    low, span = shifts.min(), shifts.max() - shifts.min() + 1
 
     def key(i: Tensor, j: Tensor, shift: Tensor) -> Tensor:
         a, b, c = (shift - low).unbind(1)
@@ -88,13 +109,13 @@ def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Te
 
     known, order = key(direct.i, direct.j, direct.shift).sort()
     wanted = key(first.i[ik], second.j[kj], shift)
-    place = torch.searchsorted(known, wanted).clamp(max=max(len(known) - 1, 0))
+    place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
     closed = (known[place] == wanted).nonzero().squeeze(1)
     return ik[closed], kj[closed], order[place[closed]]
 
 
 class Surroundings(nn.Module):
-    """Atomic densities of all atoms: equivariant channels of every degree, and invariant features made of them."""
+    """Atomic densities around all atoms, and invariant features made of them."""
 
     def __init__(self, kinds: int, cutoff: float, radial: int, channels: int, l_max: int, width: int, features: int):
         super().__init__()
@@ -103,34 +124,26 @@ class Surroundings(nn.Module):
         self.mixing = nn.Parameter(scale * torch.randn(l_max + 1, kinds, kinds * radial, 2 * channels))
         invariants = (l_max + 2) * channels
         self.norm = nn.LayerNorm(invariants)
-        self.features = nn.Sequential(
-            nn.Linear(invariants + kinds, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, features),
-        )
+        self.features = perceptron(invariants + kinds, width, width, features)
+        self.gates = nn.Linear(features, l_max * channels)
 
-    def forward(self, species: Tensor, pairs: Pairs) -> tuple[list[Tensor], Tensor]:
-        """Channels [(A, 2l + 1, channels) for every l] and features (A, features)."""
-        density = self._density(species, pairs)
+    def forward(self, species: Tensor, pairs: Pairs) -> Atoms:
+        """Channels A_l = W_l ρ_l and B_l = V_l ρ_l of the densities, and MLP(A_0, A_l·B_l, element) as features."""
         order = species.argsort(stable=True)
         back, counts = order.argsort(), torch.bincount(species, minlength=self.kinds).tolist()
-        left, right = [], []
-        for block, mixing in zip(degrees(density, self.l_max), self.mixing, strict=True):
-            parts = zip(block[order].split(counts), mixing, strict=True)
-            a, b = torch.cat([part @ weight for part, weight in parts])[back].chunk(2, dim=-1)
-            left.append(a.contiguous())
-            right.append(b)
-        products = [(a * b).sum(1) for a, b in zip(left, right, strict=True)]
-        invariants = self.norm(torch.cat([left[0].squeeze(1), *products], dim=1))
-        kind = one_hot(species, self.kinds).to(invariants.dtype)
-        return left, self.features(torch.cat([invariants, kind], dim=1))
+        tensors, products = [], []
+        for density, mixing in zip(degrees(self._density(species, pairs), self.l_max), self.mixing, strict=True):
+            by_element = zip(density[order].split(counts), mixing, strict=True)
+            a, b = torch.cat([part @ weight for part, weight in by_element])[back].chunk(2, dim=-1)
+            tensors.append(a.contiguous())
+            products.append((a * b).sum(1))
+        invariants = self.norm(torch.cat([tensors[0].squeeze(1), *products], dim=1))
+        features = self.features(torch.cat([invariants, one_hot(species, self.kinds).to(invariants.dtype)], dim=1))
+        return Atoms(features, tensors, self.gates(features))
 
     def _density(self, species: Tensor, pairs: Pairs) -> Tensor:
-        """Expansion coefficients Σ_j R_n(r_ij) Y_lm(r_ij) by the element of j, (A, (l_max + 1)², kinds radial)."""
-        basis = radial_basis(pairs.r, self.cutoff, self.radial)
-        terms = pairs.harmonics[:, :, None] * basis[:, None, :]
+        """Coefficients ρ = Σ_j R_n(r_ij) Y_lm(r_ij) by the element of j, (A, (l_max + 1)², kinds radial)."""
+        terms = pairs.harmonics[:, :, None] * radial_basis(pairs.r, self.cutoff, self.radial)[:, None, :]
         density = terms.new_zeros(len(species) * self.kinds, *terms.shape[1:])
         density = density.index_add(0, pairs.i * self.kinds + species[pairs.j], terms)
         return density.unflatten(0, (len(species), self.kinds)).transpose(1, 2).flatten(2)
@@ -139,13 +152,12 @@ class Surroundings(nn.Module):
 class SpinTransfer(nn.Module):
     """Couplings of the centres i as sums over sources j of a function of all bridges k between the two.
 
-    h_k, A_k    features and equivariant channels of an atom's surroundings
-    t_ikj       = MLP(r_ik, r_kj, r_ij, angle, h_k, A_k·Y(r_ik), A_j·Y(r_kj)), one row a pathway
+    h, A        invariant features and equivariant channels of the surroundings of an atom
+    t_ikj       = W silu(linear in r_ik, r_kj, r_ij, angle ikj, h_k, h_j, A_k·Y(r_ik), A_j·Y(r_kj)): one pathway
     T_ij^l      = Σ_k t_ikj^l Y_l(r_ik), whose norms hold the interference of the bridges
-    coupling_i  = mean + std Σ_j MLP(|T_ij|, r_ij, h_i, h_j, A_j·Y(r_ij)) envelope(r_ij)
+    coupling_i  = mean + std Σ_j MLP(T_ij^0, |T_ij^l|², r_ij, h_i, h_j, A_j·Y(r_ij)) envelope(r_ij)
 
-    Invariant under rotation, reflection, translation, permutation and choice of the cell; once differentiable in the
-    positions everywhere.
+    Invariant under rotation, reflection, translation, permutation and choice of the cell.
 
     Parameters
     ----------
@@ -162,6 +174,11 @@ class SpinTransfer(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    contact_mean: Tensor  # (elements,) MHz, as its std; moments in μB
+    contact_std: Tensor
+    moment_mean: Tensor
+    moment_std: Tensor
+    dipolar_std: Tensor
 
     def __init__(
         self,
@@ -180,7 +197,7 @@ class SpinTransfer(nn.Module):
     ) -> None:
         super().__init__()
         if max(surroundings_cutoff, bridge_cutoff, bond_cutoff) > cutoff:
-            raise InputError(f"spin_transfer: the other cut-offs must not exceed cutoff = {cutoff} Å; raise it")
+            raise InputError(f"spin_transfer: expected no other cut-off above cutoff = {cutoff} Å; raise cutoff")
         if l_max < 2:
             raise InputError(f"spin_transfer: expected l_max of at least 2, found {l_max}")
         self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
@@ -189,105 +206,93 @@ class SpinTransfer(nn.Module):
         self.species, self.centre_species = Species(numbers), Species(centres)
         self.harmonics = SphericalHarmonics(l_max)
         kinds, seen = len(self.numbers), l_max * channels
-        of_centre = len(self.centres) * kinds * radial
+        distance = len(self.centres) * kinds * radial
         self.surroundings = Surroundings(kinds, surroundings_cutoff, radial, channels, l_max, width, features)
-        self.gate = nn.Linear(features, seen)
-        self.centre_bridge = nn.Linear(of_centre + features + seen, width)
-        self.bridge_source = nn.Linear(kinds**2 * radial + seen, width)
-        self.centre_source = nn.Linear(of_centre + features, width)
+        self.bridge = nn.Linear(distance + features + seen, width)
+        self.bond = nn.Linear(kinds**2 * radial + seen, width)
+        self.source = nn.Linear(distance + features, width)
         self.angle = nn.Linear(ANGLE_POWERS, width)
         self.pathway = nn.Linear(width, sum(self.pooled))
-        self.pair = nn.Sequential(
-            nn.Linear(sum(self.pooled) + of_centre + 2 * features + seen, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-        )
-        self.source = nn.Linear(width, 1, bias=False)
+        self.pair = perceptron(sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1)
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
-        for label in ("contact", "moment", "tensor"):
-            self.register_buffer(f"{label}_mean", torch.zeros(kinds))
-            self.register_buffer(f"{label}_std", torch.ones(kinds))
+        for name in ("contact_mean", "moment_mean"):
+            self.register_buffer(name, torch.zeros(kinds))
+        for name in ("contact_std", "moment_std", "dipolar_std"):
+            self.register_buffer(name, torch.ones(kinds))
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
         """Take the mean and the standard deviation of every label, element by element, from the training part."""
-        labels = {"hyperfine_contact": "contact", "magnetic_moment": "moment", "hyperfine_dipolar": "tensor"}
-        for label in labels.keys() & statistics.keys():
-            mean, std = (self.get_buffer(f"{labels[label]}_{what}") for what in ("mean", "std"))
-            for number, found in statistics[label].items():
-                index = self.numbers.index(number)
-                mean[index], std[index] = found.mean, found.std
+        for label, name in (("hyperfine_contact", "contact"), ("magnetic_moment", "moment")):
+            for number, found in statistics.get(label, {}).items():
+                self.get_buffer(f"{name}_mean")[self.numbers.index(number)] = found.mean
+                self.get_buffer(f"{name}_std")[self.numbers.index(number)] = found.std
+        for number, found in statistics.get("hyperfine_dipolar", {}).items():
+            self.dipolar_std[self.numbers.index(number)] = found.std
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """`hyperfine_contact` (K,) in MHz, and of all atoms what their surroundings alone tell, to train them with:
-        `hyperfine_contact@atoms` (A,) in MHz, `magnetic_moment@atoms` (A,) in μB, `hyperfine_dipolar@atoms` (A, 3, 3)
-        in MHz.
+        """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
+
+        Those are `hyperfine_contact@atoms` (A,) and `hyperfine_dipolar@atoms` (A, 3, 3) in MHz and
+        `magnetic_moment@atoms` (A,) in μB.
         """
         species = self.species(graph.numbers)
-        pairs = self._pairs(graph)
-        tensors, features = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
-        coupling = self._coupling(graph, species, pairs, tensors, features)
-        contact, moment = torch.einsum("af,oaf->oa", features, self.local[:, species])
-        components = torch.einsum("amc,ac->am", tensors[2], self.dipolar(features))
-        of_centre = species[graph.centres]
+        pairs = self._pairs(graph, species)
+        atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
+        coupling = self._coupling(graph, species, pairs, atoms)
+        contact, moment = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
+        dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
+        centres = species[graph.centres]
         return {
-            "hyperfine_contact": self.contact_mean[of_centre] + self.contact_std[of_centre] * coupling,
+            "hyperfine_contact": self.contact_mean[centres] + self.contact_std[centres] * coupling,
             "hyperfine_contact@atoms": self.contact_mean[species] + self.contact_std[species] * contact,
             "magnetic_moment@atoms": self.moment_mean[species] + self.moment_std[species] * moment,
-            "hyperfine_dipolar@atoms": self.tensor_std[species, None, None] * traceless(components),
+            "hyperfine_dipolar@atoms": self.dipolar_std[species, None, None] * traceless(dipolar),
         }
 
-    def _pairs(self, graph: Graph) -> Pairs:
-        vectors = graph.vectors()
-        r = vectors.norm(dim=1)
-        return Pairs(*graph.pairs, graph.shifts.long(), r, vectors / r[:, None], self.harmonics(vectors))
+    def _pairs(self, graph: Graph, species: Tensor) -> Pairs:
+        (i, j), vectors = graph.pairs, graph.vectors()
+        r, kind = vectors.norm(dim=1), species[i] * len(self.numbers) + species[j]
+        return Pairs(i, j, kind, graph.shifts.long(), r, vectors / r[:, None], self.harmonics(vectors))
 
-    def _coupling(
-        self, graph: Graph, species: Tensor, pairs: Pairs, tensors: list[Tensor], features: Tensor
-    ) -> Tensor:
-        """Sum over the sources of every centre (K,), in units of the standard deviation."""
+    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> Tensor:
+        """Sums over the sources of every centre (K,), in units of the standard deviation."""
         position = torch.full_like(species, -1)
         position[graph.centres] = torch.arange(len(graph.centres), device=species.device)
-        of_centre = pairs.where(position[pairs.i] >= 0)
-        bridges = of_centre.where(of_centre.r < self.bridge_cutoff)
+        direct = pairs.where(position[pairs.i] >= 0)
+        centre = self.centre_species(graph.numbers[graph.centres])[position[direct.i]]
+        direct = direct._replace(kind=centre * len(self.numbers) + species[direct.j])
+        distance = self._radial(direct, self.cutoff, len(self.centres))
+        h_i, h_j = atoms.features.index_select(0, direct.i), atoms.features.index_select(0, direct.j)
+        transfer = self._transfer(pairs, direct, atoms, self.source(torch.cat([distance, h_j], dim=1)))
+        terms = self.pair(torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1)).squeeze(1)
+        terms = terms * envelope(direct.r, self.cutoff)
+        return SOURCE_SCALE * terms.new_zeros(len(graph.centres)).index_add(0, position[direct.i], terms)
+
+    def _transfer(self, pairs: Pairs, direct: Pairs, atoms: Atoms, source: Tensor) -> list[Tensor]:
+        """T_ij^0 and |T_ij^l|² for l = 1, 2 of the pairs centre - source, (P, channels) each."""
+        bridges = direct.where(direct.r < self.bridge_cutoff)
         bonds = pairs.where(pairs.r < self.bond_cutoff)
-        gates = self.gate(features)
-        kind_of_centre = torch.zeros_like(species)
-        kind_of_centre[graph.centres] = self.centre_species(graph.numbers[graph.centres])
-        by_centre = kind_of_centre, len(self.centres)
-
-        def seen(chosen: Pairs) -> Tensor:
-            """Channels of the second atom of pairs contracted with their directions, gated, (P, l_max channels)."""
-            harmonics = zip(tensors[1:], degrees(chosen.harmonics, self.l_max)[1:], strict=True)
-            parts = [torch.einsum("pmc,pm->pc", t.index_select(0, chosen.j), y) for t, y in harmonics]
-            return torch.cat(parts, dim=1) * gates.index_select(0, chosen.j)
-
-        def radial(chosen: Pairs, cutoff: float, kind_of_i: Tensor, kinds_of_i: int) -> Tensor:
-            kind = kind_of_i[chosen.i] * len(self.numbers) + species[chosen.j]
-            return by_kind(radial_basis(chosen.r, cutoff, self.radial), kind, kinds_of_i * len(self.numbers))
-
-        distance, h_j = radial(of_centre, self.cutoff, *by_centre), features.index_select(0, of_centre.j)
-        h_k = features.index_select(0, bridges.j)
-        ik, kj, ij = pathways(bridges, bonds, of_centre, len(species))
-        cosine = -(bridges.unit[ik] * bonds.unit[kj]).sum(1, keepdim=True)
-        hidden = (
-            self.centre_bridge(torch.cat([radial(bridges, self.bridge_cutoff, *by_centre), h_k, seen(bridges)], 1))[ik]
-            + self.bridge_source(torch.cat([radial(bonds, self.bond_cutoff, species, len(self.numbers)), seen(bonds)], 1))[kj]
-            + self.centre_source(torch.cat([distance, h_j], 1))[ij]
-            + self.angle(torch.cat([cosine**power for power in range(1, ANGLE_POWERS + 1)], 1))
+        h_k = atoms.features.index_select(0, bridges.j)
+        r_ik, r_kj = (
+            self._radial(bridges, self.bridge_cutoff, len(self.centres)),
+            self._radial(bonds, self.bond_cutoff, len(self.numbers)),
         )
+        bridge = self.bridge(torch.cat([r_ik, h_k, atoms.seen(bridges)], dim=1))
+        bond = self.bond(torch.cat([r_kj, atoms.seen(bonds)], dim=1))
+        ik, kj, ij = pathways(bridges, bonds, direct, len(atoms.features))
+        cosine = -(bridges.unit[ik] * bonds.unit[kj]).sum(1, keepdim=True)
+        angle = self.angle(torch.cat([cosine**power for power in range(1, ANGLE_POWERS + 1)], dim=1))
+        hidden = bridge.index_select(0, ik) + bond.index_select(0, kj) + source.index_select(0, ij) + angle
         closeness = envelope(bridges.r, self.bridge_cutoff)[ik] * envelope(bonds.r, self.bond_cutoff)[kj]
-        transfer = (self.pathway(silu(hidden)) * closeness[:, None]).split(self.pooled, dim=1)
-        directions = degrees(bridges.harmonics[ik], self.l_max)
+        weights = (self.pathway(silu(hidden)) * closeness[:, None]).split(self.pooled, dim=1)
         sums = [
-            t.new_zeros(len(of_centre.i), y.shape[1], t.shape[1]).index_add(0, ij, y[:, :, None] * t[:, None, :])
-            for t, y in zip(transfer, directions, strict=False)
+            t.new_zeros(len(direct.i), y.shape[1], t.shape[1]).index_add(0, ij, y[:, :, None] * t[:, None, :])
+            for t, y in zip(weights, degrees(bridges.harmonics[ik], self.l_max)[: len(weights)], strict=True)
         ]
-        norms = [sums[0].squeeze(1), *(t.square().sum(1) for t in sums[1:])]
-        h_i = features.index_select(0, of_centre.i)
-        terms = self.pair(torch.cat([*norms, distance, h_i, h_j, seen(of_centre)], 1))
-        terms = self.source(terms).squeeze(1) * envelope(of_centre.r, self.cutoff)
-        return SOURCE_SCALE * terms.new_zeros(len(graph.centres)).index_add(0, position[of_centre.i], terms)
+        return [sums[0].squeeze(1), *(t.square().sum(1) for t in sums[1:])]
+
+    def _radial(self, pairs: Pairs, cutoff: float, kinds_of_i: int) -> Tensor:
+        """Radial functions in the block of the pair's kind, zero in the others, (P, kinds radial)."""
+        kind = one_hot(pairs.kind, kinds_of_i * len(self.numbers)).to(pairs.r.dtype)
+        return (kind[:, :, None] * radial_basis(pairs.r, cutoff, self.radial)[:, None, :]).flatten(1)

@@ -90,7 +90,7 @@ def _numbers(group: GroupResult) -> dict[str, Any]:
         "converged": group.blocks.converged,
         "statistical_inefficiency": group.blocks.inefficiency,
         "errors": {**plain(budget), "total": budget.total, "not_known": budget.missing},
-        "ensemble_upper_bound": group.ensemble_bound,
+        "mean_spread": group.mean_spread,
         "sites": _site_rows(group),
         "uncovered": group.uncovered,
         "site_weighted_mean": group.site_weighted_mean,

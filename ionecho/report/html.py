@@ -87,5 +87,8 @@ def render_page(
 ) -> str:
     """The page; `blocks` are plain mappings (settings, conventions, source) printed as YAML under their names."""
     template = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
-    texts = {name: yaml.safe_dump(dict(block), sort_keys=False, allow_unicode=True) for name, block in blocks.items()}
+    texts = {
+        name: yaml.safe_dump(dict(block), sort_keys=False, allow_unicode=True, width=200)
+        for name, block in blocks.items()
+    }
     return template.render(title=title, headline=headline, notes=notes, tables=tables, figures=figures, blocks=texts)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 
 SINGLE, DOUBLE = 3.35, 6.9  # inches, one and two columns
 RESOLUTION = 300  # dots per inch
@@ -15,7 +16,7 @@ GREY = "#999999"
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"]
 SEQUENTIAL, SPREAD, DENSITY = "viridis", "cividis", "Greys"  # colour maps of means, spreads and densities
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
     "mathtext.fontset": "dejavusans",
@@ -23,7 +24,7 @@ _RC: dict[str, Any] = {
     "axes.labelsize": 8,
     "axes.titlesize": 8,
     "axes.linewidth": 0.7,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "xtick.direction": "in",
     "ytick.direction": "in",
     "xtick.top": True,

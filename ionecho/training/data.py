@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ionecho.data.loader import STRUCTURE, Batch, GraphRecipe, InMemory, Streamed
 from ionecho.data.splits import fold_indices, hold_out
@@ -70,14 +70,8 @@ class GraphDataModule(pl.LightningDataModule):
         if not self.in_memory:
             arguments = (self.dataset, self.parts[part], self.labels, self.recipe, self.batch_size, shuffle_seed)
             return DataLoader(Streamed(*arguments), batch_size=None)
-        generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
-        return DataLoader(
-            self.sets[part],
-            batch_size=self.batch_size,
-            shuffle=shuffle_seed is not None,
-            generator=generator,
-            collate_fn=_as_it_is,
-        )
+        sampler = None if shuffle_seed is None else Shuffled(len(self.sets[part]), shuffle_seed)
+        return DataLoader(self.sets[part], batch_size=self.batch_size, sampler=sampler, collate_fn=_as_it_is)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled by the seed and the epoch alone, so that a resumed run sees the same batches."""
@@ -95,6 +89,19 @@ class GraphDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch to the trainer's device."""
         return batch.to(device)
+
+
+class Shuffled(Sampler[int]):
+    """A random order fixed by its seed, however often it is iterated (Lightning does so twice on resuming)."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed = length, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        yield from np.random.default_rng(self.seed).permutation(self.length).tolist()
 
 
 def _as_it_is(batch: Batch) -> Batch:

@@ -112,6 +112,7 @@ def fit_member(
         filename="best",
         monitor="val/rmse" if has_validation else None,
         save_last=True,
+        save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     trainer = pl.Trainer(

@@ -41,7 +41,7 @@ def calibration(error: Floats, spread: Floats, bins: int = 10) -> dict[str, obje
     spread against root mean square error in equally filled bins.
     """
     score = np.abs(error / spread)
-    order = np.array_split(np.argsort(spread), bins)
+    order = np.array_split(np.argsort(spread), min(bins, spread.size))
     return {
         "z_std": float(np.sqrt(np.mean(score**2))),
         "within_1": float(np.mean(score <= 1)),

@@ -1,0 +1,239 @@
+"""The dynamic-shift analysis as a whole, its settings, and the reading of predictions and datasets."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+import zarr
+
+from ionecho.analysis.dynamic_shift import ALL, DynamicShift, analyze
+from ionecho.analysis.loading import read_series, settle_conversion
+from ionecho.analysis.series import ShiftSeries
+from ionecho.analysis.settings import DynamicShiftSettings
+from ionecho.data.schema import Configuration, Quality
+from ionecho.data.store import DatasetWriter
+from ionecho.errors import InputError
+from ionecho.nmr.hyperfine import ContactShift, rescale
+from tests.p2_layers import CELL, NA, SITE_SHIFT, series
+
+CONFIG = yaml.safe_load((Path(__file__).parents[1] / "conf/analysis/dynamic_shift.yaml").read_text())["settings"]
+CONVERSION = ContactShift(**CONFIG["contact_shift"])
+PHASES = {"p63mcm": 0, "p6322": 1}
+
+
+def settings(**changes: object) -> DynamicShiftSettings:
+    return DynamicShiftSettings.parse(copy.deepcopy(CONFIG) | changes)
+
+
+@pytest.fixture(scope="module")
+def data() -> ShiftSeries:
+    return series(256, PHASES, seed=0)
+
+
+@pytest.fixture(scope="module")
+def result(data: ShiftSeries) -> DynamicShift:
+    return analyze(data, settings(), CONVERSION)
+
+
+def test_mean_is_over_all_frames_and_ions(data, result):
+    assert list(result.groups) == [*PHASES, ALL]
+    assert result.overall.blocks.mean == pytest.approx(data.shift.mean(), abs=1e-9)
+    for name in PHASES:
+        group = result.groups[name]
+        assert group.blocks.mean == pytest.approx(data.shift[data.group == name].mean(), abs=1e-9)
+        assert group.blocks.converged
+        assert abs(group.blocks.mean - np.mean(list(SITE_SHIFT.values()))) < 4 * group.blocks.error
+
+
+def test_sites_of_both_stackings(result):
+    expected = {"p63mcm": ["edge", "Mn-Mn", "Mg-Mg"], "p6322": ["edge", "Mn-Mn", "Mn-Mg"]}
+    for name, sites in expected.items():
+        group = result.groups[name]
+        assert [site.name for site in group.sites] == sites
+        assert sum(site.occupation.mean for site in group.sites) == pytest.approx(1.0)
+        edge = group.sites[0]
+        assert edge.occupation.mean == pytest.approx(0.5, abs=4 * edge.occupation.error)
+        assert edge.shift.mean == pytest.approx(SITE_SHIFT[1], abs=4 * edge.shift.error)
+        covered = 1 - np.exp(-0.32 / 0.25**2)
+        samples = group.frames * group.centres
+        assert group.uncovered == pytest.approx(1 - covered, abs=4 * np.sqrt(covered * (1 - covered) / samples))
+    everything = result.groups[ALL]
+    assert [site.name for site in everything.sites] == ["edge", "Mn-Mn", "Mn-Mg", "Mg-Mg"]
+    for site in everything.sites:
+        parts = [s.samples for name in PHASES for s in result.groups[name].sites if s.name == site.name]
+        assert site.samples == sum(parts)
+
+
+def test_histograms_and_maps_keep_every_sample(data, result):
+    for name in PHASES:
+        histogram, field = result.groups[name].histogram, result.planes[name].map
+        np.testing.assert_array_equal(sum(histogram.parts.values()), histogram.total)
+        assert histogram.total.sum() == field.count.sum() == (data.group == name).sum() * 16
+        assert field.total / field.count.sum() == pytest.approx(result.groups[name].blocks.mean)
+
+
+def test_wrapped_and_unwrapped_positions_give_the_same_result(data, result):
+    jumps = np.random.default_rng(1).integers(-4, 5, data.positions.shape) @ CELL
+    moved = analyze(replace(data, positions=data.positions + jumps), settings(), CONVERSION)
+    for name in result.groups:
+        assert [s.samples for s in moved.groups[name].sites] == [s.samples for s in result.groups[name].sites]
+
+
+def test_sites_from_density_and_from_a_list_agree_with_the_lattice(data, result):
+    sites = copy.deepcopy(CONFIG["sites"])
+    listed = result.planes["p63mcm"].points.tolist()
+    for change in ({"divisions": None, "positions": listed}, {"divisions": None, "radius": 0.7}):
+        found = analyze(data.of("p63mcm"), settings(sites=sites | change), CONVERSION)
+        for ours, theirs in zip(found.overall.sites, result.groups["p63mcm"].sites, strict=True):
+            assert ours.name == theirs.name
+            assert ours.occupation.mean == pytest.approx(theirs.occupation.mean, abs=0.02)
+
+
+def test_ensemble_and_additive_shifts(data):
+    offsets = np.array([-5.0, 5.0, 0.0])
+    members = data.shift[None] + offsets[:, None, None]
+    additive = {"orbital": -10.0, "pseudocontact": 2.0, "quadrupole": {"coupling": 3.0, "asymmetry": 0.3}}
+    chosen = settings(additive=additive, larmor_frequency=105.8)
+    errors = {"bias": 3.0, "effective_moment": 0.0387, "weiss_constant": 3.348}
+    found = analyze(
+        replace(data, members=members), chosen.model_copy(update={"errors": settings(errors=errors).errors}), CONVERSION
+    )
+    assert chosen.additive_shift == pytest.approx(-8.0 - 20.704, abs=1e-3)
+    assert found.overall.blocks.mean == pytest.approx(data.shift.mean() + chosen.additive_shift)
+    budget, contact = found.overall.budget, data.shift.mean()
+    assert budget.ensemble == pytest.approx(5.0)
+    assert budget.effective_moment == pytest.approx(0.02 * contact)
+    assert budget.weiss_constant == pytest.approx(0.01 * contact)
+    expected = np.sqrt(budget.sampling**2 + 5.0**2 + 3.0**2 + (0.02**2 + 0.01**2) * contact**2)
+    assert budget.total == pytest.approx(expected)
+    assert not budget.missing
+
+
+def test_unknown_errors_and_sparse_frames_are_noted(result):
+    notes = " ".join(result.notes)
+    assert "ensemble, bias" in notes
+    assert "lower bound" in notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"windows": []}, "windows"),
+        ({"stacking_axis": "z"}, "stacking_axis"),
+        ({"radius": 0.8}, "radius"),
+        ({"sites": CONFIG["sites"] | {"positions": [[0.0, 0.0]]}}, "not both"),
+        ({"contact_shift": {"temperature": 300.0}}, r"contact_shift\.gyromagnetic_ratio"),
+    ],
+)
+def test_wrong_settings_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        settings(**changes)
+
+
+def test_series_refuses_missing_shifts_and_scattered_trajectories(data):
+    broken = data.shift.copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(InputError, match="first 7"):
+        replace(data, shift=broken)
+    with pytest.raises(InputError, match="contiguous"):
+        replace(data, group=np.array(["p63mcm", "p6322"] * 256, dtype=object))
+
+
+def write_predictions(path: Path, data: ShiftSeries, conversion: ContactShift, drift: np.ndarray) -> None:
+    """Format 2 predictions: ions first, then the framework of each trajectory, all moved by `drift` (T, 3) Å."""
+    fixed = np.stack([data.frameworks[name].positions for name in data.group])
+    numbers = np.r_[np.full(16, NA), next(iter(data.frameworks.values())).numbers]
+    group = zarr.open_group(str(path), mode="w", zarr_format=3)
+    group.create_array("positions", data=np.concatenate([data.positions, fixed], axis=1) + drift[:, None])
+    group.create_array("cell", data=data.cell)
+    group.create_array("numbers", data=numbers)
+    group.create_array("centres", data=np.arange(16))
+    group.create_array("group", data=data.group.astype(np.dtypes.StringDType()))
+    group.create_array("time", data=data.time)
+    coupling = data.shift / conversion.ppm_per_mhz
+    group.create_array("hyperfine_contact", data=coupling)
+    group.create_array("hyperfine_contact_members", data=np.stack([coupling, coupling * 1.01], axis=1))
+    group.create_array("hyperfine_contact_std", data=np.abs(coupling) * 0.005)
+    group.attrs["contact_shift"] = conversion.to_dict()
+
+
+def test_predictions_are_read_without_drift(data, tmp_path):
+    first = data.of("p63mcm")
+    drift = np.cumsum(np.random.default_rng(2).normal(0.0, 0.05, (256, 3)), axis=0)
+    write_predictions(tmp_path / "pred.zarr", first, CONVERSION, drift)
+    read, conversion = read_series(tmp_path / "pred.zarr", "Na", None, None)
+    assert conversion == CONVERSION
+    np.testing.assert_allclose(read.shift, first.shift)
+    np.testing.assert_allclose(read.positions - drift[0], first.positions, atol=1e-9)
+    np.testing.assert_allclose(read.members, first.shift * np.array([1.0, 1.01])[:, None, None])
+    np.testing.assert_allclose(read.spread, np.abs(first.shift) * 0.005)
+    np.testing.assert_array_equal(read.time, first.time)
+    ours = analyze(read, settings(), conversion).overall
+    theirs = analyze(first, settings(), CONVERSION).overall
+    assert [s.samples for s in ours.sites] == [s.samples for s in theirs.sites]
+    assert ours.budget.ensemble == pytest.approx(theirs.blocks.mean * 0.01 / np.sqrt(2))
+    assert ours.mean_spread == pytest.approx(np.abs(first.shift).mean() * 0.005)
+
+
+def test_another_conversion_is_recomputed_and_said(data, tmp_path):
+    stored = replace(CONVERSION, gyromagnetic_ratio=100.0, temperature=300.0)
+    write_predictions(tmp_path / "pred.zarr", data, stored, np.zeros((512, 3)))
+    read, conversion = read_series(tmp_path / "pred.zarr", "Na", CONVERSION, None)
+    assert conversion == CONVERSION
+    np.testing.assert_allclose(read.shift, data.shift * 314.8 / 334.8)
+    assert "temperature 300 -> 320" in read.notes[0]
+
+
+def test_only_the_gyromagnetic_ratio_of_the_couplings_matters():
+    stored = replace(CONVERSION, gyromagnetic_ratio=100.0)
+    conversion, ratio, _ = settle_conversion(
+        CONVERSION, {"conventions": {"contact_shift": stored.to_dict()}}, Path("x")
+    )
+    coupling = np.array([1.0, 2.5])
+    np.testing.assert_allclose(conversion(rescale(coupling, ratio, conversion.gyromagnetic_ratio)), stored(coupling))
+    with pytest.raises(InputError, match="contact_shift"):
+        settle_conversion(None, {}, Path("x"))
+
+
+def test_wrong_predictions_are_refused(data, tmp_path):
+    write_predictions(tmp_path / "pred.zarr", data, CONVERSION, np.zeros((512, 3)))
+    with pytest.raises(InputError, match="none of the 16 predicted centres is Li"):
+        read_series(tmp_path / "pred.zarr", "Li", CONVERSION, None)
+    zarr.open_group(str(tmp_path / "empty.zarr"), mode="w")
+    with pytest.raises(InputError, match="centres"):
+        read_series(tmp_path / "empty.zarr", "Na", CONVERSION, None)
+    with pytest.raises(InputError, match="no input"):
+        read_series(tmp_path / "absent.zarr", "Na", CONVERSION, None)
+
+
+def test_a_dataset_is_read_in_time_order_without_bad_frames(data, tmp_path):
+    order = np.random.default_rng(3).permutation(20)
+    fixed = data.frameworks["p63mcm"]
+    blocks = []
+    for frame in order:
+        coupling = np.r_[data.shift[frame] / CONVERSION.ppm_per_mhz, np.full(len(fixed.numbers), np.nan)]
+        blocks.append(
+            Configuration(
+                numbers=np.r_[np.full(16, NA), fixed.numbers],
+                positions=np.r_[data.positions[frame], fixed.positions],
+                cell=CELL,
+                pbc=np.ones(3, bool),
+                group="p63mcm",
+                frame=int(frame),
+                source=f"frame {frame}",
+                quality=Quality.ENERGY_OUTLIER if frame == 5 else Quality(0),
+                labels={"hyperfine_contact": coupling},
+            )
+        )
+    DatasetWriter(tmp_path / "set.zarr", ["hyperfine_contact"]).append(blocks)
+    read, _ = read_series(tmp_path / "set.zarr", "Na", CONVERSION, time_per_frame=2e5)
+    kept = np.delete(np.arange(20), 5)
+    np.testing.assert_allclose(read.shift, data.shift[kept])
+    np.testing.assert_allclose(read.positions, data.positions[kept])
+    np.testing.assert_allclose(read.time, kept * 2e5)
+    assert any("1 of 20 frames left out" in note for note in read.notes)

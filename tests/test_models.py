@@ -1,0 +1,220 @@
+"""The contract every registered model keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import pytest
+import torch
+from conftest import p2_crystal, toy_coupling
+
+from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, load, save
+from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import build_graph
+from ionecho.models import MODELS, build_model
+from ionecho.models.ensemble import Ensemble
+from ionecho.models.species import Statistics
+from ionecho.training.module import ATOMS
+
+NUMBERS, CENTRES = [8, 11, 12, 25], [11]
+SMALL: dict[str, dict[str, Any]] = {
+    "painn_nmr": {"cutoff": 4.5, "features": 8, "interactions": 2, "radial": 6},
+}
+STATISTICS = {
+    label: {z: Statistics(0.1 * z, 1.0 + 0.01 * z) for z in NUMBERS}
+    for label in ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
+}
+
+
+def graph_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch.float64) -> Graph:
+    return build_graph(
+        [atoms.positions for atoms in structures],
+        [np.array(atoms.cell) for atoms in structures],
+        [atoms.numbers for atoms in structures],
+        [atoms.pbc for atoms in structures],
+        cutoff=model.cutoff,
+        centres=model.centres,
+        pairs_of=model.pairs_of,
+        dtype=dtype,
+    )
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request: pytest.FixtureRequest) -> Any:
+    torch.manual_seed(0)
+    made = build_model(request.param, {"numbers": NUMBERS, "centres": CENTRES, **SMALL[request.param]}).double()
+    made.fit(STATISTICS, [graph_of(made, [p2_crystal(k) for k in range(4)])])
+    return made.eval()
+
+
+def coupling(model: Any, atoms: ase.Atoms) -> np.ndarray:
+    with torch.no_grad():
+        return model(graph_of(model, [atoms]))["hyperfine_contact"].numpy()
+
+
+def test_outputs_follow_the_structure(model: Any) -> None:
+    atoms = p2_crystal(0)
+    found = coupling(model, atoms)
+    assert found.shape == (2,)
+    assert np.abs(found - coupling(model, p2_crystal(1))).max() > 1e-6
+    with torch.no_grad():
+        outputs = model(graph_of(model, [atoms]))
+    for name, values in outputs.items():
+        assert len(values) == (11 if name.endswith(ATOMS) else 2)
+
+
+def test_rotation_and_reflection_leave_couplings_unchanged(model: Any) -> None:
+    atoms = p2_crystal(0)
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell @ rotation.T)
+    turned.positions = atoms.positions @ rotation.T
+    np.testing.assert_allclose(coupling(model, turned), coupling(model, atoms), atol=1e-8)
+
+
+def test_translation_wrapping_and_another_cell_leave_couplings_unchanged(model: Any) -> None:
+    atoms = p2_crystal(0)
+    expected = coupling(model, atoms)
+    moved = atoms.copy()
+    moved.positions += [0.3, -7.0, 12.5]
+    moved.positions[3] += 2 * np.array(moved.cell)[0] - np.array(moved.cell)[2]
+    np.testing.assert_allclose(coupling(model, moved), expected, atol=1e-8)
+    sheared = atoms.copy()
+    sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ np.array(atoms.cell))
+    np.testing.assert_allclose(coupling(model, sheared), expected, atol=1e-8)
+
+
+def test_supercell_repeats_the_couplings(model: Any) -> None:
+    atoms = p2_crystal(0)
+    np.testing.assert_allclose(coupling(model, atoms.repeat((2, 1, 2))), np.tile(coupling(model, atoms), 4), atol=1e-8)
+
+
+def test_permutation_permutes_the_couplings(model: Any) -> None:
+    atoms = p2_crystal(0)
+    order = np.random.default_rng(1).permutation(len(atoms))
+    shuffled = atoms[order]
+    place = {int(old): rank for rank, old in enumerate(order[np.isin(order, [0, 1])])}
+    found = coupling(model, shuffled)
+    np.testing.assert_allclose([found[place[0]], found[place[1]]], coupling(model, atoms), atol=1e-8)
+
+
+def test_a_batch_is_its_configurations_one_by_one(model: Any) -> None:
+    structures = [p2_crystal(0), p2_crystal(1).repeat((2, 1, 1)), p2_crystal(2)]
+    with torch.no_grad():
+        batched = model(graph_of(model, structures))["hyperfine_contact"].numpy()
+    np.testing.assert_allclose(batched, np.concatenate([coupling(model, s) for s in structures]), atol=1e-8)
+
+
+def test_gradients_agree_with_finite_differences(model: Any) -> None:
+    atoms = p2_crystal(0)
+    graph = graph_of(model, [atoms])
+    graph.positions.requires_grad_()
+    model(graph)["hyperfine_contact"].sum().backward()
+    gradient = graph.positions.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 1e-6
+    for atom, axis in ((0, 0), (5, 2), (9, 1)):
+        step = 1e-4
+        values = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += sign * step
+            values.append(coupling(model, moved).sum())
+        assert float(gradient[atom, axis]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4, abs=1e-7)
+
+
+def test_couplings_are_continuous_when_a_neighbour_crosses_the_cutoff(model: Any) -> None:
+    cell = 30 * np.eye(3)
+    found = []
+    for distance in (model.cutoff - 1e-6, model.cutoff + 1e-6):
+        positions = np.array([[0, 0, 0], [2.3, 0, 0], [3.9, 1.0, 0], [0, distance, 0]]) + 10
+        atoms = ase.Atoms(numbers=[11, 8, 25, 25], positions=positions, cell=cell, pbc=True)
+        found.append(coupling(model, atoms))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_single_precision_agrees_with_double(model: Any) -> None:
+    atoms = p2_crystal(0)
+    expected = coupling(model, atoms)
+    with torch.no_grad():
+        found = model.float()(graph_of(model, [atoms], torch.float32))["hyperfine_contact"]
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_an_isolated_centre_and_a_cell_smaller_than_the_cutoff_are_served(model: Any) -> None:
+    lonely = ase.Atoms("Na", cell=20 * np.eye(3), pbc=True)
+    assert np.isfinite(coupling(model, lonely)).all()
+    tiny = ase.Atoms("NaO", positions=[[0, 0, 0], [1.2, 1.2, 1.2]], cell=2.4 * np.eye(3), pbc=True)
+    np.testing.assert_allclose(coupling(model, tiny.repeat(2)), np.tile(coupling(model, tiny), 8), atol=1e-8)
+
+
+def test_an_unknown_element_is_refused(model: Any) -> None:
+    atoms = p2_crystal(0)
+    atoms.numbers[4] = 28
+    with pytest.raises(InputError, match="does not know Ni"):
+        coupling(model, atoms)
+
+
+def test_checkpoint_round_trip(model: Any, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    name = request.node.callspec.params["model"]
+    ensemble = Ensemble([model.float()], {"hyperfine_contact": 1.3})
+    hyperparameters = {"numbers": NUMBERS, "centres": CENTRES, **SMALL[name]}
+    config = CheckpointConfig(
+        format_version=FORMAT_VERSION,
+        name="toy",
+        model=name,
+        hyperparameters=hyperparameters,
+        members=1,
+        calibration=ensemble.calibration,
+        contact_shift=None,
+        dataset={"name": "toy"},
+        seed=0,
+    )
+    save(tmp_path / "toy", config, ensemble, {}, "card")
+    again = load(tmp_path / "toy")
+    graph = graph_of(model, [p2_crystal(3)], torch.float32)
+    with torch.no_grad():
+        assert torch.equal(again.model(graph)["hyperfine_contact"], ensemble(graph)["hyperfine_contact"])
+    assert again.config == config
+
+
+def test_a_model_learns_a_local_function(model: Any) -> None:
+    model.float().train()
+    structures = [p2_crystal(k) for k in range(24)]
+    target = torch.tensor(np.concatenate([toy_coupling(s)[:2] for s in structures]), dtype=torch.float32)
+    statistics = {label: {11: Statistics(float(target.mean()), float(target.std()))} for label in STATISTICS}
+    graph = graph_of(model, structures, torch.float32)
+    model.fit(STATISTICS | {"hyperfine_contact": statistics["hyperfine_contact"]}, [graph])
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (model(graph)["hyperfine_contact"] - target).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * target.var().item()
+
+
+def test_ensemble_gives_mean_and_calibrated_spread() -> None:
+    torch.manual_seed(1)
+    members = [build_model("painn_nmr", {"numbers": NUMBERS, "centres": CENTRES, **SMALL["painn_nmr"]}) for _ in range(3)]
+    ensemble = Ensemble(members, {"hyperfine_contact": 2.0})
+    graph = graph_of(members[0], [p2_crystal(0)], torch.float32)
+    with torch.no_grad():
+        outputs = ensemble(graph)
+        single = torch.stack([member(graph)["hyperfine_contact"] for member in members])
+    torch.testing.assert_close(outputs["hyperfine_contact"], single.mean(0))
+    torch.testing.assert_close(outputs["hyperfine_contact_std"], 2 * single.std(0))
+    torch.testing.assert_close(outputs["hyperfine_contact_members"], single)
+
+
+def test_unknown_names_and_hyperparameters_are_refused() -> None:
+    with pytest.raises(InputError, match="unknown model 'nmr'"):
+        build_model("nmr", {})
+    with pytest.raises(InputError, match=r"unknown hyperparameters \['width'\]"):
+        build_model("painn_nmr", {"width": 3})

@@ -1,0 +1,166 @@
+"""Predictions along trajectories: formats agree, runs resume, bad input is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import zarr
+from conftest import p2_crystal
+
+from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.trajectory import open_trajectory
+from ionecho.errors import InputError
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.prediction.predict import PredictionSettings, Predictor, predict
+
+FRAMES = 23
+
+
+@pytest.fixture
+def checkpoint(toy_checkpoint: Path) -> Checkpoint:
+    return load(toy_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[ase.Atoms]:
+    images = [p2_crystal(k) for k in range(FRAMES)]
+    for atoms in images:
+        atoms.wrap()
+    return images
+
+
+@pytest.fixture(scope="module")
+def folder(frames: list[ase.Atoms], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same frames as extended XYZ, XDATCAR, LAMMPS dump and zarr."""
+    place = tmp_path_factory.mktemp("trajectory")
+    ase.io.write(place / "t.extxyz", frames)
+    ase.io.write(place / "XDATCAR", frames, format="vasp-xdatcar")
+    group = zarr.open_group(place / "t.zarr", mode="w")
+    group.create_array("positions", data=np.stack([atoms.positions for atoms in frames]))
+    group.create_array("cell", data=np.array(frames[0].cell)[None])
+    group.create_array("numbers", data=frames[0].numbers)
+    group.create_array("time", data=4000.0 * np.arange(FRAMES))
+    (place / "t.lammpstrj").write_text("".join(_lammps_frame(atoms, 10 * k) for k, atoms in enumerate(frames)))
+    return place
+
+
+def _lammps_frame(atoms: ase.Atoms, step: int) -> str:
+    (lx, _, _), (xy, ly, _), (xz, yz, lz) = np.array(atoms.cell)
+    low, high = min(0, xy, xz, xy + xz), max(0, xy, xz, xy + xz)
+    bounds = [(low, lx + high, xy), (min(0, yz), ly + max(0, yz), xz), (0, lz, yz)]
+    lines = [f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n{len(atoms)}\nITEM: BOX BOUNDS xy xz yz pp pp pp"]
+    lines += [" ".join(f"{value:.10f}" for value in bound) for bound in bounds]
+    lines.append("ITEM: ATOMS id type x y z")
+    kinds = {11: 1, 12: 2, 25: 3, 8: 4}
+    for number, (z, position) in enumerate(zip(atoms.numbers, atoms.positions, strict=True), start=1):
+        lines.append(f"{number} {kinds[z]} " + " ".join(f"{x:.8f}" for x in position))
+    return "\n".join(lines) + "\n"
+
+
+def run(checkpoint: Checkpoint, path: Path, output: Path, block: int = 5, **options: object) -> zarr.Group:
+    trajectory = open_trajectory(path, **options)  # type: ignore[arg-type]
+    shift = ContactShift(**checkpoint.config.contact_shift)  # type: ignore[arg-type]
+    predictor = Predictor(checkpoint, shift, trajectory, PredictionSettings(block, "cpu", "float32"))
+    return zarr.open_group(predict(predictor, trajectory, path.name, output), mode="r")
+
+
+def test_every_format_gives_the_same_predictions(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    expected = run(checkpoint, folder / "t.extxyz", tmp_path / "xyz.zarr")
+    assert expected["hyperfine_contact"].shape == (FRAMES, 2)
+    assert expected["hyperfine_contact_members"].shape == (FRAMES, 2, 2)
+    for name, options in (
+        ("XDATCAR", {}),
+        ("t.zarr", {}),
+        ("t.lammpstrj", {"species": ["Na", "Mg", "Mn", "O"]}),
+    ):
+        found = run(checkpoint, folder / name, tmp_path / f"{name}.pred.zarr", **options)
+        for array in ("hyperfine_contact", "hyperfine_contact_std"):
+            np.testing.assert_allclose(found[array][:], expected[array][:], atol=2e-5)
+    assert run(checkpoint, folder / "t.zarr", tmp_path / "t.zarr.pred.zarr")["time"][3] == 12_000
+
+
+def test_predictions_carry_units_physics_and_shifts(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    group = run(checkpoint, folder / "t.zarr", tmp_path / "p.zarr")
+    factor = ContactShift(**checkpoint.config.contact_shift).ppm_per_mhz
+    np.testing.assert_allclose(
+        group["hyperfine_contact_shift"][:], factor * group["hyperfine_contact"][:].astype(float), rtol=1e-5
+    )
+    assert group.attrs["contact_shift"] == checkpoint.config.contact_shift
+    assert group.attrs["checkpoint_sha256"] == checkpoint.sha256
+    assert group.attrs["units"]["hyperfine_contact_shift"] == "ppm"
+    np.testing.assert_array_equal(group["centres"][:], [0, 1])
+
+
+def test_predictions_do_not_depend_on_the_block(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    small = run(checkpoint, folder / "t.zarr", tmp_path / "a.zarr", block=1)
+    large = run(checkpoint, folder / "t.zarr", tmp_path / "b.zarr", block=100)
+    np.testing.assert_allclose(small["hyperfine_contact"][:], large["hyperfine_contact"][:], atol=1e-5)
+
+
+def test_a_killed_run_goes_on_and_equals_a_whole_one(
+    checkpoint: Checkpoint, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(checkpoint, folder / "t.zarr", tmp_path / "whole.zarr")
+    calls: list[int] = []
+    predict_block = Predictor.__call__
+
+    def dies(self: Predictor, frames: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict_block(self, frames)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Predictor, "__call__", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, folder / "t.zarr", tmp_path / "cut.zarr")
+    assert not (tmp_path / "cut.zarr").exists()
+    resumed = run(checkpoint, folder / "t.zarr", tmp_path / "cut.zarr")
+    assert len(calls) == 3 + 3  # two blocks were done, three were left
+    for name in ("hyperfine_contact", "hyperfine_contact_std", "positions", "time"):
+        np.testing.assert_array_equal(resumed[name][:], whole[name][:])
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="another checkpoint or input"):
+        run(checkpoint, folder / "t.extxyz", tmp_path / "cut.zarr")
+
+
+def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Path) -> None:
+    def written(name: str, atoms: ase.Atoms) -> Path:
+        ase.io.write(tmp_path / name, atoms)
+        return tmp_path / name
+
+    nickel = frames[0].copy()
+    nickel.numbers[2] = 28
+    with pytest.raises(InputError, match="holds Ni, which toy was not trained on"):
+        run(checkpoint, written("ni.extxyz", nickel), tmp_path / "p.zarr")
+    oxide = frames[0][frames[0].numbers == 8]
+    with pytest.raises(InputError, match=r"none of the elements toy predicts for \(Na\)"):
+        run(checkpoint, written("o.extxyz", oxide), tmp_path / "p.zarr")
+    molecule = frames[0].copy()
+    molecule.pbc, molecule.cell = False, None
+    with pytest.raises(InputError, match="give the cell"):
+        run(checkpoint, written("m.extxyz", molecule), tmp_path / "p.zarr")
+    served = run(checkpoint, tmp_path / "m.extxyz", tmp_path / "q.zarr", cell=np.array(frames[0].cell))
+    assert served["hyperfine_contact"].shape == (1, 2)
+    shrunk = frames[0].copy()
+    shrunk.set_cell(0.1 * np.array(shrunk.cell), scale_atoms=True)
+    with pytest.raises(InputError, match="not in Å"):
+        run(checkpoint, written("nm.extxyz", shrunk), tmp_path / "r.zarr")
+    broken = tmp_path / "XDATCAR"
+    ase.io.write(broken, frames[:3], format="vasp-xdatcar")
+    broken.write_text(broken.read_text()[:-300])
+    with pytest.raises(InputError, match="XDATCAR"):
+        run(checkpoint, broken, tmp_path / "s.zarr")
+    assert not (tmp_path / "p.zarr").exists()
+    with pytest.raises(InputError, match="no input at"):
+        open_trajectory(tmp_path / "nothing.xyz")
+
+
+def test_real_trajectory_formats_are_read(mirror: Path) -> None:
+    trajectory = open_trajectory(mirror / "traj_li6ps5x_500K" / "Li6PS5I_100p_run1_XDATCAR.gz")
+    blocks = list(trajectory.blocks(0, 64))
+    assert sum(map(len, blocks)) == 100
+    assert len(trajectory.numbers) == 416
+    np.testing.assert_allclose(next(trajectory.blocks(64, 1)).positions, blocks[1].positions[:1])

@@ -1,0 +1,185 @@
+"""Training: what is learned, measured, resumed and written; the loaders beneath it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import train_config
+from safetensors.torch import load_file
+from torch import nn
+
+from ionecho.checkpoints.store import load
+from ionecho.data.loader import GraphRecipe, InMemory, Streamed
+from ionecho.data.store import Dataset
+from ionecho.errors import InputError
+from ionecho.training.data import fold_parts
+from ionecho.training.metrics import calibration, calibration_factor, errors, summary
+from ionecho.training.module import PropertyModule
+from ionecho.training.run import train
+from ionecho.training.schedules import cosine, inverse_decay
+
+RECIPE = GraphRecipe(4.0, (11,), "atoms", torch.float32)
+
+
+def test_errors_of_a_constant_offset() -> None:
+    true = np.random.default_rng(0).normal(size=500)
+    found = errors(true + 3.0, true)
+    assert found["rmse"] == pytest.approx(3.0)
+    assert found["bias"] == pytest.approx(3.0)
+    assert errors(np.full(500, true.mean()), true)["r2"] == pytest.approx(0.0)
+
+
+def test_mean_of_fold_errors_is_not_the_pooled_error() -> None:
+    folds = [80.0, 90.0, 100.0, 120.0, 150.0]
+    assert summary(folds)["mean"] == pytest.approx(108.0)
+    assert np.sqrt(np.mean(np.square(folds))) == pytest.approx(110.82, abs=5e-3)
+
+
+def test_calibrated_normal_errors_are_found_calibrated() -> None:
+    rng = np.random.default_rng(1)
+    spread = rng.uniform(0.5, 2.0, 40_000)
+    error = 1.7 * spread * rng.normal(size=spread.size)
+    factor = calibration_factor(error, spread)
+    assert factor == pytest.approx(1.7, rel=4 / np.sqrt(2 * spread.size))
+    found = calibration(error, factor * spread)
+    assert found["z_std"] == pytest.approx(1.0)
+    assert found["within_1"] == pytest.approx(0.6827, abs=0.01)
+    assert found["within_2"] == pytest.approx(0.9545, abs=0.005)
+
+
+def test_schedules() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
+    rates = []
+    schedule = inverse_decay(optimizer, total_steps=20, rate=5.0, max_epochs=10, decay_epochs=10)
+    for _ in range(21):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[20] == pytest.approx(1e-3 / 6)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = cosine(optimizer, total_steps=100, warmup=0.1, final=0.01)
+    rates = []
+    for _ in range(101):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(rates[10])
+    assert rates[100] == pytest.approx(0.01)
+
+
+def test_missing_labels_do_not_count(toy_dataset: Path) -> None:
+    batch = InMemory(Dataset(toy_dataset), np.arange(4), ["hyperfine_contact"], RECIPE).__getitems__([0, 1, 2, 3])
+
+    class Zero(nn.Module):
+        def forward(self, graph):
+            return {"hyperfine_contact": torch.zeros(len(graph.centres), requires_grad=True)}
+
+    module = PropertyModule(Zero(), {"hyperfine_contact": 1.0}, {"hyperfine_contact": 1.0}, None, None, 0)
+    labels = batch.labels["hyperfine_contact"]
+    labels[batch.graph.centres[:3]] = float("nan")
+    expected = labels[batch.graph.centres[3:]].square().mean()
+    loss = module._mean_square(module.model(batch.graph), "hyperfine_contact", batch)
+    assert loss.item() == pytest.approx(expected.item())
+    loss.backward()
+
+
+def test_streamed_batches_are_those_in_memory(toy_dataset: Path) -> None:
+    dataset = Dataset(toy_dataset)
+    indices = np.array([0, 3, 4, 9, 20, 21, 39])
+    whole = InMemory(dataset, indices, ["hyperfine_contact"], RECIPE).__getitems__(range(7))
+    streamed = list(Streamed(dataset, indices, ["hyperfine_contact"], RECIPE, batch_size=2, seed=None, block=8))
+    assert [len(batch.graph.cell) for batch in streamed] == [2, 1, 1, 2, 1]
+    for name in ("positions", "numbers", "shifts"):
+        torch.testing.assert_close(
+            torch.cat([getattr(batch.graph, name) for batch in streamed]), getattr(whole.graph, name)
+        )
+    shuffled = [
+        Streamed(dataset, indices, ["hyperfine_contact"], RECIPE, batch_size=2, seed=seed, block=8) for seed in (1, 2, 1)
+    ]
+    epochs = [torch.cat([batch.labels["hyperfine_contact"] for batch in order]) for order in shuffled]
+    assert not torch.equal(epochs[0], epochs[1])
+    torch.testing.assert_close(epochs[0], epochs[2])
+    torch.testing.assert_close(epochs[0].sort().values, whole.labels["hyperfine_contact"].sort().values)
+
+
+def test_parts_of_a_fold_are_disjoint_and_learning_curves_nested(toy_dataset: Path) -> None:
+    dataset = Dataset(toy_dataset)
+    parts = fold_parts(dataset, "configuration", 2, 0.1, seed=0)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(40))
+    small = fold_parts(dataset, "configuration", 2, 0.1, seed=0, frames=8)
+    large = fold_parts(dataset, "configuration", 2, 0.1, seed=0, frames=16)
+    assert set(small["train"]) < set(large["train"]) < set(parts["train"])
+    np.testing.assert_array_equal(small["test"], parts["test"])
+    everything = fold_parts(dataset, "configuration", None, 0.1, seed=0)
+    assert len(everything["test"]) == 0
+    assert len(everything["train"]) == 36
+    with pytest.raises(InputError, match="folds 0 to 4, not 5"):
+        fold_parts(dataset, "configuration", 5, 0.1, seed=0)
+
+
+def test_checkpoint_holds_what_was_measured(toy_checkpoint: Path) -> None:
+    metrics = json.loads((toy_checkpoint / "metrics.json").read_text())
+    ppm, mhz = metrics["test"]["hyperfine_contact_shift"], metrics["test"]["hyperfine_contact"]
+    checkpoint = load(toy_checkpoint)
+    table = pd.read_csv(toy_checkpoint.parent / "test_hyperfine_contact.csv")
+    assert len(table) == mhz["n"] == 16
+    assert np.sqrt(np.mean((table.predicted - table.true) ** 2)) == pytest.approx(mhz["rmse"])
+    assert ppm["rmse"] / mhz["rmse"] == pytest.approx(7102, rel=1e-3)
+    assert checkpoint.config.members == 2
+    assert metrics["validation"]["hyperfine_contact_shift_calibration"]["z_std"] == pytest.approx(1.0)
+    for text in ("weiss_constant: -14.8", "Cite: nobody", "toy 1.0.0", "RMSE"):
+        assert text in (toy_checkpoint / "README.md").read_text()
+    assert "torch==" in (toy_checkpoint / "environment.txt").read_text()
+
+
+def test_same_seed_same_weights_and_resumed_run_equals_uninterrupted(toy_dataset: Path, tmp_path: Path) -> None:
+    weights = {}
+    for name in ("whole", "again"):
+        train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / name)
+        weights[name] = load_file(tmp_path / name / "checkpoint" / "weights.safetensors")
+
+    class Killed(Exception):
+        pass
+
+    def kill(self: PropertyModule) -> None:
+        if self.current_epoch == 2 and "resumed" in str(self.trainer.default_root_dir):
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PropertyModule, "on_train_epoch_end", kill, raising=False)
+        with pytest.raises(Killed):
+            train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / "resumed")
+    train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / "resumed")
+    weights["resumed"] = load_file(tmp_path / "resumed" / "checkpoint" / "weights.safetensors")
+    for name in ("again", "resumed"):
+        for key, value in weights["whole"].items():
+            torch.testing.assert_close(weights[name][key], value, rtol=0, atol=0, msg=f"{name}: {key}")
+    other = tmp_path / "other"
+    train(train_config(toy_dataset, "trainer.max_epochs=4", "seed=1"), other)
+    changed = load_file(other / "checkpoint" / "weights.safetensors")
+    assert any(not torch.equal(changed[key], value) for key, value in weights["whole"].items())
+
+
+def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) -> None:
+    metrics = train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=3"), tmp_path / "cv")
+    folds = [json.loads((tmp_path / "cv" / f"fold_{k}" / "checkpoint" / "metrics.json").read_text()) for k in range(3)]
+    expected = [fold["test"]["hyperfine_contact"]["rmse"] for fold in folds]
+    assert metrics["cv"]["hyperfine_contact"]["rmse"]["folds"] == expected
+    curve = train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8,24]"), tmp_path / "curve")
+    assert [row["frames"] for row in curve["learning_curve"]] == [8, 24]
+    assert len(pd.read_csv(tmp_path / "curve" / "learning_curve.csv")) == 2
+
+
+def test_refusals(toy_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="that the model does not know"):
+        train(train_config(toy_dataset, "model.numbers=[8,11,25]"), tmp_path)
+    with pytest.raises(InputError, match="has no efg; it holds hyperfine_contact"):
+        train(train_config(toy_dataset, "+trainer.losses.efg=1.0"), tmp_path)
+    with pytest.raises(InputError, match="no dataset"):
+        train(train_config(tmp_path / "none.zarr.zip"), tmp_path)
