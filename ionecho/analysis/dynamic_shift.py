@@ -43,7 +43,8 @@ class GroupResult:
     """The analysis of one trajectory, or of all; shifts in ppm.
 
     `deviation` is the population sd over ions and frames, `uncovered` the share of samples outside of all circles,
-    `mean_spread` the mean (calibrated) spread of single predictions, which is not the error of their mean. `windows` maps a window length (frames) to the window means (n, K).
+    `mean_spread` the mean (calibrated) spread of single predictions, which is not the error of their mean. `windows`
+    maps a window length (frames) to the window means (n, K).
     """
 
     frames: int

@@ -1,14 +1,15 @@
 """Contact couplings as a sum over the pathways centre - bridging atom - source along which spin is transferred.
 
-The coupling of Na⁺ in a layered oxide is spin of Mn that reaches Na 3s through O 2p, over several bridges that interfere
-(Carlier et al., Phys. Rev. B 2003, 67, 174103; Grey and Dupré, Chem. Rev. 2004, 104, 4493). Additivity over the sources,
-each pathway modulated by the surroundings of its atoms, is the model; those surroundings are equivariant atomic densities
-(Drautz, Phys. Rev. B 2019, 99, 014104).
+The coupling of Na⁺ in a layered oxide is spin of Mn that reaches Na 3s through O 2p, over bridges that interfere
+(Carlier et al., Phys. Rev. B 2003, 67, 174103; Grey and Dupré, Chem. Rev. 2004, 104, 4493). The model is additive over
+the sources, each pathway modulated by the surroundings of its atoms: equivariant atomic densities (Drautz, Phys. Rev. B
+2019, 99, 014104), which can be trained on the atoms' own couplings and moments as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -86,8 +87,8 @@ def traceless(components: Tensor) -> Tensor:
 
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers of these widths with SiLU between them."""
-    layers = [nn.Sequential(nn.Linear(a, b), nn.SiLU()) for a, b in zip(widths[:-2], widths[1:-1], strict=True)]
-    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+    return nn.Sequential(*layers[:-1])
 
 
 def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -274,10 +275,8 @@ class SpinTransfer(nn.Module):
         bridges = direct.where(direct.r < self.bridge_cutoff)
         bonds = pairs.where(pairs.r < self.bond_cutoff)
         h_k = atoms.features.index_select(0, bridges.j)
-        r_ik, r_kj = (
-            self._radial(bridges, self.bridge_cutoff, len(self.centres)),
-            self._radial(bonds, self.bond_cutoff, len(self.numbers)),
-        )
+        r_ik = self._radial(bridges, self.bridge_cutoff, len(self.centres))
+        r_kj = self._radial(bonds, self.bond_cutoff, len(self.numbers))
         bridge = self.bridge(torch.cat([r_ik, h_k, atoms.seen(bridges)], dim=1))
         bond = self.bond(torch.cat([r_kj, atoms.seen(bonds)], dim=1))
         ik, kj, ij = pathways(bridges, bonds, direct, len(atoms.features))

@@ -74,7 +74,8 @@ class Table:
     @property
     def html(self) -> str:
         """The table as HTML, missing values left blank."""
-        return self.frame.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        shown = self.frame.astype(object).where(self.frame.notna(), "")
+        return shown.to_html(index=False, border=0, float_format="{:.5g}".format)
 
 
 def render_page(

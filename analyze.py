@@ -1,0 +1,27 @@
+"""Turn predictions into observables: python analyze.py analysis=dynamic_shift input=pred.zarr output=report/."""
+
+from __future__ import annotations
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from ionecho.data.registry import find_input
+from ionecho.entry import entry_point
+
+
+@hydra.main(config_path="conf", config_name="analyze", version_base="1.3")
+@entry_point
+def main(config: DictConfig) -> None:
+    """Run one analysis; its settings, physics included, are printed and stored with the result."""
+    console = Console()
+    console.print(OmegaConf.to_yaml(config.analysis.settings), markup=False)
+    analysis = instantiate(config.analysis)
+    for line in analysis(input=str(find_input(config.input)), output=config.output)["headline"]:
+        console.print(line)
+    console.print(f"report in {config.output}")
+
+
+if __name__ == "__main__":
+    main()
