@@ -22,3 +22,7 @@ def main() -> None:
     except InputError as error:
         print(f"ionecho: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

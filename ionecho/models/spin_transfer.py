@@ -22,6 +22,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.species import Species, Statistics
 
+LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
 SOURCE_SCALE = 0.3  # a centre has about ten strong sources: their sum starts at order one
 
@@ -175,11 +176,8 @@ class SpinTransfer(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
-    contact_mean: Tensor  # (elements,) MHz, as its std; moments in μB
-    contact_std: Tensor
-    moment_mean: Tensor
-    moment_std: Tensor
-    dipolar_std: Tensor
+    mean: Tensor  # (3, elements) of the labels in their units; tensors have none
+    std: Tensor  # (3, elements)
 
     def __init__(
         self,
@@ -217,19 +215,15 @@ class SpinTransfer(nn.Module):
         self.pair = perceptron(sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1)
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
-        for name in ("contact_mean", "moment_mean"):
-            self.register_buffer(name, torch.zeros(kinds))
-        for name in ("contact_std", "moment_std", "dipolar_std"):
-            self.register_buffer(name, torch.ones(kinds))
+        self.register_buffer("mean", torch.zeros(len(LABELS), kinds))
+        self.register_buffer("std", torch.ones(len(LABELS), kinds))
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
         """Take the mean and the standard deviation of every label, element by element, from the training part."""
-        for label, name in (("hyperfine_contact", "contact"), ("magnetic_moment", "moment")):
+        for row, label in enumerate(LABELS):
             for number, found in statistics.get(label, {}).items():
-                self.get_buffer(f"{name}_mean")[self.numbers.index(number)] = found.mean
-                self.get_buffer(f"{name}_std")[self.numbers.index(number)] = found.std
-        for number, found in statistics.get("hyperfine_dipolar", {}).items():
-            self.dipolar_std[self.numbers.index(number)] = found.std
+                index = self.numbers.index(number)
+                self.mean[row, index], self.std[row, index] = found.mean, found.std
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
@@ -241,14 +235,15 @@ class SpinTransfer(nn.Module):
         pairs = self._pairs(graph, species)
         atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
         coupling = self._coupling(graph, species, pairs, atoms)
-        contact, moment = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
+        local = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
+        contact, moment = self.mean[:2, species] + self.std[:2, species] * local
         dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
-        centres = species[graph.centres]
+        of_centre = species[graph.centres]
         return {
-            "hyperfine_contact": self.contact_mean[centres] + self.contact_std[centres] * coupling,
-            "hyperfine_contact@atoms": self.contact_mean[species] + self.contact_std[species] * contact,
-            "magnetic_moment@atoms": self.moment_mean[species] + self.moment_std[species] * moment,
-            "hyperfine_dipolar@atoms": self.dipolar_std[species, None, None] * traceless(dipolar),
+            "hyperfine_contact": self.mean[0, of_centre] + self.std[0, of_centre] * coupling,
+            "hyperfine_contact@atoms": contact,
+            "magnetic_moment@atoms": moment,
+            "hyperfine_dipolar@atoms": self.std[2, species, None, None] * traceless(dipolar),
         }
 
     def _pairs(self, graph: Graph, species: Tensor) -> Pairs:

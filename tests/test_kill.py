@@ -1,0 +1,112 @@
+"""kill -9 at random moments: data import, training and prediction go on with the same line and lose nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+import zarr
+from conftest import REPOSITORY, TINY_MODEL, p2_crystal, write_toy_xyz
+from safetensors.torch import load_file
+
+from ionecho.data.store import Dataset
+from ionecho.data.verify import verify
+
+KILLS = 3
+
+
+def run_until_done(command: Sequence[str], progress: Sequence[Path], environment: dict[str, str], seed: int) -> int:
+    """Start the command again and again, killing it soon after it has begun to write, then let it finish."""
+    rng = random.Random(seed)
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if kills < KILLS:
+            while process.poll() is None and not any(path.exists() for path in progress):
+                time.sleep(0.01)
+            try:
+                process.wait(rng.uniform(0.0, 1.5))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+                continue
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return kills
+
+
+def entry(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(REPOSITORY / script), *arguments]
+
+
+def test_killed_import_equals_a_whole_one(tmp_path: Path) -> None:
+    write_toy_xyz(tmp_path / "files" / "run", 400)
+    hashes = {}
+    for home in ("whole", "killed"):
+        root = tmp_path / home / "datasets" / "mine"
+        command = [sys.executable, "-m", "ionecho.cli", "data", "import", "mine", str(tmp_path / "files")]
+        command += ["--importer", "extxyz", "--pattern", "*/frame_*.extxyz", "--frames", "0:399:1"]
+        command += ["--licence", "mit", "--citation", "nobody", "--options", "{keys: {hyperfine_contact: coupling}}"]
+        progress = [root / "mine-1.0.0.zarr" / "zarr.json"] if home == "killed" else []
+        if home == "whole":
+            environment = os.environ | {"IONECHO_HOME": str(tmp_path / home)}
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+        else:
+            kills = run_until_done(command, progress, {"IONECHO_HOME": str(tmp_path / home)}, seed=0)
+            assert kills > 0
+        assert verify(root / "mine-1.0.0.zarr.zip") == []
+        assert not (root / "mine-1.0.0.zarr").exists()
+        hashes[home] = Dataset(root / "mine-1.0.0.zarr.zip").attrs["content_sha256"]
+    assert hashes["whole"] == hashes["killed"]
+
+
+def test_killed_training_equals_an_uninterrupted_one(toy_dataset: Path, tmp_path: Path) -> None:
+    weights = {}
+    for name in ("whole", "killed"):
+        folder = tmp_path / name
+        command = entry("train.py", "dataset=own", f"dataset.name={toy_dataset}", "name=toy", *TINY_MODEL)
+        command += ["trainer.max_epochs=12", "ensemble=2", f"hydra.run.dir={folder}"]
+        if name == "killed":
+            assert run_until_done(command, [folder / "member_0" / "epochs" / "last.ckpt"], {}, seed=1) > 0
+        else:
+            subprocess.run(command, check=True, capture_output=True)
+        weights[name] = load_file(folder / "checkpoint" / "weights.safetensors")
+    for key, value in weights["whole"].items():
+        assert torch.equal(value, weights["killed"][key]), key
+
+
+@pytest.mark.parametrize("source", ["t.zarr", "t.extxyz"])
+def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Path, source: str) -> None:
+    frames = [p2_crystal(k) for k in range(1500)]
+    if source == "t.zarr":
+        group = zarr.open_group(tmp_path / source, mode="w")
+        group.create_array("positions", data=np.stack([atoms.positions for atoms in frames]))
+        group.create_array("cell", data=np.array(frames[0].cell)[None])
+        group.create_array("numbers", data=frames[0].numbers)
+    else:
+        ase.io.write(tmp_path / source, frames)
+    results = {}
+    for name in ("whole", "killed"):
+        output = tmp_path / f"{name}.zarr"
+        arguments = [f"checkpoint={toy_checkpoint}", f"input={tmp_path / source}", f"output={output}"]
+        command = entry("predict.py", *arguments, "block=10", "threads=1", "device=cpu")
+        if name == "killed":
+            assert run_until_done(command, [tmp_path / "killed.zarr.partial" / "hyperfine_contact"], {}, seed=2) > 0
+        else:
+            subprocess.run(command, check=True, capture_output=True)
+        results[name] = zarr.open_group(output, mode="r")
+    for array in ("hyperfine_contact", "hyperfine_contact_std", "positions"):
+        np.testing.assert_array_equal(results["whole"][array][:], results["killed"][array][:])
