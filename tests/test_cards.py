@@ -48,7 +48,7 @@ def test_a_card_with_an_unknown_or_missing_key_is_refused(tmp_path: Path) -> Non
     text = DATASETS[0].read_text()
     wrong = tmp_path / "README.md"
     wrong.write_text(text.replace("  version: 1.0.0", "  version: one"))
-    with pytest.raises(InputError, match="ionecho.version"):
+    with pytest.raises(InputError, match=r"ionecho\.version"):
         read_card(wrong)
     wrong.write_text(text.replace("  quality_gate:", "  quality_gait:"))
     with pytest.raises(InputError, match="quality_gait"):

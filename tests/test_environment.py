@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import datasets
 import schnetpack
 import torch
 from conftest import REPOSITORY
+
+import datasets
 
 LAYERS = [
     "errors",

@@ -202,7 +202,8 @@ def test_a_model_learns_a_local_function(model: Any) -> None:
 
 def test_ensemble_gives_mean_and_calibrated_spread() -> None:
     torch.manual_seed(1)
-    members = [build_model("painn_nmr", {"numbers": NUMBERS, "centres": CENTRES, **SMALL["painn_nmr"]}) for _ in range(3)]
+    hyperparameters = {"numbers": NUMBERS, "centres": CENTRES, **SMALL["painn_nmr"]}
+    members = [build_model("painn_nmr", hyperparameters) for _ in range(3)]
     ensemble = Ensemble(members, {"hyperfine_contact": 2.0})
     graph = graph_of(members[0], [p2_crystal(0)], torch.float32)
     with torch.no_grad():

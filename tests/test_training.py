@@ -99,9 +99,8 @@ def test_streamed_batches_are_those_in_memory(toy_dataset: Path) -> None:
         torch.testing.assert_close(
             torch.cat([getattr(batch.graph, name) for batch in streamed]), getattr(whole.graph, name)
         )
-    shuffled = [
-        Streamed(dataset, indices, ["hyperfine_contact"], RECIPE, batch_size=2, seed=seed, block=8) for seed in (1, 2, 1)
-    ]
+    labels = ["hyperfine_contact"]
+    shuffled = [Streamed(dataset, indices, labels, RECIPE, batch_size=2, seed=seed, block=8) for seed in (1, 2, 1)]
     epochs = [torch.cat([batch.labels["hyperfine_contact"] for batch in order]) for order in shuffled]
     assert not torch.equal(epochs[0], epochs[1])
     torch.testing.assert_close(epochs[0], epochs[2])

@@ -10,9 +10,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from ionecho.data import hub
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, write_card
-from ionecho.data import hub
 from ionecho.data.fetch import home
 from ionecho.data.quality import QualityGate, describe
 from ionecho.data.registry import card_folders, find_card, find_dataset

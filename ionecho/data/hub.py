@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from datasets import Dataset as Table
 from huggingface_hub import HfApi, snapshot_download
 
+from datasets import Dataset as Table
 from ionecho.data.card import DatasetCard, read_card
 from ionecho.data.fetch import home
 from ionecho.data.registry import find_card, find_dataset
@@ -72,9 +72,13 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
 def pull(repository: str, revision: str = "main", endpoint: str | None = None) -> Path:
     """Download card and dataset into the cache, completely or not at all; returns the dataset file."""
     partial = home() / "datasets" / (repository.replace("/", "--") + ".partial")
-    patterns = ["README.md", "*.zarr.zip"]
     snapshot_download(
-        repository, repo_type="dataset", revision=revision, local_dir=partial, allow_patterns=patterns, endpoint=endpoint
+        repository,
+        repo_type="dataset",
+        revision=revision,
+        local_dir=partial,
+        allow_patterns=["README.md", "*.zarr.zip"],
+        endpoint=endpoint,
     )
     card: DatasetCard = read_card(partial / "README.md")
     found = partial / card.filename

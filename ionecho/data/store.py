@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -23,6 +23,11 @@ CONFIGURATION_CHUNK = 1_024
 HASH_ROWS = 65_536
 
 
+def open_zarr(store: Any, mode: Literal["r", "a"]) -> Any:
+    """A zarr v3 group; untyped, as zarr's types do not tell arrays from groups."""
+    return zarr.open_group(store=store, mode=mode, zarr_format=3)
+
+
 class DatasetWriter:
     """Appends configurations to a dataset folder; a block is in the dataset once `append` has returned.
 
@@ -34,7 +39,7 @@ class DatasetWriter:
         if unknown:
             raise InputError(f"{path}: unknown labels {sorted(unknown)}; the schema knows {', '.join(LABELS)}")
         self.names = [name for name, array in ARRAYS.items() if not array.is_label or name in labels]
-        self.group = zarr.open_group(store=LocalStore(path), mode="a", zarr_format=3)
+        self.group = open_zarr(LocalStore(path), "a")
         if "committed" not in self.group.attrs:
             self._create()
         elif (stored := set(self.group.array_keys()) - {"atom_offsets"}) != set(self.names):
@@ -95,7 +100,7 @@ class Dataset:
             raise InputError(f"no dataset at {self.path}; build it with `ionecho data build NAME`")
         store = ZipStore(self.path, mode="r") if self.path.suffix == ".zip" else LocalStore(self.path, read_only=True)
         try:
-            self.zarr = zarr.open_group(store=store, mode="r")
+            self.zarr = open_zarr(store, "r")
             self.attrs: dict[str, Any] = dict(self.zarr.attrs)
             self.offsets: NDArray[np.int64] = self.zarr["atom_offsets"][:]
         except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
@@ -105,9 +110,9 @@ class Dataset:
             raise InputError(f"{self.path}: schema version {found}, expected {SCHEMA_VERSION}; rebuild the dataset")
         self.names = [name for name in ARRAYS if name in set(self.zarr.array_keys())]
         self.labels = [name for name in self.names if ARRAYS[name].is_label]
-        self.group = self.zarr["group"][:].astype(object)
-        self.frame = self.zarr["frame"][:]
-        self.quality = self.zarr["quality"][:]
+        self.group: NDArray = self.zarr["group"][:].astype(object)
+        self.frame: NDArray[np.int64] = self.zarr["frame"][:]
+        self.quality: NDArray[np.int64] = self.zarr["quality"][:]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -139,7 +144,7 @@ def _stored_dtype(array: Array) -> Any:
     return np.dtypes.StringDType() if array.dtype == "str" else array.dtype
 
 
-def content_sha256(group: zarr.Group) -> str:
+def content_sha256(group: Any) -> str:
     """SHA-256 over the arrays in schema order, independent of chunking and compression.
 
     Every array contributes its name, its shape and its values: numbers in little-endian C order with one bit

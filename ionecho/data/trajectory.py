@@ -12,11 +12,10 @@ from typing import Any, Protocol
 import ase
 import ase.io
 import numpy as np
-import zarr
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.store import Dataset
+from ionecho.data.store import Dataset, open_zarr
 from ionecho.errors import InputError
 
 
@@ -48,7 +47,7 @@ class ZarrTrajectory:
     """Format 2: `positions` (T, N, 3), `cell` (T or 1, 3, 3), `numbers` (N,), and perhaps `time`, `group`, `frame`."""
 
     def __init__(self, path: Path) -> None:
-        self.zarr = zarr.open_group(path, mode="r")
+        self.zarr = open_zarr(path, "r")
         if missing := {"positions", "cell", "numbers"} - set(self.zarr.array_keys()):
             raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
         self.numbers = self.zarr["numbers"][:].astype(np.int64)
@@ -77,7 +76,7 @@ class DatasetTrajectory:
             raise InputError(
                 f"{path}: configurations differ in their atoms; predictions need the same atoms throughout"
             )
-        self.numbers = numbers[: sizes[0]].astype(np.int64)
+        self.numbers: NDArray[np.integer] = numbers[: sizes[0]].astype(np.int64)
         self.pbc = self.dataset.rows("pbc", 0, 1)[0]
         self.n_frames: int | None = len(self.dataset)
 

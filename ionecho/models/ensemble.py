@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import PairsOf
 
 SPREAD = "_std"
 MEMBERS = "_members"
@@ -24,11 +26,16 @@ class Ensemble(nn.Module):
         Output -> factor on the members' standard deviation (M - 1). A single member has no spread.
     """
 
+    numbers: tuple[int, ...]
+    centres: tuple[int, ...]
+    cutoff: float
+    pairs_of: PairsOf
+
     def __init__(self, members: Sequence[nn.Module], calibration: Mapping[str, float]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
-        first = self.members[0]
+        first: Any = self.members[0]
         self.numbers, self.centres = first.numbers, first.centres
         self.cutoff, self.pairs_of = first.cutoff, first.pairs_of
 

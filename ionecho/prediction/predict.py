@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.schema import ARRAYS
+from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
@@ -108,7 +108,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     partial = output.with_name(output.name + ".partial")
     if partial.exists() and _stored_request(partial) != request:
         raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
-    group = zarr.open_group(partial, mode="a", zarr_format=3)
+    group = open_zarr(partial, "a")
     if "committed" not in group.attrs:
         group.create_array("numbers", data=predictor.numbers)
         group.create_array("centres", data=predictor.centres)
@@ -126,7 +126,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     return partial.replace(output)
 
 
-def _append(group: zarr.Group, done: int, frames: Frames, predicted: dict[str, NDArray], block: int) -> None:
+def _append(group: Any, done: int, frames: Frames, predicted: dict[str, NDArray], block: int) -> None:
     """Write a block behind the frames committed so far; what a killed run left beyond them is overwritten."""
     optional = {name: getattr(frames, name) for name in ("time", "group", "frame")}
     stored = {
@@ -204,7 +204,7 @@ def _units() -> dict[str, str]:
 
 def _stored_request(path: Path) -> dict[str, Any] | None:
     try:
-        stored = zarr.open_group(path, mode="r").attrs.get("request")
+        stored = open_zarr(path, "r").attrs.get("request")
     except (FileNotFoundError, ValueError):
         return None
     return json.loads(json.dumps(stored))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -78,7 +79,7 @@ class GraphDataModule(pl.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         return self._loader("train", self.seed * 1_000_003 + epoch)
 
-    def val_dataloader(self) -> DataLoader[Batch] | list:
+    def val_dataloader(self) -> Any:
         """In the order of the dataset; empty when nothing is held out."""
         return self._loader("validation", None) if len(self.parts["validation"]) else []
 
@@ -104,5 +105,5 @@ class Shuffled(Sampler[int]):
         yield from np.random.default_rng(self.seed).permutation(self.length).tolist()
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
