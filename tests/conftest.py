@@ -168,9 +168,7 @@ def run_entry(script: str, *arguments: str, **environment: str) -> subprocess.Co
 def toy_checkpoint(toy_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained ensemble of two tiny members."""
     folder = tmp_path_factory.mktemp("run")
-    physics = (
-        "gyromagnetic_ratio:11.27,effective_moment:3.87,temperature:320,weiss_constant:-14.8,sz_cell:24,s_formal:1.5"
-    )
-    shift = f"dataset.contact_shift={{{physics}}}"
+    curie_weiss = "effective_moment:3.87,temperature:320,weiss_constant:-14.8"
+    shift = f"dataset.contact_shift={{gyromagnetic_ratio:11.27,{curie_weiss},sz_cell:24,s_formal:1.5}}"
     train(train_config(toy_dataset, "trainer.max_epochs=3", "ensemble=2", shift), folder)
     return folder / "checkpoint"

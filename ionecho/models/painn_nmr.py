@@ -29,6 +29,8 @@ class PaiNNNMR(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
