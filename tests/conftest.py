@@ -10,6 +10,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
+import torch
 from ase.neighborlist import neighbor_list
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -24,6 +25,7 @@ from ionecho.data.store import Dataset
 from ionecho.training.run import train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)  # the structures are small, and other work may use the cores
 NA, MG, MN, O = 11, 12, 25, 8  # noqa: E741
 
 

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 from conftest import toy_card
 from hub_server import running_hub
 
+import datasets
 from ionecho.checkpoints import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data import hub

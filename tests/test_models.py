@@ -22,6 +22,18 @@ from ionecho.training.module import ATOMS
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 SMALL: dict[str, dict[str, Any]] = {
+    "spin_transfer": {
+        "cutoff": 5.0,
+        "surroundings_cutoff": 3.5,
+        "bridge_cutoff": 3.5,
+        "bond_cutoff": 3.0,
+        "radial": 4,
+        "l_max": 2,
+        "channels": 3,
+        "features": 6,
+        "width": 12,
+        "tensors": 3,
+    },
     "painn_nmr": {"cutoff": 4.5, "features": 8, "interactions": 2, "radial": 6},
 }
 STATISTICS = {

@@ -23,6 +23,7 @@ from ionecho.models.species import Statistics
 MODELS: Mapping[str, str] = {
     "nn_nmr": "ionecho.models.nn_nmr:NNNMR",
     "painn_nmr": "ionecho.models.painn_nmr:PaiNNNMR",
+    "spin_transfer": "ionecho.models.spin_transfer:SpinTransfer",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ionecho.data.loader import GraphRecipe
 from ionecho.data.schema import ARRAYS
@@ -140,11 +140,21 @@ def fit_member(
     return model, data
 
 
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average of the weights whose decay grows to `decay`, so that it forgets the start."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        weight = torch.clamp((1 + count) / (10 + count), max=decay)
+        return weight * averaged + (1 - weight) * current
+
+    return average
+
+
 def _callbacks(settings: DictConfig, has_validation: bool) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = []
     if settings.ema_decay is not None:
         # Buffers are copied, not averaged: integer ones would be rounded down.
-        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay, use_buffers=False))
+        callbacks.append(WeightAveraging(use_buffers=False, avg_fn=moving_average(settings.ema_decay)))
     if settings.patience is not None and has_validation:
         callbacks.append(EarlyStopping("val/rmse", patience=settings.patience))
     return callbacks
