@@ -44,8 +44,10 @@ def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
 def show(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print the errors that `metrics` holds, and where everything lies."""
     table = Table("part", "quantity", "rmse", "mae", "R2")
-    for part in ("validation", "test", "cv"):
-        for name, values in metrics.get(part, {}).items():
+    parts = {part: metrics.get(part, {}) for part in ("validation", "test")}
+    parts |= {f"cv by {split}": run["errors"] for split, run in metrics.get("cv", {}).items()}
+    for part, quantities in parts.items():
+        for name, values in quantities.items():
             if "rmse" in values:
                 table.add_row(part, name, *(_cell(values[key]) for key in ("rmse", "mae", "r2")))
     console = Console()

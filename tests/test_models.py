@@ -186,7 +186,7 @@ def test_checkpoint_round_trip(model: Any, request: pytest.FixtureRequest, tmp_p
         calibration=ensemble.calibration,
         contact_shift=None,
         dataset={"name": "toy"},
-        seed=0,
+        training={"seed": 0},
     )
     save(tmp_path / "toy", config, ensemble, {}, "card")
     again = load(tmp_path / "toy")

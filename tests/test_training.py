@@ -13,6 +13,7 @@ from conftest import train_config
 from safetensors.torch import load_file
 from torch import nn
 
+from ionecho.checkpoints.release import release
 from ionecho.checkpoints.store import load
 from ionecho.data.loader import GraphRecipe, InMemory, Streamed
 from ionecho.data.store import Dataset
@@ -169,7 +170,7 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
     metrics = train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=3"), tmp_path / "cv")
     folds = [json.loads((tmp_path / "cv" / f"fold_{k}" / "checkpoint" / "metrics.json").read_text()) for k in range(3)]
     expected = [fold["test"]["hyperfine_contact"]["rmse"] for fold in folds]
-    assert metrics["cv"]["hyperfine_contact"]["rmse"]["folds"] == expected
+    assert metrics["cv"]["configuration"]["errors"]["hyperfine_contact"]["rmse"]["folds"] == expected
     curve = train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8,24]"), tmp_path / "curve")
     assert [row["frames"] for row in curve["learning_curve"]] == [8, 24]
     assert len(pd.read_csv(tmp_path / "curve" / "learning_curve.csv")) == 2
@@ -182,3 +183,16 @@ def test_refusals(toy_dataset: Path, tmp_path: Path) -> None:
         train(train_config(toy_dataset, "+trainer.losses.efg=1.0"), tmp_path)
     with pytest.raises(InputError, match="no dataset"):
         train(train_config(tmp_path / "none.zarr.zip"), tmp_path)
+
+
+def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_dataset: Path, tmp_path: Path) -> None:
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=2"), tmp_path / "cv")
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8]"), tmp_path / "curve")
+    folder = release(toy_checkpoint.parent, [tmp_path / "cv", tmp_path / "curve"], tmp_path / "models" / "toy")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert load(folder).sha256 == load(toy_checkpoint).sha256
+    assert f"{metrics['cv']['configuration']['errors']['hyperfine_contact']['rmse']['mean']:.4g} ±" in card
+    assert "Learning curve" in card
+    with pytest.raises(InputError, match="has the run finished"):
+        release(toy_checkpoint.parent, [tmp_path])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ionecho.checkpoints.store import CheckpointConfig
 
 
-def model_card(config: CheckpointConfig, metrics: Mapping[str, Any], trainer: Any) -> str:
+def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
     """The README.md of a checkpoint: what it is, what it was trained on, how well it does, how to use it."""
     data = config.dataset
     header = {
@@ -32,30 +32,52 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any], trainer: An
         + ", ".join(f"{n} {part}" for part, n in data["configurations"].items())
         + f" configurations. Cite: {data['citation']}",
         "## Accuracy",
-        _table(metrics),
+        _accuracy(metrics),
+        *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
+        *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
         "## Physics",
         "Couplings in MHz as the dataset has them:",
         _yaml(data["conventions"]),
         "Shifts in ppm by (delta_total = delta_FC only):",
         _yaml(config.contact_shift),
         "## Recipe",
-        _yaml({"hyperparameters": config.hyperparameters, "trainer": trainer, "seed": config.seed}),
+        _yaml({"hyperparameters": config.hyperparameters, "training": config.training}),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _table(metrics: Mapping[str, Any]) -> str:
-    lines = ["| part | quantity | RMSE | MAE | R2 | values |", "|---|---|---|---|---|---|"]
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    lines = ["| part | quantity | RMSE | MAE | bias | R2 | values |", "|---|---|---|---|---|---|---|"]
+    notes = []
     for part in ("validation", "test"):
         for name, values in metrics.get(part, {}).items():
             if "rmse" in values:
-                numbers = " | ".join(f"{values[key]:.4g}" for key in ("rmse", "mae", "r2"))
+                numbers = " | ".join(f"{values[key]:.4g}" for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {name} | {numbers} | {values['n']} |")
             elif "z_std" in values:
-                lines.append(
-                    f"\nSpread ({part}): z {values['z_std']:.3f}, within one spread {values['within_1']:.3f}, "
-                    f"within two {values['within_2']:.3f}, rank correlation {values['rank_correlation']:.3f}.\n"
+                notes.append(
+                    f"Calibrated spread on the {part} part: z {values['z_std']:.3f}, within one spread "
+                    f"{values['within_1']:.3f} (normal: 0.683), within two {values['within_2']:.3f} (0.954), rank "
+                    f"correlation with the error {values['rank_correlation']:.3f}."
                 )
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
+
+
+def _cross_validation(cv: Mapping[str, Any]) -> str:
+    """One line a run of cross-validation: RMSE of every fold, mean and standard deviation over folds."""
+    lines = ["| split | members | quantity | RMSE a fold | mean ± sd | R2 |", "|---|---|---|---|---|---|"]
+    for split, run in cv.items():
+        for name, values in run["errors"].items():
+            folds = ", ".join(f"{value:.4g}" for value in values["rmse"]["folds"])
+            rmse, r2 = values["rmse"], values["r2"]
+            spread = f"{rmse['mean']:.4g} ± {rmse['std']:.2g}"
+            lines.append(f"| {split} | {run['members']} | {name} | {folds} | {spread} | {r2['mean']:.4f} |")
+    return "\n".join(lines)
+
+
+def _learning_curve(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| training configurations | quantity | RMSE | R2 |", "|---|---|---|---|"]
+    lines += [f"| {row['frames']} | {row['quantity']} | {row['rmse']:.4g} | {row['r2']:.4f} |" for row in rows]
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
-"""`ionecho models`: list, verify, publish and pull checkpoints."""
+"""`ionecho models`: list, verify, release, publish and pull checkpoints."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ionecho.checkpoints import resolve
+from ionecho.checkpoints.release import release
 from ionecho.checkpoints.store import load
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -35,6 +37,15 @@ def verify_model(name: str) -> None:
     checkpoint = load(resolve.resolve(name))
     parameters = sum(p.numel() for p in checkpoint.model.parameters())
     console.print(f"{checkpoint.folder} is sound: {parameters} parameters, weights sha256 {checkpoint.sha256}")
+
+
+@app.command("release")
+def release_model(
+    run: Path,
+    measured: Annotated[list[Path] | None, typer.Argument(help="runs with cv.folds or learning_curve")] = None,
+) -> None:
+    """Put the checkpoint of a training run into `models/`, with what other runs measured in its card."""
+    console.print(f"{release(run, measured or [])}")
 
 
 @app.command("publish")

@@ -44,7 +44,8 @@ class CheckpointConfig(BaseModel):
     """Conversion of contact couplings to ppm: gyromagnetic ratio, moment, temperature, Weiss constant, spins."""
     dataset: dict[str, Any]
     """Name, version, content hash, split and fold of the training data, and its conventions."""
-    seed: int
+    training: dict[str, Any]
+    """The recipe: losses, optimiser, schedule, epochs, batch size, seed."""
 
 
 @dataclass(frozen=True)

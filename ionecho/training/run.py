@@ -63,7 +63,8 @@ def cross_validate(config: DictConfig, dataset: Dataset, folder: Path) -> dict[s
     names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
     keys = ("rmse", "mae", "r2", "bias")
     joined = {n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys} for n in names}
-    return {"cv": joined, "data": folds[0]["data"]}
+    run = {"members": config.ensemble, "errors": joined}
+    return {"cv": {config.dataset.split: run}, "data": folds[0]["data"]}
 
 
 def learning_curve(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:
@@ -113,10 +114,9 @@ def fit_fold(
         calibration=ensemble.calibration,
         contact_shift=None if shift is None else shift.to_dict(),
         dataset=metrics["data"],
-        seed=config.seed,
+        training={"seed": config.seed, **OmegaConf.to_container(config.trainer, resolve=True)},
     )
-    trainer_config = OmegaConf.to_container(config.trainer, resolve=True)
-    save(folder / "checkpoint", checkpoint, ensemble, metrics, model_card(checkpoint, metrics, trainer_config))
+    save(folder / "checkpoint", checkpoint, ensemble, metrics, model_card(checkpoint, metrics))
     return metrics
 
 

@@ -1,0 +1,38 @@
+"""From runs to a published checkpoint in `models/`: the checkpoint of one run, with what others measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ionecho.checkpoints.card import model_card
+from ionecho.checkpoints.store import load, save
+from ionecho.data.registry import REPOSITORY
+from ionecho.errors import InputError
+
+
+def release(run: Path, measured: Sequence[Path] = (), target: Path | None = None) -> Path:
+    """Copy the checkpoint of `run` to `models/<name>`, its metrics joined by those of cross-validations and curves.
+
+    Raises
+    ------
+    InputError
+        If a run of `measured` has no metrics, or was made on other data.
+    """
+    checkpoint = load(run / "checkpoint")
+    metrics = json.loads((run / "checkpoint" / "metrics.json").read_text())
+    for other in measured:
+        if not (other / "metrics.json").exists():
+            raise InputError(f"{other}: no metrics.json; has the run finished?")
+        found = json.loads((other / "metrics.json").read_text())
+        if found["data"]["content_sha256"] != metrics["data"]["content_sha256"]:
+            raise InputError(f"{other}: made on {found['data']['name']}, not on the data of {run}")
+        metrics.setdefault("cv", {}).update(found.get("cv", {}))
+        if "learning_curve" in found:
+            metrics["learning_curve"] = found["learning_curve"]
+    if not metrics.get("cv"):
+        metrics.pop("cv", None)
+    folder = target or REPOSITORY / "models" / checkpoint.config.name
+    save(folder, checkpoint.config, checkpoint.model, metrics, model_card(checkpoint.config, metrics))
+    return folder
