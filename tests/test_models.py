@@ -12,6 +12,7 @@ import torch
 from conftest import p2_crystal, toy_coupling
 
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, load, save
+from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph
@@ -55,11 +56,16 @@ def graph_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch
     )
 
 
+def batch_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch.float64) -> Batch:
+    coupling = np.concatenate([toy_coupling(atoms) for atoms in structures])
+    return Batch(graph_of(model, structures, dtype), {"hyperfine_contact": torch.from_numpy(coupling).to(dtype)})
+
+
 @pytest.fixture(params=sorted(MODELS))
 def model(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     made = build_model(request.param, {"numbers": NUMBERS, "centres": CENTRES, **SMALL[request.param]}).double()
-    made.fit(STATISTICS, [graph_of(made, [p2_crystal(k) for k in range(4)])])
+    made.fit(STATISTICS, [batch_of(made, [p2_crystal(k) for k in range(4)])])
     return made.eval()
 
 
@@ -201,8 +207,9 @@ def test_a_model_learns_a_local_function(model: Any) -> None:
     structures = [p2_crystal(k) for k in range(24)]
     target = torch.tensor(np.concatenate([toy_coupling(s)[:2] for s in structures]), dtype=torch.float32)
     statistics = {label: {11: Statistics(float(target.mean()), float(target.std()))} for label in STATISTICS}
-    graph = graph_of(model, structures, torch.float32)
-    model.fit(STATISTICS | {"hyperfine_contact": statistics["hyperfine_contact"]}, [graph])
+    batch = batch_of(model, structures, torch.float32)
+    graph = batch.graph
+    model.fit(STATISTICS | {"hyperfine_contact": statistics["hyperfine_contact"]}, [batch])
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(150):
         optimizer.zero_grad()

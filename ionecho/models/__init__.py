@@ -2,8 +2,8 @@
 
 Every model maps a `Graph` to a dictionary of outputs named by the label they predict, in that label's unit, aligned
 with the centres, or with all atoms where the name ends in `@atoms`. It has `numbers` and `centres` (atomic numbers
-it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), and `fit(statistics, graphs)`, which
-sets its scaling from the training part alone.
+it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), and `fit(statistics, batches)`, which
+sets its scaling, and whatever has a closed form, from the training part alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
+from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -37,8 +38,11 @@ class PropertyModel(Protocol):
 
     def forward(self, graph: Graph) -> dict[str, Tensor]: ...
 
-    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
-        """Set the scaling: `statistics[label][atomic number]`, and features over the training graphs if need be."""
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Set the scaling from `statistics[label][atomic number]`, and what has a closed form from the training part.
+
+        `batches` can be run through more than once.
+        """
 
 
 def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from schnetpack import properties
 from schnetpack.representation import PaiNN
 from torch import Tensor, nn
 
+from ionecho.data.loader import Batch
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.species import Species, Statistics
@@ -54,7 +55,7 @@ class PaiNNNMR(nn.Module):
         self.register_buffer("mean", torch.zeros(len(self.numbers)))
         self.register_buffer("std", torch.ones(len(self.numbers)))
 
-    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Take the mean and the standard deviation of the couplings of every element from the training part."""
         for number, found in statistics["hyperfine_contact"].items():
             index = self.numbers.index(number)

@@ -17,6 +17,7 @@ from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
+from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -218,7 +219,7 @@ class SpinTransfer(nn.Module):
         self.register_buffer("mean", torch.zeros(len(LABELS), kinds))
         self.register_buffer("std", torch.ones(len(LABELS), kinds))
 
-    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], graphs: Iterable[Graph]) -> None:
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Take the mean and the standard deviation of every label, element by element, from the training part."""
         for row, label in enumerate(LABELS):
             for number, found in statistics.get(label, {}).items():

@@ -28,9 +28,14 @@ from ionecho.training.module import ATOMS, PropertyModule, label_of
 
 def hyperparameters(config: DictConfig) -> dict[str, Any]:
     """The model's own arguments."""
-    plain = OmegaConf.to_container(config.model, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items() if key != "name"}
+    return {key: value for key, value in plain(config.model).items() if key != "name"}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A part of the config as plain values."""
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def recipe(model: Any, dtype: str) -> GraphRecipe:
@@ -97,7 +102,7 @@ def fit_member(
         return model, data
     stats = statistics(dataset, parts["train"], labels)
     model.to(getattr(torch, settings.dtype))
-    model.fit(stats, (batch.graph for batch in data.train_dataloader()))
+    model.fit(stats, data.train_dataloader())
     module = PropertyModule(
         model,
         settings.losses,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from ionecho.checkpoints.card import model_card
@@ -23,7 +23,7 @@ from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import fold_parts
 from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
-from ionecho.training.fit import fit_member, hyperparameters
+from ionecho.training.fit import fit_member, hyperparameters, plain
 from ionecho.training.metrics import summary
 from ionecho.training.module import ATOMS
 
@@ -114,7 +114,7 @@ def fit_fold(
         calibration=ensemble.calibration,
         contact_shift=None if shift is None else shift.to_dict(),
         dataset=metrics["data"],
-        training={"seed": config.seed, **OmegaConf.to_container(config.trainer, resolve=True)},
+        training={"seed": config.seed, **plain(config.trainer)},
     )
     save(folder / "checkpoint", checkpoint, ensemble, metrics, model_card(checkpoint, metrics))
     return metrics
