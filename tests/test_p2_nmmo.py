@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from scipy import constants
 
 from ionecho.data.card import read_card
 from ionecho.data.quality import Quality
 from ionecho.data.splits import leakage_report
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
+from ionecho.nmr.hyperfine import G_E, MU_B, ContactShift
 
 
 def test_set_is_sound_and_the_one_the_card_describes(p2_nmmo: Dataset) -> None:
@@ -45,3 +47,18 @@ def test_labels_are_physical(p2_nmmo: Dataset) -> None:
     forces = p2_nmmo.rows("forces", 0, 900).reshape(900, 88, 3)
     assert np.abs(forces[good].sum(1)).max() < 0.5
     assert p2_nmmo.rows("stress", 0, 900)[good, 0, 0].mean() == pytest.approx(0.04, abs=0.02)
+
+
+def test_published_shifts_are_reproduced(p2_nmmo: Dataset) -> None:
+    """The first shifts and the means of the published work, to 1e-3 ppm with its rounded constants."""
+    card = read_card(REPOSITORY / "datasets" / "p2_nmmo" / "README.md")
+    conversion = ContactShift(**card.ionecho.conventions["contact_shift"])
+    published_rounding = (9.274e-24 / MU_B) * (constants.k / 1.381e-23) * (G_E / 2.0023)
+    coupling = p2_nmmo.rows("hyperfine_contact", 0, 900).reshape(900, 88)[:, :16]
+    shift = conversion(coupling) * published_rounding
+    (first,) = np.flatnonzero((p2_nmmo.group == "p63mcm") & (p2_nmmo.frame == 2))
+    np.testing.assert_allclose(shift[first, :5], [707.346, 2132.439, 1019.410, 2206.855, 488.901], atol=1e-3)
+    for group, published in (("p63mcm", 1636), ("p6322", 1771)):
+        frames = shift[p2_nmmo.group == group].mean(1)
+        # 50 of the published 500 frames are not in this set: agreement within the error of the mean
+        assert frames.mean() == pytest.approx(published, abs=frames.std() / np.sqrt(len(frames)))

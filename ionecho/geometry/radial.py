@@ -41,13 +41,23 @@ def gto_integrals(r: FloatArray, *, r_cut: float, sigma: float, n_max: int, l_ma
     return np.stack(integrals, axis=1)
 
 
+def gaussian_basis(r: FloatArray, *, r_cut: float, sigma: float, n_max: int) -> FloatArray:
+    """Gaussians of width sigma centred at r_cut - n_max sigma, ..., r_cut - sigma (all in Å), the same for every l.
+
+    Returns:
+        (R, 1, n_max)
+    """
+    centres = r_cut - sigma * np.arange(n_max, 0, -1)
+    return np.exp(-0.5 * ((r[:, None, None] - centres) / sigma) ** 2)
+
+
 def cosine_cutoff(r: FloatArray, *, r_cut: float, width: float) -> FloatArray:
     """One up to r_cut - width, then half a cosine down to zero at r_cut; lengths in Å."""
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((r - r_cut + width) / width, 0.0, 1.0))
 
 
 class RadialTable(torch.nn.Module):
-    """Natural-knot cubic spline through functions tabulated on a uniform grid from zero.
+    """Cubic spline through functions tabulated on a uniform grid from zero.
 
     Args:
         spacing: Å between knots.
@@ -58,7 +68,7 @@ class RadialTable(torch.nn.Module):
 
     def __init__(self, spacing: float, values: FloatArray) -> None:
         super().__init__()
-        self.spacing = spacing
+        self.spacing, self.end = spacing, spacing * (len(values) - 1)
         spline = interpolate.CubicSpline(np.arange(len(values)), values)
         coefficients = torch.from_numpy(np.moveaxis(spline.c, 0, 1).copy())
         self.register_buffer("coefficients", coefficients.to(torch.get_default_dtype()), persistent=False)
