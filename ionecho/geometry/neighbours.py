@@ -35,19 +35,24 @@ def build_graph(
 ) -> Graph:
     """Concatenate configurations into one graph; all periodic images within the cut-off are neighbours.
 
-    Args:
-        positions: (N, 3) Å per configuration, wrapped or not.
-        cells: (3, 3) Å per configuration, rows are the lattice vectors; rows without periodicity may be zero.
-        numbers: (N,) atomic numbers per configuration.
-        pbc: periodicity along the three lattice vectors (or one bool) per configuration.
-        cutoff: Å.
-        centres: atomic numbers of the atoms whose property is asked for.
-        pairs_of: neighbours of every atom, or of the centres only.
-        dtype: precision of the floating-point arrays.
-        device: where the graph lies.
+    Parameters
+    ----------
+    positions, cells, numbers, pbc
+        For every configuration: positions (N, 3) in Å, wrapped or not; cell (3, 3) in Å, its rows the lattice vectors,
+        which may be zero where not periodic; atomic numbers (N,); periodicity along the vectors (3,) or one bool.
+    cutoff
+        Å.
+    centres
+        Atomic numbers of the atoms whose property is asked for.
+    pairs_of
+        Neighbours of every atom, or of the centres only.
+    dtype, device
+        Precision of the floating-point arrays, and where the graph lies.
 
-    Raises:
-        InputError: lengths differ, the cut-off is not positive, or a periodic cell has no volume.
+    Raises
+    ------
+    InputError
+        If lengths differ, the cut-off is not positive, or a cell has no volume.
     """
     if not cutoff > 0:
         raise InputError(f"cutoff: expected a positive length in Å, found {cutoff}")
@@ -103,13 +108,20 @@ def trajectory_graph(
     replicated in the cells around, images out of reach of every centre are dropped, and one batched product
     |x|² + |y|² - 2 x·y finds the candidates, whose distances are then computed exactly.
 
-    Args:
-        positions: (T, N, 3) Å, wrapped or not.
-        cell: (T, 3, 3) or (1, 3, 3) Å, rows are the lattice vectors.
-        numbers: (N,) atomic numbers.
-        pbc: periodicity along the three lattice vectors.
-        cutoff: Å.
-        centres: atomic numbers of the atoms whose property is asked for.
+    Parameters
+    ----------
+    positions
+        (T, N, 3) Å, wrapped or not.
+    cell
+        (T or 1, 3, 3) Å, rows are the lattice vectors.
+    numbers
+        Atomic numbers (N,).
+    pbc
+        Periodicity along the three lattice vectors.
+    cutoff
+        Å.
+    centres
+        Atomic numbers of the atoms whose property is asked for.
     """
     frames, atoms, _ = positions.shape
     device = positions.device

@@ -13,19 +13,24 @@ FloatArray = NDArray[np.float64]
 GTO_DECAY = 1e-3  # value to which the n-th primitive has fallen at the n-th radius (Himanen et al. 2020)
 
 
-def gto_integrals(r: FloatArray, *, r_cut: float, sigma: float, n_max: int, l_max: int) -> FloatArray:
+def gto_integrals(r: FloatArray, r_cut: float, sigma: float, n_max: int, l_max: int) -> FloatArray:
     """Overlap of a Gaussian of width sigma at distance r with orthonormal Gaussian-type orbitals g_nl.
 
     I_nl(r) = 4π ∫ g_nl(x) exp(-(x² + r²)/2σ²) i_l(x r/σ²) x² dx in closed form, with
     g_nl(x) = Σ_n' β_nn'l x^l exp(-α_n'l x²) as in Himanen et al., Comput. Phys. Commun. 2020, 247, 106949.
 
-    Args:
-        r: (R,) Å.
-        r_cut: Å, radius at which the widest primitive has decayed.
-        sigma: Å.
+    Parameters
+    ----------
+    r
+        Distances (R,), Å.
+    r_cut
+        Radius at which the widest primitive has decayed, Å.
+    sigma
+        Å.
 
-    Returns:
-        (R, l_max + 1, n_max)
+    Returns
+    -------
+    (R, l_max + 1, n_max)
     """
     eta = 0.5 / sigma**2
     radii = np.linspace(1.0, r_cut, n_max)
@@ -41,27 +46,26 @@ def gto_integrals(r: FloatArray, *, r_cut: float, sigma: float, n_max: int, l_ma
     return np.stack(integrals, axis=1)
 
 
-def gaussian_basis(r: FloatArray, *, r_cut: float, sigma: float, n_max: int) -> FloatArray:
-    """Gaussians of width sigma centred at r_cut - n_max sigma, ..., r_cut - sigma (all in Å), the same for every l.
-
-    Returns:
-        (R, 1, n_max)
-    """
+def gaussian_basis(r: FloatArray, r_cut: float, sigma: float, n_max: int) -> FloatArray:
+    """Gaussians of width sigma centred at r_cut - n_max sigma, ..., r_cut - sigma (Å), for every l, (R, 1, n_max)."""
     centres = r_cut - sigma * np.arange(n_max, 0, -1)
     return np.exp(-0.5 * ((r[:, None, None] - centres) / sigma) ** 2)
 
 
-def cosine_cutoff(r: FloatArray, *, r_cut: float, width: float) -> FloatArray:
+def cosine_cutoff(r: FloatArray, r_cut: float, width: float) -> FloatArray:
     """One up to r_cut - width, then half a cosine down to zero at r_cut; lengths in Å."""
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((r - r_cut + width) / width, 0.0, 1.0))
 
 
 class RadialTable(torch.nn.Module):
-    """Cubic spline through functions tabulated on a uniform grid from zero.
+    """Cubic spline through functions tabulated on a uniform grid from zero, constant beyond it.
 
-    Args:
-        spacing: Å between knots.
-        values: (R, ...) functions at 0, spacing, 2 spacing, ...; beyond the last knot they keep their last value.
+    Parameters
+    ----------
+    spacing
+        Distance between knots, Å.
+    values
+        The functions at 0, spacing, 2 spacing, ..., (R, ...).
     """
 
     coefficients: Tensor  # (R - 1, 4, ...) highest power first

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from sphericart.torch import SphericalHarmonics
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import FloatArray, RadialTable, cosine_cutoff
 
@@ -18,96 +15,89 @@ SPACING = 0.02  # Å between the knots of the radial tables
 
 
 def radial_grid(r_cut: float) -> FloatArray:
-    """Distances (R,) in Å at which radial functions are tabulated."""
+    """Distances (R,) in Å, up to r_cut, at which radial functions are tabulated."""
     return np.arange(round(r_cut / SPACING) + 1) * SPACING
 
 
-class AtomicDensity(torch.nn.Module):
-    """Expansion coefficients of the density of each species around the centres.
+class AtomicDensity(nn.Module):
+    """Expansion coefficients of the density of each element around the centres.
 
-    c_{a n l m} = Σ_{j of species a} f_cut(r_j) R_nl(r_j) Y_lm(r_j), the centre itself included as in Bartók, Kondor and
+    c_{a n l m} = Σ_{j of element a} f_cut(r_j) R_nl(r_j) Y_lm(r_j), the centre itself included as in Bartók, Kondor and
     Csányi, Phys. Rev. B 2013, 87, 184115. Differentiable in positions and cell.
 
-    Args:
-        numbers: atomic numbers of the species, in the order of the channels.
-        radial: R_nl on `radial_grid`, (R, l_max + 1 or 1, n_max); `gto_integrals` makes it the SOAP density.
-        r_cut: Å.
-        cutoff_width: Å over which the weight of a neighbour falls to zero at r_cut.
-        l_max: highest degree of the spherical harmonics.
+    Parameters
+    ----------
+    elements
+        Number of elements.
+    radial
+        R_nl on `radial_grid`, (R, l_max + 1 or 1, n_max); of `gto_integrals` it makes the density SOAP's.
+    r_cut, cutoff_width
+        Cut-off, and distance over which the weight of a neighbour falls to zero there, Å.
+    l_max
+        Highest degree of the spherical harmonics.
     """
 
-    species: Tensor  # (119,) position of an atomic number in `numbers`, -1 where unknown
-
-    def __init__(
-        self, numbers: Sequence[int], radial: FloatArray, *, r_cut: float, cutoff_width: float, l_max: int
-    ) -> None:
+    def __init__(self, elements: int, radial: FloatArray, r_cut: float, cutoff_width: float, l_max: int) -> None:
         super().__init__()
-        weight = cosine_cutoff(radial_grid(r_cut), r_cut=r_cut, width=cutoff_width)
+        weight = cosine_cutoff(radial_grid(r_cut), r_cut, cutoff_width)
+        self.elements, self.channels = elements, elements * radial.shape[2]
         self.radial = RadialTable(SPACING, weight[:, None, None] * radial)
         self.harmonics = SphericalHarmonics(l_max)
-        self.numbers = list(numbers)
-        self.channels = len(numbers) * radial.shape[2]
         self.blocks = [(l_max + 1) ** 2] if radial.shape[1] == 1 else [2 * degree + 1 for degree in range(l_max + 1)]
-        species = torch.full((119,), -1)
-        species[self.numbers] = torch.arange(len(numbers))
-        self.register_buffer("species", species, persistent=False)
 
-    def forward(self, graph: Graph) -> Tensor:
-        """Coefficients (K, (l_max + 1)², S n_max): the harmonics in the order l² + l + m, the channels by species."""
-        species = self.species[graph.numbers]
-        if bool((species < 0).any()):
-            unknown = graph.numbers[species < 0].unique().tolist()
-            raise InputError(f"expected the elements the model knows, {self.numbers}, found {unknown}; train with them")
-        vectors = F.pad(graph.vectors(), (0, 0, 0, 1), value=2.0 * self.radial.end)  # the last row is nobody, far away
-        neighbour = species[graph.pairs[1]]
-        density = torch.cat(
-            [self._expand(vectors[index]) for index in _neighbours_by_species(graph, neighbour, len(self.numbers))], dim=2
-        )
-        centre = F.one_hot(species[graph.centres], len(self.numbers)).to(density)
-        at_zero = self.radial(density.new_zeros(1))[0, 0] * (0.25 / torch.pi) ** 0.5
-        own = (centre[:, :, None] * at_zero).flatten(1)
-        return torch.cat((density[:, :1] + own[:, None], density[:, 1:]), dim=1)
+    def forward(self, graph: Graph, species: Tensor) -> Tensor:
+        """Coefficients (K, (l_max + 1)², elements n_max), harmonics in the order l² + l + m, channels by element.
+
+        `species` (A,) are the indices of the atoms' elements.
+        """
+        vectors = F.pad(graph.vectors(), (0, 0, 0, 1), value=2 * self.radial.end)  # the last row stands for nobody
+        index = neighbours_by_species(graph, species, self.elements)
+        density = torch.cat([self._expand(vectors[rows]) for rows in index], dim=2)
+        return torch.cat([density[:, :1] + self._centre(species[graph.centres]), density[:, 1:]], dim=1)
 
     def _expand(self, vectors: Tensor) -> Tensor:
-        """Coefficients (K, (l_max + 1)², n_max) of the neighbours of one species, (K, M, 3) Å."""
-        centres, neighbours, _ = vectors.shape
-        flat = vectors.reshape(-1, 3)
-        radial = self.radial(flat.norm(dim=1)).unflatten(0, (centres, neighbours))
-        harmonics = self.harmonics(flat).unflatten(0, (centres, neighbours)).split(self.blocks, dim=2)
+        """Coefficients (K, (l_max + 1)², n_max) of neighbours (K, M, 3) Å of one element."""
+        flat = vectors.flatten(0, 1)
+        radial = self.radial(flat.norm(dim=1)).unflatten(0, vectors.shape[:2])
+        harmonics = self.harmonics(flat).unflatten(0, vectors.shape[:2]).split(self.blocks, dim=2)
         return torch.cat([y.mT @ r for y, r in zip(harmonics, radial.unbind(2), strict=True)], dim=1)
 
+    def _centre(self, species: Tensor) -> Tensor:
+        """What the centres add to the coefficients of l = 0, (K, 1, elements n_max)."""
+        at_zero = self.radial(self.radial.coefficients.new_zeros(1))[:, 0] * (0.25 / torch.pi) ** 0.5
+        return (F.one_hot(species, self.elements)[:, :, None] * at_zero).flatten(1)[:, None]
 
-def power_spectrum(density: Tensor) -> Tensor:
-    """p_{kk'l} = π √(8 / (2l + 1)) Σ_m c_{klm} c_{k'lm} for k <= k', from (K, (L + 1)², k) to (K, (L + 1) k (k + 1) / 2).
 
-    Off-diagonal entries carry a factor √2, so that the scalar product of two spectra is the SOAP kernel over all k, k'.
-    """
-    channels = density.shape[2]
-    row, column = torch.triu_indices(channels, channels, device=density.device)
-    twice = torch.where(row == column, 1.0, 2.0**0.5).to(density)
-    blocks = []
-    for block in by_degree(density):
-        factor = torch.pi * (8.0 / block.shape[1]) ** 0.5
-        blocks.append((block.mT @ block)[:, row, column] * (factor * twice))
-    return torch.cat(blocks, dim=1)
+def neighbours_by_species(graph: Graph, species: Tensor, elements: int) -> list[Tensor]:
+    """For each element the pairs (K, M) of every centre, filled up with -1; M is the most that any centre has."""
+    kind, index = species[graph.pairs[1]], []
+    for element in range(elements):
+        pairs = (kind == element).nonzero().squeeze(1)
+        first = graph.pairs[0][pairs]
+        start = torch.searchsorted(first, graph.centres)
+        count = torch.searchsorted(first, graph.centres, right=True) - start
+        slot = torch.arange(int(count.max()), device=pairs.device)
+        place = (start[:, None] + slot).masked_fill(slot >= count[:, None], len(pairs))
+        index.append(F.pad(pairs, (0, 1), value=-1)[place])
+    return index
 
 
 def by_degree(density: Tensor) -> tuple[Tensor, ...]:
-    """Split (K, (L + 1)², k) into blocks (K, 2 l + 1, k)."""
+    """Blocks (K, 2l + 1, channels) of every degree l of coefficients (K, (l_max + 1)², channels)."""
     degrees = round(density.shape[1] ** 0.5)
     return density.split([2 * degree + 1 for degree in range(degrees)], dim=1)
 
 
-def _neighbours_by_species(graph: Graph, species: Tensor, kinds: int) -> list[Tensor]:
-    """For each species the pairs (K, M) of every centre, filled up with -1; M is the largest number found."""
-    index = []
-    for kind in range(kinds):
-        pairs = (species == kind).nonzero().squeeze(1)
-        first = graph.pairs[0][pairs]
-        start = torch.searchsorted(first, graph.centres)
-        count = torch.searchsorted(first, graph.centres, right=True) - start
-        slot = torch.arange(int(count.max()) if len(count) else 0, device=pairs.device)
-        last = max(len(pairs) - 1, 0)
-        rows = F.pad(pairs, (0, 1), value=-1)[(start[:, None] + slot).clamp(max=last)]
-        index.append(rows.masked_fill(slot >= count[:, None], -1))
-    return index
+def power_spectrum(density: Tensor) -> Tensor:
+    """Invariants p_{kk'l} = π √(8 / (2l + 1)) Σ_m c_{klm} c_{k'lm} of all channels k <= k', by l, then k, then k'.
+
+    Those with k < k' carry a factor √2, so that the scalar product of two spectra is the SOAP kernel.
+    The coefficients are (K, (l_max + 1)², k), the spectrum (K, (l_max + 1) k (k + 1) / 2).
+    """
+    return torch.cat([quadratic(block) * (8 / block.shape[1]) ** 0.5 * torch.pi for block in by_degree(density)], dim=1)
+
+
+def quadratic(block: Tensor) -> Tensor:
+    """Σ_m c_{km} c_{k'm} for k <= k', times √2 where they differ, from (K, m, k) to (K, k (k + 1) / 2)."""
+    row, column = torch.triu_indices(block.shape[2], block.shape[2], device=block.device)
+    return (block.mT @ block)[:, row, column] * torch.where(row == column, 1.0, 2**0.5).to(block)

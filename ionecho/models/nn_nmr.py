@@ -1,57 +1,67 @@
-"""NN-NMR: the hyperfine coupling of an ion from the SOAP description of its surroundings."""
+"""NN-NMR: contact couplings from three-body invariants of the surroundings, the published recipe or a fitted one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
+from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import PairsOf
 from ionecho.geometry.radial import gaussian_basis, gto_integrals
-from ionecho.geometry.soap import AtomicDensity, radial_grid
+from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic, radial_grid
+from ionecho.models.species import Species, Statistics
+
+Rows = Iterator[tuple[Tensor, Tensor]]
 
 
 class NNNMR(nn.Module):
-    """Contact coupling of each centre from a three-body description and a perceptron.
+    """Contact couplings of the centres from a description of their surroundings and a perceptron.
 
-    ``descriptor="soap"`` is the published recipe (rows A5 and A6): the unit-normalised SOAP power spectrum of a
-    Gaussian-smeared density feeds the perceptron. ``descriptor="factored"`` keeps the three-body form but lets the model
-    choose the products: invariants z_{kl} = Σ_m (Σ_a u_{kla} c_{alm})², as in the tensor-reduced densities of Darby et
-    al., Phys. Rev. Lett. 2023, 131, 028001, of an unsmeared density, read out linearly plus a perceptron. `initialise`
-    solves for the linear part in closed form: the factors are the eigenvectors of the ridge-regression weights of the
-    full power spectrum.
+    c_{alm}     density of the surroundings in channels a (element and radial function)
+    soap        p = power spectrum of c, of unit length; coupling = mean + std MLP(p)            (rows A5 and A6)
+    factored    z = (c_{a00}, Σ_m (Σ_a u_{kla} c_{alm})²); coupling = mean + std (w·z + MLP(z))
 
-    Args:
-        numbers: atomic numbers of the known species.
-        centres: atomic numbers of the predicted species.
-        descriptor: "soap" or "factored".
-        r_cut: Å.
-        cutoff_width: Å over which the weight of a neighbour falls to zero at r_cut.
-        sigma: Å, width of the smeared atoms (soap) or of the radial functions (factored).
-        n_max: radial functions.
-        l_max: highest degree of the spherical harmonics.
-        hidden: widths of the hidden layers.
-        activation: name of a class of torch.nn.
-        dropout: probability after every hidden layer.
-        ridge: penalty of the closed-form linear fit, in units of the mean squared feature vector (factored only).
+    `factored` is the power spectrum in the basis that the target chooses, as in the tensor-reduced densities of Darby
+    et al., Phys. Rev. Lett. 2023, 131, 028001: `fit` solves the ridge regression on the whole power spectrum, and the
+    eigenvectors of its weights are the factors u, the eigenvalues w; training refines both and the perceptron.
+
+    Parameters
+    ----------
+    numbers, centres
+        Atomic numbers the model knows, and predicts for.
+    descriptor
+        "soap" (density smeared, in Gaussian-type orbitals) or "factored" (not smeared, in Gaussians along r).
+    cutoff, cutoff_width
+        Cut-off, and distance over which the weight of a neighbour falls to zero there, Å.
+    sigma
+        Width of the smeared atoms ("soap") or of the radial functions ("factored"), Å.
+    n_max, l_max
+        Number of radial functions, highest degree of the spherical harmonics.
+    hidden, activation, dropout
+        Widths of the hidden layers, a class of torch.nn after each, and the probability of dropout.
+    ridge
+        Penalty of the regression relative to the mean squared length of its feature vector; unused by "soap".
     """
 
-    pairs_of: Literal["centres"] = "centres"
-    target_mean: Tensor  # () MHz
-    target_std: Tensor  # () MHz
-    feature_mean: Tensor  # (F,)
-    feature_std: Tensor  # (F,)
+    pairs_of: PairsOf = "centres"
+    mean: Tensor  # (centres,) MHz
+    std: Tensor  # (centres,) MHz
+    feature_mean: Tensor  # (features,)
+    feature_std: Tensor  # (features,)
 
     def __init__(
         self,
-        *,
         numbers: Sequence[int],
         centres: Sequence[int],
         descriptor: Literal["soap", "factored"],
-        r_cut: float,
+        cutoff: float,
         cutoff_width: float,
         sigma: float,
         n_max: int,
@@ -62,60 +72,121 @@ class NNNMR(nn.Module):
         ridge: float,
     ) -> None:
         super().__init__()
-        self.numbers, self.centres = list(numbers), list(centres)
-        self.cutoff, self.ridge = r_cut, ridge
-        grid = radial_grid(r_cut)
-        radial = (
-            gto_integrals(grid, r_cut=r_cut, sigma=sigma, n_max=n_max, l_max=l_max)
-            if descriptor == "soap"
-            else gaussian_basis(grid, r_cut=r_cut, sigma=sigma, n_max=n_max)
-        )
-        self.density = AtomicDensity(numbers, radial, r_cut=r_cut, cutoff_width=cutoff_width, l_max=l_max)
-        channels = self.density.channels
-        if descriptor == "soap":
-            self.invariants: nn.Module = NormalisedPowerSpectrum()
-            features = (l_max + 1) * channels * (channels + 1) // 2
-            self.linear = None
+        if descriptor not in ("soap", "factored"):
+            raise InputError(f"nn_nmr: expected descriptor soap or factored, found {descriptor!r}")
+        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
+        self.ridge = ridge
+        self.species, self.centre_species = Species(numbers), Species(centres)
+        grid, smeared = radial_grid(cutoff), descriptor == "soap"
+        if smeared:
+            radial = gto_integrals(grid, cutoff, sigma, n_max, l_max)
         else:
-            self.invariants = FactoredInvariants(channels, l_max)
-            features = (l_max + 1) * channels
-            self.linear = nn.Linear(features, 1, bias=False)
-        self.perceptron = perceptron([features, *hidden, 1], getattr(nn, activation), dropout)
-        for name, value in {
-            "target_mean": torch.zeros(()),
-            "target_std": torch.ones(()),
-            "feature_mean": torch.zeros(features),
-            "feature_std": torch.ones(features),
-        }.items():
-            self.register_buffer(name, value)
+            radial = gaussian_basis(grid, cutoff, sigma, n_max)
+        self.density = AtomicDensity(len(self.numbers), radial, cutoff, cutoff_width, l_max)
+        channels = self.density.channels
+        size = (l_max + 1) * (channels * (channels + 1) // 2 if smeared else channels)
+        self.factors = None if smeared else nn.Parameter(channels**-0.5 * torch.randn(l_max, channels, channels))
+        self.linear = None if smeared else nn.Parameter(torch.zeros(size))
+        self.perceptron = perceptron([size, *hidden, 1], getattr(nn, activation), dropout)
+        if not smeared:
+            for parameter in self.perceptron[-1].parameters():
+                nn.init.zeros_(parameter)
+        self.register_buffer("mean", torch.zeros(len(self.centres)))
+        self.register_buffer("std", torch.ones(len(self.centres)))
+        self.register_buffer("feature_mean", torch.zeros(size))
+        self.register_buffer("feature_std", torch.ones(size))
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """Contact coupling A_iso/h of each centre, {"hyperfine_contact": (K,) MHz}."""
-        features = (self.invariants(self.density(graph)) - self.feature_mean) / self.feature_std
-        output = self.perceptron(features)
+        """`hyperfine_contact` (K,) in MHz."""
+        features = (self._invariants(self._density(graph)) - self.feature_mean) / self.feature_std
+        coupling = self.perceptron(features).squeeze(1)
         if self.linear is not None:
-            output = output + self.linear(features)
-        return {"hyperfine_contact": output.squeeze(1) * self.target_std + self.target_mean}
+            coupling = coupling + features @ self.linear
+        centre = self.centre_species(graph.numbers[graph.centres])
+        return {"hyperfine_contact": self.mean[centre] + self.std[centre] * coupling}
+
+    def _invariants(self, density: Tensor) -> Tensor:
+        """Description (K, features) from the coefficients (K, (l_max + 1)², channels)."""
+        if self.factors is None:
+            return normalize(power_spectrum(density))
+        first, *rest = by_degree(density)
+        squares = [(block @ u.T).square().sum(1) for block, u in zip(rest, self.factors, strict=True)]
+        return torch.cat([first.squeeze(1), *squares], dim=1)
 
     @torch.no_grad()
-    def initialise(self, graphs: Sequence[Graph], targets: Sequence[Tensor]) -> None:
-        """Set the standardisation, and the linear part where there is one, from the training set.
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Scale features and couplings by the training part; for "factored", solve for the factors and weights."""
+        for number, found in statistics["hyperfine_contact"].items():
+            if number in self.centres:
+                index = self.centres.index(number)
+                self.mean[index], self.std[index] = found.mean, found.std or 1.0
+        if self.factors is not None and self.linear is not None:
+            self._solve(self.factors, self.linear, batches)
+        total = torch.zeros(3, len(self.feature_mean), dtype=torch.float64, device=self.mean.device)
+        for density, _ in self._labelled(batches):
+            features = self._invariants(density).double()
+            total += torch.stack([torch.ones_like(features), features, features.square()]).sum(1)
+        mean, square = total[1:] / total[0]
+        std = (square - mean.square()).clamp(min=0).sqrt()
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(torch.where(std > 1e-6 * std.max(), std, 1.0))
+        if self.linear is not None:
+            self.linear *= self.feature_std
 
-        Args:
-            graphs: batches of the training set.
-            targets: the labels (K,) MHz of each batch; those that are not finite are left out.
+    def _density(self, graph: Graph) -> Tensor:
+        return self.density(graph, self.species(graph.numbers))
 
-        Raises:
-            InputError: fewer than two finite labels, or all of them equal.
-        """
-        labels = torch.cat(list(targets))
-        labels = labels[labels.isfinite()]
-        if len(labels) < 2 or labels.std() == 0:
-            raise InputError(f"hyperfine_contact: expected at least two different training labels, found {len(labels)}")
-        self.target_mean.copy_(labels.mean())
-        self.target_std.copy_(labels.std())
-        if isinstance(self.invariants, FactoredInvariants):
-            self._fit_factors(graphs, targets)
-        features = torch.cat([self.invariants(self.density(graph)).double().cpu() for graph in graphs])
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_std.copy_(features.std(0).clamp(min=1e-6 * float(features.std(0).max())))
+    def _labelled(self, batches: Iterable[Batch]) -> Rows:
+        """Densities and couplings, in units of their spread, of the labelled centres."""
+        for batch in batches:
+            graph = batch.graph
+            target = batch.labels["hyperfine_contact"][graph.centres]
+            centre = self.centre_species(graph.numbers[graph.centres])
+            present = target.isfinite()
+            yield self._density(graph)[present], ((target - self.mean[centre]) / self.std[centre])[present]
+
+    def _solve(self, factors: Tensor, linear: Tensor, batches: Iterable[Batch]) -> None:
+        """Ridge regression on c_00 and all products of channels; factors diagonalise the weights of every l."""
+        rows = (
+            (torch.cat([first.squeeze(1), *map(quadratic, rest)], dim=1), target)
+            for (first, *rest), target in ((by_degree(density), target) for density, target in self._labelled(batches))
+        )
+        channels = self.density.channels
+        single, products = ridge_weights(rows, self.ridge, channels).tensor_split([channels])
+        row, column = torch.triu_indices(channels, channels, device=products.device)
+        form = products.new_zeros(len(factors), channels, channels)
+        form[:, row, column] = products.view(len(factors), -1) * torch.where(row == column, 0.5, 0.5**0.5)
+        values, vectors = torch.linalg.eigh(form + form.mT)
+        factors.copy_(vectors.mT)
+        linear.copy_(torch.cat([single, values.flatten()]))
+
+
+def ridge_weights(rows: Rows, ridge: float, first: int) -> Tensor:
+    """Weights (F,) of the linear regression, with an intercept, of targets (N,) on features (N, F) that come in parts.
+
+    The first `first` features and the others are penalised by `ridge` times the mean squared length of their block.
+    """
+    moments, waiting = torch.zeros(()), []
+    for features, target in rows:
+        waiting.append(torch.cat([features, target[:, None], torch.ones_like(target[:, None])], dim=1))
+        if sum(map(len, waiting)) > features.shape[1]:
+            moments, waiting = moments + _square(waiting), []
+    moments = moments + _square(waiting) if waiting else moments
+    covariance = moments[:-1, :-1] - torch.outer(moments[:-1, -1], moments[:-1, -1]) / moments[-1, -1]
+    matrix, right = covariance[:-1, :-1], covariance[:-1, -1]
+    blocks = matrix.diagonal().tensor_split([first])
+    penalty = torch.cat([ridge * block.sum() / moments[-1, -1] * torch.ones_like(block) for block in blocks])
+    return torch.linalg.solve(matrix + penalty.diag(), right)
+
+
+def _square(rows: Sequence[Tensor]) -> Tensor:
+    matrix = torch.cat(list(rows)).double()
+    return matrix.T @ matrix
+
+
+def perceptron(widths: Sequence[int], activation: type[nn.Module], dropout: float) -> nn.Sequential:
+    """Linear layers of these widths, activation and dropout between them."""
+    layers: list[nn.Module] = []
+    for pair in pairwise(widths):
+        layers += [nn.Linear(*pair), activation(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers[:-2])

@@ -137,7 +137,7 @@ def fit_member(
     )
     last = folder / "epochs" / "last.ckpt"
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
-    wandb.finish(quiet=True)  # the next member is a run of its own
+    wandb.finish()  # the next member is a run of its own
     best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
     state = {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
     partial = weights.with_suffix(".partial")
