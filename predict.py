@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
-import torch
 import yaml
 from ase.geometry import cellpar_to_cell
 from omegaconf import DictConfig
@@ -23,9 +22,6 @@ from ionecho.prediction.predict import PredictionSettings, Predictor, describe_i
 @entry_point
 def main(config: DictConfig) -> None:
     """Write predictions for every frame of the input."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
     checkpoint = load(resolve(config.checkpoint))
     parameters = checkpoint.config.contact_shift if config.contact_shift == "checkpoint" else config.contact_shift
     shift = None if parameters is None else ContactShift(**parameters)
@@ -38,7 +34,7 @@ def main(config: DictConfig) -> None:
     cell = None if config.cell is None else cellpar_to_cell(config.cell)
     options = (config.format, config.species, config.cell, config.time_step)
     trajectory = open_trajectory(path, config.format, config.species, cell, config.time_step)
-    settings = PredictionSettings(config.block, device, config.dtype)
+    settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
     predictor = Predictor(checkpoint, shift, trajectory, settings)
     print(f"predictions in {predict(predictor, trajectory, describe_input(path, options), Path(config.output))}")
 

@@ -102,7 +102,7 @@ def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Pa
     for name in ("whole", "killed"):
         output = tmp_path / f"{name}.zarr"
         arguments = [f"checkpoint={toy_checkpoint}", f"input={tmp_path / source}", f"output={output}"]
-        command = entry("predict.py", *arguments, "block=10", "threads=1", "device=cpu")
+        command = entry("predict.py", *arguments, "block=10", "threads=2", "device=cpu")
         if name == "killed":
             assert run_until_done(command, [tmp_path / "killed.zarr.partial" / "hyperfine_contact"], {}, seed=2) > 0
         else:

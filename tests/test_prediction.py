@@ -63,7 +63,7 @@ def _lammps_frame(atoms: ase.Atoms, step: int) -> str:
 def run(checkpoint: Checkpoint, path: Path, output: Path, block: int = 5, **options: object) -> zarr.Group:
     trajectory = open_trajectory(path, **options)  # type: ignore[arg-type]
     shift = ContactShift(**checkpoint.config.contact_shift)  # type: ignore[arg-type]
-    predictor = Predictor(checkpoint, shift, trajectory, PredictionSettings(block, "cpu", "float32"))
+    predictor = Predictor(checkpoint, shift, trajectory, PredictionSettings.choose("cpu", "float32", 2, block, 3))
     return zarr.open_group(predict(predictor, trajectory, path.name, output), mode="r")
 
 

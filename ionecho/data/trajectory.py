@@ -32,6 +32,11 @@ class Frames:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def part(self, start: int, stop: int) -> Frames:
+        """The frames start..stop."""
+        arrays = (self.positions, self.cell, self.time, self.group, self.frame)
+        return Frames(*(None if array is None else array[start:stop] for array in arrays))  # type: ignore[arg-type]
+
 
 class Trajectory(Protocol):
     """`numbers` (N,), `pbc` (3,), the number of frames where it is known, and blocks of frames from `start` on."""

@@ -137,32 +137,37 @@ def trajectory_graph(
     images = torch.where(periodic, reach, 0.0).amax((0, 1)).ceil().long().tolist()
     steps = [torch.arange(-n, n + 1, device=device) for n in images]
     translations = torch.cartesian_prod(*steps).to(positions)
-    near = _images_within_reach(fractional, fractional[:, asked], reach, steps)
-    frame, image, source = near.nonzero(as_tuple=True)
-    shift = translations[image]
-    place = wrapped[frame, source] + (translations @ cell)[frame if len(cell) > 1 else 0, image]
+    home = len(translations) // 2
+    frame, image, source = _within_reach(fractional, fractional[:, asked], reach, steps).nonzero(as_tuple=True)
+    start = frame * atoms
+    offsets = (translations @ cell).expand(frames, -1, 3).flatten(0, 1)
+    place = wrapped.flatten(0, 1).index_select(0, start + source)
+    place += offsets.index_select(0, frame * len(translations) + image)
 
     count = torch.bincount(frame, minlength=frames)
     first = count.cumsum(0) - count
-    ghosts = positions.new_full((frames, int(count.max()), 3), FAR * cutoff)
-    ghosts[frame, torch.arange(len(frame), device=device) - first[frame]] = place
+    slot = torch.arange(len(frame), device=device) - first.index_select(0, frame)
+    width = int(count.max())
+    ghosts = positions.new_full((frames * width, 3), FAR * cutoff).index_copy_(0, frame * width + slot, place)
     origins = wrapped[:, asked]
-    t, k, g = (_squared_distances(origins, ghosts) < (1.0 + SLACK) * cutoff**2).nonzero(as_tuple=True)
+    near = _squared_distances(origins, ghosts.view(frames, width, 3)) < (1 + SLACK) * cutoff**2
+    t, k, g = near.nonzero(as_tuple=True)
 
-    ghost, centre = first[t] + g, asked[k]
-    j, shift = source[ghost], shift[ghost] - wraps[t, source[ghost]] + wraps[t, centre]
-    is_self = (j == centre) & (image[ghost] == len(translations) // 2)
-    exact = (place[ghost] - origins[t, k]).square().sum(1)
-    kept = ((exact <= cutoff**2) & ~is_self).nonzero().squeeze(1)
-    start = torch.arange(frames, device=device) * atoms
+    row, ghost = t * len(asked) + k, first.index_select(0, t) + g
+    exact = (place.index_select(0, ghost) - origins.flatten(0, 1).index_select(0, row)).square().sum(1)
+    own = torch.where(image == home, source, -1).index_select(0, ghost) == asked.index_select(0, k)
+    kept = ((exact <= cutoff**2) & ~own).nonzero().squeeze(1)
+    row, ghost = row.index_select(0, kept), ghost.index_select(0, kept)
+    indices = (torch.arange(frames, device=device)[:, None] * atoms + asked).flatten()
+    unwrapped = translations.index_select(0, image) - wraps.flatten(0, 1).index_select(0, start + source)
     return Graph(
         positions=positions.reshape(-1, 3),
         numbers=numbers.repeat(frames),
         cell=cell.expand(frames, 3, 3),
-        configuration=torch.repeat_interleave(torch.arange(frames, device=device), atoms),
-        centres=(start[:, None] + asked).flatten(),
-        pairs=torch.stack((start[t] + centre, start[t] + j))[:, kept],
-        shifts=shift[kept],
+        configuration=torch.arange(frames, device=device).repeat_interleave(atoms),
+        centres=indices,
+        pairs=torch.stack([indices.index_select(0, row), (start + source).index_select(0, ghost)]),
+        shifts=unwrapped.index_select(0, ghost) + wraps[:, asked].flatten(0, 1).index_select(0, row),
     )
 
 
@@ -181,7 +186,7 @@ def _cell(cell: ArrayLike, pbc: ArrayLike, index: int) -> np.ndarray:
     return box
 
 
-def _images_within_reach(fractional: Tensor, centres: Tensor, reach: Tensor, steps: list[Tensor]) -> Tensor:
+def _within_reach(fractional: Tensor, centres: Tensor, reach: Tensor, steps: list[Tensor]) -> Tensor:
     """Which images (T, I, N) of the atoms lie within reach of the box, along the lattice, that holds the centres."""
     low, high = centres.amin(1, keepdim=True) - reach, centres.amax(1, keepdim=True) + reach
     frames, atoms, _ = fractional.shape

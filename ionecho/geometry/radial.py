@@ -68,20 +68,20 @@ class RadialTable(torch.nn.Module):
         The functions at 0, spacing, 2 spacing, ..., (R, ...).
     """
 
-    coefficients: Tensor  # (R - 1, 4, ...) highest power first
+    coefficients: Tensor  # (4, functions, R - 1) highest power first
 
     def __init__(self, spacing: float, values: FloatArray) -> None:
         super().__init__()
-        self.spacing, self.end = spacing, spacing * (len(values) - 1)
-        spline = interpolate.CubicSpline(np.arange(len(values)), values)
-        coefficients = torch.from_numpy(np.moveaxis(spline.c, 0, 1).copy())
-        self.register_buffer("coefficients", coefficients.to(torch.get_default_dtype()), persistent=False)
+        self.spacing, self.end, self.shape = spacing, spacing * (len(values) - 1), values.shape[1:]
+        cubic = interpolate.CubicSpline(np.arange(len(values)), values.reshape(len(values), -1)).c
+        coefficients = torch.from_numpy(cubic).mT.contiguous().to(torch.get_default_dtype())
+        self.register_buffer("coefficients", coefficients, persistent=False)
 
     def forward(self, r: Tensor) -> Tensor:
-        """Values (P, ...) at the distances (P,) in Å."""
-        x = (r / self.spacing).clamp(max=len(self.coefficients))
-        knot = x.detach().floor().clamp(max=len(self.coefficients) - 1)
-        cubic = self.coefficients[knot.long()]
-        t = (x - knot).view(-1, *[1] * (cubic.dim() - 2))
-        a, b, c, d = cubic.unbind(1)
-        return ((a * t + b) * t + c) * t + d
+        """Values (..., P) at the distances (P,) in Å."""
+        last = self.coefficients.shape[2]
+        x = (r / self.spacing).clamp(max=last)
+        knot = x.detach().long().clamp(max=last - 1)
+        a, b, c, d = (table.index_select(1, knot) for table in self.coefficients)
+        t = x - knot
+        return (((a * t + b) * t + c) * t + d).unflatten(0, self.shape)

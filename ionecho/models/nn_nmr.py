@@ -106,12 +106,12 @@ class NNNMR(nn.Module):
         return {"hyperfine_contact": self.mean[centre] + self.std[centre] * coupling}
 
     def _invariants(self, density: Tensor) -> Tensor:
-        """Description (K, features) from the coefficients (K, (l_max + 1)², channels)."""
+        """Description (K, features) from the coefficients (K, channels, (l_max + 1)²)."""
         if self.factors is None:
             return normalize(power_spectrum(density))
         first, *rest = by_degree(density)
-        squares = [(block @ u.T).square().sum(1) for block, u in zip(rest, self.factors, strict=True)]
-        return torch.cat([first.squeeze(1), *squares], dim=1)
+        squares = [(u @ block).square().sum(2) for block, u in zip(rest, self.factors, strict=True)]
+        return torch.cat([first.squeeze(2), *squares], dim=1)
 
     @torch.no_grad()
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
@@ -131,7 +131,7 @@ class NNNMR(nn.Module):
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(torch.where(std > 1e-6 * std.max(), std, 1.0))
         if self.linear is not None:
-            self.linear *= self.feature_std
+            self.linear.mul_(self.feature_std)
 
     def _density(self, graph: Graph) -> Tensor:
         return self.density(graph, self.species(graph.numbers))
@@ -148,7 +148,7 @@ class NNNMR(nn.Module):
     def _solve(self, factors: Tensor, linear: Tensor, batches: Iterable[Batch]) -> None:
         """Ridge regression on c_00 and all products of channels; factors diagonalise the weights of every l."""
         rows = (
-            (torch.cat([first.squeeze(1), *map(quadratic, rest)], dim=1), target)
+            (torch.cat([first.squeeze(2), *map(quadratic, rest)], dim=1), target)
             for (first, *rest), target in ((by_degree(density), target) for density, target in self._labelled(batches))
         )
         channels = self.density.channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,41 @@ from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.module import ATOMS
 
 COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
+PRECISIONS = ("float32", "float64")
+CPU_BATCH = 16  # frames whose intermediates stay in a core's cache
 SHORTEST_DISTANCE = 0.4  # Å; closer atoms mean wrong units or a broken structure
 console = Console()
 
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How to run: frames a block, device, and float precision. None of them changes what is predicted."""
+    """How to run. Nothing but the precision changes what is predicted, and that by rounding.
+
+    `block` frames are read and written at once, `batch` of them computed at once (small enough for the cache of a
+    CPU core), by `workers` threads side by side.
+    """
 
     block: int
+    batch: int
+    workers: int
     device: str
     dtype: str
+
+    @classmethod
+    def choose(cls, device: str, dtype: str, threads: int | None, block: int, batch: int | None) -> PredictionSettings:
+        """Settings of this machine: `device` auto takes a GPU where there is one, `threads` None all cores."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            on_cpu = torch.empty(0, device=device).device.type == "cpu"
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device={device}: not usable here ({error}); use device=cpu or auto") from error
+        if dtype not in PRECISIONS:
+            raise InputError(f"dtype={dtype}: expected one of {', '.join(PRECISIONS)}")
+        if block < 1 or (batch is not None and batch < 1) or (threads is not None and threads < 1):
+            raise InputError(f"block={block}, batch={batch}, threads={threads}: expected positive numbers")
+        workers = (threads or torch.get_num_threads()) if on_cpu else 1
+        return cls(block, batch or (CPU_BATCH if on_cpu else block), workers, device, dtype)
 
 
 class Predictor:
@@ -53,10 +78,21 @@ class Predictor:
         self.pbc, self.numbers = trajectory.pbc, trajectory.numbers
         self.centres = np.flatnonzero(np.isin(trajectory.numbers, checkpoint.model.centres))
         _check_structure(checkpoint, trajectory)
+        self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
 
     def __call__(self, frames: Frames) -> dict[str, NDArray]:
         """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
-        _check_frames(frames, self.pbc)
+        _check_frames(frames)
+        starts = range(0, len(frames), self.settings.batch)
+        parts = list(self.pool.map(self._outputs, (frames.part(k, k + self.settings.batch) for k in starts)))
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self.shift is not None and COUPLING in arrays:
+            arrays[SHIFT] = self.shift.ppm_per_mhz * arrays[COUPLING]
+            if COUPLING + SPREAD in arrays:
+                arrays[SHIFT + SPREAD] = abs(self.shift.ppm_per_mhz) * arrays[COUPLING + SPREAD]
+        return arrays
+
+    def _outputs(self, frames: Frames) -> dict[str, NDArray]:
         with torch.inference_mode():
             outputs = self.model(self._graph(frames))
         arrays = {}
@@ -67,10 +103,6 @@ class Predictor:
                 arrays[name] = values.unflatten(1, (len(frames), -1)).movedim(0, 1).cpu().numpy()
             else:
                 arrays[name] = values.unflatten(0, (len(frames), -1)).cpu().numpy()
-        if self.shift is not None and COUPLING in arrays:
-            arrays[SHIFT] = self.shift.ppm_per_mhz * arrays[COUPLING]
-            if COUPLING + SPREAD in arrays:
-                arrays[SHIFT + SPREAD] = abs(self.shift.ppm_per_mhz) * arrays[COUPLING + SPREAD]
         return arrays
 
     def _graph(self, frames: Frames) -> Graph:
@@ -162,7 +194,7 @@ def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:
         )
 
 
-def _check_frames(frames: Frames, pbc: NDArray[np.bool_]) -> None:
+def _check_frames(frames: Frames) -> None:
     bad = ~np.isfinite(frames.positions).all((1, 2))
     if bad.any():
         raise InputError(f"frame {int(np.argmax(bad))} of the block has positions that are not numbers")
@@ -182,7 +214,6 @@ def _request(predictor: Predictor, source: str) -> dict[str, Any]:
         "contact_shift": shift,
         "input": source,
         "dtype": predictor.settings.dtype,
-        "block": predictor.settings.block,
     }
 
 
