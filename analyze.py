@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ionecho.data.registry import find_input
-from ionecho.entry import entry_point
+from ionecho.entry import entry_point, run
 
 
 @hydra.main(config_path="conf", config_name="analyze", version_base="1.3")
@@ -18,10 +18,12 @@ def main(config: DictConfig) -> None:
     console = Console()
     console.print(OmegaConf.to_yaml(config.analysis.settings), markup=False)
     analysis = instantiate(config.analysis)
-    for line in analysis(input=str(find_input(config.input)), output=config.output)["headline"]:
+    summary = analysis(input=str(find_input(config.input)), output=config.output)
+    console.print(OmegaConf.to_yaml({"contact_shift applied": summary["contact_shift"]}), markup=False)
+    for line in (*summary["headline"], *summary["notes"]):
         console.print(line)
     console.print(f"report in {config.output}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

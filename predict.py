@@ -6,14 +6,13 @@ from pathlib import Path
 
 import hydra
 import yaml
-from ase.geometry import cellpar_to_cell
 from omegaconf import DictConfig
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.registry import find_input
-from ionecho.data.trajectory import open_trajectory
-from ionecho.entry import entry_point
+from ionecho.data.trajectory import cell_of, open_trajectory
+from ionecho.entry import entry_point, run
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict
 
@@ -24,14 +23,14 @@ def main(config: DictConfig) -> None:
     """Write predictions for every frame of the input."""
     checkpoint = load(resolve(config.checkpoint))
     parameters = checkpoint.config.contact_shift if config.contact_shift == "checkpoint" else config.contact_shift
-    shift = None if parameters is None else ContactShift(**parameters)
+    shift = None if parameters is None else ContactShift.parse(parameters, checkpoint.config.contact_shift)
     if shift is not None:
         print(
             f"contact shift, delta_total = delta_FC only:\n{yaml.safe_dump(shift.to_dict(), sort_keys=False)}", end=""
         )
 
     path = find_input(config.input)
-    cell = None if config.cell is None else cellpar_to_cell(config.cell)
+    cell = None if config.cell is None else cell_of(config.cell)
     options = (config.format, config.species, config.cell, config.time_step)
     trajectory = open_trajectory(path, config.format, config.species, cell, config.time_step)
     settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
@@ -40,4 +39,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

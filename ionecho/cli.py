@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from ionecho.checkpoints import commands as models
 from ionecho.data import commands as data
-from ionecho.errors import InputError
+from ionecho.entry import guarded
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
@@ -17,11 +15,7 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """Run the command line; input that cannot be served ends with one line and exit code 2."""
-    try:
-        app()
-    except InputError as error:
-        print(f"ionecho: {error}", file=sys.stderr)
-        sys.exit(2)
+    guarded("ionecho", app)
 
 
 if __name__ == "__main__":

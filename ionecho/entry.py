@@ -1,20 +1,35 @@
-"""What the entry points share: exit code 2 for bad input, and a table of what was measured."""
+"""What the entry points share: one line and exit code 2 for bad input, and a table of what was measured."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from yaml import YAMLError
 
 from ionecho.errors import InputError
 
+USER_ERRORS = (
+    InputError,
+    OSError,
+    HydraException,
+    OmegaConfBaseException,
+    ValidationError,
+    YAMLError,
+    zipfile.BadZipFile,
+)
 NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.")
 
 
@@ -27,25 +42,37 @@ def run_id(overrides: list[str]) -> str:
 OmegaConf.register_new_resolver("run_id", run_id, replace=True)
 
 
+def guarded(name: str, work: Callable[[], None]) -> None:
+    """Do the work; input that cannot be served ends with one line and exit code 2."""
+    try:
+        work()
+    except USER_ERRORS as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
 def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Input that cannot be served ends with one line and exit code 2."""
+    """Guard the work of a Hydra application, before Hydra sees its errors."""
 
     @functools.wraps(main)
-    def guarded(config: DictConfig) -> None:
-        try:
-            main(config)
-        except InputError as error:
-            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-            sys.exit(2)
+    def task(config: DictConfig) -> None:
+        guarded(Path(sys.argv[0]).name, lambda: main(config))
 
-    return guarded
+    return task
+
+
+def run(application: Callable[[], None]) -> None:
+    """Start a Hydra application; a config that cannot be composed is bad input too."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    guarded(Path(sys.argv[0]).name, application)
 
 
 def show(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print the errors that `metrics` holds, and where everything lies."""
     table = Table("part", "quantity", "rmse", "mae", "R2")
     parts = {part: metrics.get(part, {}) for part in ("validation", "test")}
-    parts |= {f"cv by {split}": run["errors"] for split, run in metrics.get("cv", {}).items()}
+    parts |= {f"cv by {split}": cv["errors"] for split, cv in metrics.get("cv", {}).items()}
+    parts |= {f"{row['frames']} frames": {row["quantity"]: row} for row in metrics.get("learning_curve", [])}
     for part, quantities in parts.items():
         for name, values in quantities.items():
             if "rmse" in values:
@@ -56,4 +83,6 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
     return f"{value['mean']:.4g} ± {value['std']:.2g}" if isinstance(value, Mapping) else f"{value:.4g}"

@@ -22,7 +22,7 @@ from ionecho.nmr.hyperfine import ContactShift, rescale
 from tests.p2_layers import CELL, NA, SITE_SHIFT, series
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "conf/analysis/dynamic_shift.yaml").read_text())["settings"]
-CONVERSION = ContactShift(**CONFIG["contact_shift"])
+CONVERSION = ContactShift(11.26952167, 3.87, 320.0, -14.8, 24.0, 1.5)
 PHASES = {"p63mcm": 0, "p6322": 1}
 
 

@@ -23,6 +23,18 @@ from ionecho.training.module import ATOMS
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 SMALL: dict[str, dict[str, Any]] = {
+    "nn_nmr": {
+        "descriptor": "factored",
+        "cutoffs": [4.5, 4.0, 4.0, 4.5],
+        "cutoff_width": 4.5,
+        "sigma": 0.6,
+        "n_max": [4, 3, 3, 4],
+        "l_max": 3,
+        "hidden": [16],
+        "activation": "SiLU",
+        "dropout": 0.0,
+        "ridge": 1e-4,
+    },
     "spin_transfer": {
         "cutoff": 5.0,
         "surroundings_cutoff": 3.5,

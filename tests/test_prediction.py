@@ -107,11 +107,11 @@ def test_a_killed_run_goes_on_and_equals_a_whole_one(
     calls: list[int] = []
     predict_block = Predictor.__call__
 
-    def dies(self: Predictor, frames: object) -> object:
+    def dies(self: Predictor, frames: object, first: int) -> object:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return predict_block(self, frames)  # type: ignore[arg-type]
+        return predict_block(self, frames, first)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Predictor, "__call__", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -132,3 +132,24 @@ def test_schema_is_complete() -> None:
     assert set(LABELS) <= set(ARRAYS)
     assert all(array.per in ("atom", "configuration") for array in ARRAYS.values())
     assert Quality(0) == 0
+
+
+def test_import_with_other_options_is_begun_anew(tmp_path: Path) -> None:
+    write_toy_xyz(tmp_path / "files" / "run", 40)
+    for number in range(40):
+        file = tmp_path / "files" / "run" / f"frame_{number}.extxyz"
+        file.write_text(file.read_text().replace("coupling", "right") if number == 36 else file.read_text())
+    target = tmp_path / "toy.zarr.zip"
+    with pytest.raises(InputError, match="no key 'coupling'"):
+        build_from(tmp_path / "files", toy_card(), target, QUIET)
+    card = toy_card()
+    card.ionecho.build.frames = (0, 35, 1)
+    card.ionecho.build.options = {"keys": {"magnetic_moment": "coupling"}}
+    assert Dataset(build_from(tmp_path / "files", card, target, QUIET)).labels == ["magnetic_moment"]
+
+
+def test_a_version_never_changes(built: Path, tmp_path: Path) -> None:
+    write_toy_xyz(tmp_path / "files" / "run", 13, seed=5)
+    with pytest.raises(InputError, match="raise the version"):
+        build_from(tmp_path / "files", toy_card(), built, QUIET)
+    assert len(Dataset(built)) == 12

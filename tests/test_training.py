@@ -15,7 +15,7 @@ from torch import nn
 
 from ionecho.checkpoints.release import release
 from ionecho.checkpoints.store import load
-from ionecho.data.loader import GraphRecipe, InMemory, Streamed
+from ionecho.data.loader import STRUCTURE, Columns, GraphRecipe, InMemory, Streamed
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.training.data import fold_parts
@@ -74,8 +74,13 @@ def test_schedules() -> None:
     assert rates[100] == pytest.approx(0.01)
 
 
+def columns_of(path: Path) -> Columns:
+    dataset = Dataset(path)
+    return Columns(dataset, 0, len(dataset), (*STRUCTURE, "hyperfine_contact"))
+
+
 def test_missing_labels_do_not_count(toy_dataset: Path) -> None:
-    batch = InMemory(Dataset(toy_dataset), np.arange(4), ["hyperfine_contact"], RECIPE).__getitems__([0, 1, 2, 3])
+    batch = InMemory(columns_of(toy_dataset), np.arange(4), ["hyperfine_contact"], RECIPE).__getitems__([0, 1, 2, 3])
 
     class Zero(nn.Module):
         def forward(self, graph):
@@ -93,7 +98,7 @@ def test_missing_labels_do_not_count(toy_dataset: Path) -> None:
 def test_streamed_batches_are_those_in_memory(toy_dataset: Path) -> None:
     dataset = Dataset(toy_dataset)
     indices = np.array([0, 3, 4, 9, 20, 21, 39])
-    whole = InMemory(dataset, indices, ["hyperfine_contact"], RECIPE).__getitems__(range(7))
+    whole = InMemory(columns_of(toy_dataset), indices, ["hyperfine_contact"], RECIPE).__getitems__(range(7))
     streamed = list(Streamed(dataset, indices, ["hyperfine_contact"], RECIPE, batch_size=2, seed=None, block=8))
     assert [len(batch.graph.cell) for batch in streamed] == [2, 1, 1, 2, 1]
     for name in ("positions", "numbers", "shifts"):
@@ -167,8 +172,8 @@ def test_same_seed_same_weights_and_resumed_run_equals_uninterrupted(toy_dataset
 
 
 def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) -> None:
-    metrics = train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=3"), tmp_path / "cv")
-    folds = [json.loads((tmp_path / "cv" / f"fold_{k}" / "checkpoint" / "metrics.json").read_text()) for k in range(3)]
+    metrics = train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=5"), tmp_path / "cv")
+    folds = [json.loads((tmp_path / "cv" / f"fold_{k}" / "checkpoint" / "metrics.json").read_text()) for k in range(5)]
     expected = [fold["test"]["hyperfine_contact"]["rmse"] for fold in folds]
     assert metrics["cv"]["configuration"]["errors"]["hyperfine_contact"]["rmse"]["folds"] == expected
     curve = train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8,24]"), tmp_path / "curve")
@@ -176,17 +181,36 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
     assert len(pd.read_csv(tmp_path / "curve" / "learning_curve.csv")) == 2
 
 
-def test_refusals(toy_dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="that the model does not know"):
-        train(train_config(toy_dataset, "model.numbers=[8,11,25]"), tmp_path)
-    with pytest.raises(InputError, match="has no efg; it holds hyperfine_contact"):
-        train(train_config(toy_dataset, "+trainer.losses.efg=1.0"), tmp_path)
-    with pytest.raises(InputError, match="no dataset"):
-        train(train_config(tmp_path / "none.zarr.zip"), tmp_path)
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.numbers=[8,11,25]"], "that the model does not know"),
+        (["+trainer.losses.efg=1.0"], "has no efg; it holds hyperfine_contact"),
+        (["cv.folds=7"], "split configuration of the dataset has 5 folds"),
+        (["dataset.fold=5"], "has folds 0 to 4, not 5"),
+        (["ensemble=2", "dataset.validation=0"], "to calibrate the spread on"),
+        (["resume=maybe"], "expected auto or never"),
+        (["dataset.name=/nowhere/none.zarr.zip"], "no dataset"),
+        (["dataset.contact_shift={temperature: 300}"], "expected {gyromagnetic_ratio, effective_moment"),
+    ],
+)
+def test_refusals(toy_dataset: Path, tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(train_config(toy_dataset, "trainer.max_epochs=1", *overrides), tmp_path)
+
+
+def test_a_folder_of_another_run_is_refused_and_begun_anew_on_request(toy_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    train(train_config(toy_dataset, "trainer.max_epochs=1"), tmp_path)
+    with pytest.raises(InputError, match="holds a run with another seed"):
+        train(train_config(toy_dataset, "trainer.max_epochs=1", "seed=5"), tmp_path)
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "seed=5", "resume=never"), tmp_path)
+    assert load(tmp_path / "checkpoint").config.training["seed"] == 5
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_dataset: Path, tmp_path: Path) -> None:
-    train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=2"), tmp_path / "cv")
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=5"), tmp_path / "cv")
     train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8]"), tmp_path / "curve")
     folder = release(toy_checkpoint.parent, [tmp_path / "cv", tmp_path / "curve"], tmp_path / "models" / "toy")
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -52,13 +52,13 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     for part in ("validation", "test"):
         for name, values in metrics.get(part, {}).items():
             if "rmse" in values:
-                numbers = " | ".join(f"{values[key]:.4g}" for key in ("rmse", "mae", "bias", "r2"))
+                numbers = " | ".join(_number(values[key]) for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {name} | {numbers} | {values['n']} |")
             elif "z_std" in values:
                 notes.append(
-                    f"Calibrated spread on the {part} part: z {values['z_std']:.3f}, within one spread "
-                    f"{values['within_1']:.3f} (normal: 0.683), within two {values['within_2']:.3f} (0.954), rank "
-                    f"correlation with the error {values['rank_correlation']:.3f}."
+                    f"Spread on the {part} part, calibrated on the validation part (drawn like the training part): "
+                    f"z {values['z_std']:.3f}, within one spread {values['within_1']:.3f} (normal: 0.683), within two "
+                    f"{values['within_2']:.3f} (0.954), rank correlation {_number(values['rank_correlation'])}."
                 )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
 
@@ -71,14 +71,18 @@ def _cross_validation(cv: Mapping[str, Any]) -> str:
             folds = ", ".join(f"{value:.4g}" for value in values["rmse"]["folds"])
             rmse, r2 = values["rmse"], values["r2"]
             spread = f"{rmse['mean']:.4g} ± {rmse['std']:.2g}"
-            lines.append(f"| {split} | {run['members']} | {name} | {folds} | {spread} | {r2['mean']:.4f} |")
+            lines.append(f"| {split} | {run['members']} | {name} | {folds} | {spread} | {_number(r2 and r2['mean'])} |")
     return "\n".join(lines)
 
 
 def _learning_curve(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| training configurations | quantity | RMSE | R2 |", "|---|---|---|---|"]
-    lines += [f"| {row['frames']} | {row['quantity']} | {row['rmse']:.4g} | {row['r2']:.4f} |" for row in rows]
+    lines += [f"| {row['frames']} | {row['quantity']} | {row['rmse']:.4g} | {_number(row['r2'])} |" for row in rows]
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _yaml(content: Any) -> str:

@@ -22,14 +22,16 @@ def local_checkpoints() -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for root in (REPOSITORY / "models", home() / "models"):
         for config in sorted(root.glob("*/config.yaml")):
-            folders.setdefault(config.parent.name, config.parent)
+            if config.parent.suffix != ".partial":
+                folders.setdefault(config.parent.name, config.parent)
     return folders
 
 
 def resolve(name: str) -> Path:
     """Folder of a checkpoint given by path or name; `owner/name` and unknown names are looked for on the Hub."""
-    if (Path(name) / "config.yaml").exists():
-        return Path(name)
+    for folder in (Path(name), Path(name) / "checkpoint"):
+        if (folder / "config.yaml").exists():
+            return folder
     folders = local_checkpoints()
     if name in folders:
         return folders[name]

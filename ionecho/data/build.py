@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -41,7 +43,7 @@ def build(name: str, report: Report = console.print) -> Path:
         return target
     folder = _unpack(fetch(source), report)
     built = build_from(folder, card, target, report)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder.rename(folder.with_name(folder.name + ".partial")))
     return built
 
 
@@ -54,17 +56,39 @@ def build_from(
     target.parent.mkdir(parents=True, exist_ok=True)
     working = target.with_suffix("")  # the .zarr folder
     labels = _labels_present(files, folder, block.build, skip_bad)
+    _start(working, {"folder": str(folder.resolve()), **block.build.model_dump(mode="json")}, report)
     writer = DatasetWriter(working, labels)
     bad = _import(files, folder, block.build, writer, skip_bad, report)
     if writer.committed[0] == 0:
         raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
-    _finish(working, card, report)
-    if problems := verify(working):
-        raise InputError(f"{working}: {'; '.join(problems)}")
+    try:
+        _finish(working, card, report)
+        if problems := verify(working):
+            raise InputError(f"{target.name}: {'; '.join(problems)}")
+        if target.exists() and _content(target) != _content(working):
+            raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
+    except InputError:
+        shutil.rmtree(working)
+        raise
     pack(working, target)
     shutil.rmtree(working)
+    working.with_name(working.name + ".json").unlink()
     report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
     return target
+
+
+def _start(working: Path, request: dict[str, Any], report: Report) -> None:
+    """Begin anew where a killed run imported something else."""
+    stored = working.with_name(working.name + ".json")
+    text = json.dumps(request, sort_keys=True)
+    if working.exists() and (not stored.exists() or stored.read_text() != text):
+        report(f"{working} was begun with other files or options: it is begun anew")
+        shutil.rmtree(working)
+    stored.write_text(text)
+
+
+def _content(path: Path) -> str:
+    return str(Dataset(path).attrs["content_sha256"])
 
 
 def matching_files(folder: Path, recipe: ImportRecipe) -> list[Path]:

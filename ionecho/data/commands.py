@@ -15,7 +15,7 @@ from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, write_card
 from ionecho.data.fetch import home
 from ionecho.data.quality import QualityGate, describe
-from ionecho.data.registry import card_folders, find_card, find_dataset
+from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_dataset
 from ionecho.data.splits import SplitRecipe, leakage_report
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
@@ -76,6 +76,8 @@ def import_dataset(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that cannot be read")] = False,
 ) -> None:
     """Make a dataset, with its card, from your own folder of outputs."""
+    if (REPOSITORY / "datasets" / name).exists():
+        raise InputError(f"{name} is a dataset of IonEcho; choose another name")
     recipe = ImportRecipe(importer=importer, pattern=pattern, frames=_frames(frames), options=yaml.safe_load(options))
     card = DatasetCard(
         pretty_name=name,

@@ -85,7 +85,12 @@ def pull(repository: str, revision: str = "main", endpoint: str | None = None) -
     problems = verify(found) if found.exists() else [f"{card.filename} is missing"]
     if problems:
         raise InputError(f"{repository}: {'; '.join(problems)}; pull again")
-    shutil.rmtree(partial / ".cache", ignore_errors=True)
     target = home() / "datasets" / card.ionecho.name
-    shutil.rmtree(target, ignore_errors=True)
-    return partial.replace(target) / card.filename
+    kept = target / card.filename
+    if kept.exists() and Dataset(kept).attrs["content_sha256"] != Dataset(found).attrs["content_sha256"]:
+        raise InputError(f"{kept} exists with other content; move it away to pull {repository}")
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (found, partial / "README.md"):
+        file.replace(target / file.name)
+    shutil.rmtree(partial)
+    return kept

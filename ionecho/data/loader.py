@@ -85,9 +85,8 @@ def _labels(columns: Columns, indices: Sequence[int], names: Sequence[str], dtyp
 class InMemory(MapDataset[Batch]):
     """Configurations held in memory; a neighbour list is made when first asked for and kept."""
 
-    def __init__(self, dataset: Dataset, indices: NDArray[np.integer], labels: Sequence[str], recipe: GraphRecipe):
-        self.columns = Columns(dataset, 0, len(dataset), (*STRUCTURE, *labels))
-        self.indices, self.labels, self.recipe = indices, labels, recipe
+    def __init__(self, columns: Columns, indices: NDArray[np.integer], labels: Sequence[str], recipe: GraphRecipe):
+        self.columns, self.indices, self.labels, self.recipe = columns, indices, labels, recipe
         self.graphs: dict[int, Graph] = {}
 
     def __len__(self) -> int:

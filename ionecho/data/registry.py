@@ -16,7 +16,8 @@ def card_folders() -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for root in (REPOSITORY / "datasets", home() / "datasets"):
         for card in sorted(root.glob("*/README.md")):
-            folders.setdefault(card.parent.name, card.parent)
+            if card.parent.suffix != ".partial":
+                folders.setdefault(card.parent.name, card.parent)
     return folders
 
 

@@ -7,16 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import ase
 import ase.io
 import numpy as np
+from ase.cell import Cell
 from ase.data import atomic_numbers
+from ase.io.formats import open_with_compression
+from ase.io.lammpsrun import iread_lammps_dump_text
+from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.errors import InputError
+
+LAMMPS_SUFFIXES = (".lammpstrj", ".dump")
 
 
 @dataclass(frozen=True)
@@ -124,15 +130,8 @@ class TextTrajectory:
         self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
 
     def _images(self) -> Iterator[ase.Atoms]:
-        name = self.path.name.lower()
         try:
-            if self.format == "vasp-xdatcar" or (self.format is None and "xdatcar" in name):
-                images: Iterator[ase.Atoms] = _read_xdatcar(self.path)
-            else:
-                options: dict[str, Any] = {} if self.species is None else {"specorder": list(self.species)}
-                format = "lammps-dump-text" if self.format is None and name.endswith(".lammpstrj") else self.format
-                images = ase.io.iread(self.path, index=":", format=format, **options)
-            for atoms in images:
+            for atoms in self._read():
                 if self.cell is not None:
                     atoms.set_cell(self.cell)
                     atoms.pbc = True
@@ -140,9 +139,23 @@ class TextTrajectory:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(
-                f"{self.path}: cannot be read ({type(error).__name__}: {error}); is it complete?"
-            ) from error
+            what = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.path}: cannot be read ({what}); is it complete?") from error
+
+    def _read(self) -> Iterator[ase.Atoms]:
+        """Frames one at a time; `ase.io.iread` would hold the whole of an XDATCAR, OUTCAR or LAMMPS dump."""
+        name, format = self.path.name.lower(), self.format
+        if format == "vasp-xdatcar" or (format is None and "xdatcar" in name):
+            yield from _read_xdatcar(self.path)
+        elif format == "lammps-dump-text" or (format is None and name.removesuffix(".gz").endswith(LAMMPS_SUFFIXES)):
+            options = {} if self.species is None else {"specorder": list(self.species)}
+            with open_with_compression(str(self.path)) as file:
+                yield from iread_lammps_dump_text(file, index=":", **options)
+        elif format == "vasp-out" or (format is None and "outcar" in name):
+            with open_with_compression(str(self.path)) as file:
+                yield from iread_vasp_out(file, index=":")
+        else:
+            yield from ase.io.iread(self.path, index=":", format=format)
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""
@@ -158,6 +171,13 @@ class TextTrajectory:
             first += len(block)
 
 
+def cell_of(parameters: Sequence[float]) -> NDArray[np.floating]:
+    """Cell (3, 3) Å from three lengths, or three lengths and three angles in degrees."""
+    if len(parameters) not in (3, 6):
+        raise InputError(f"cell={list(parameters)}: expected 3 lengths, or 3 lengths and 3 angles")
+    return np.array(Cell.new(list(parameters)))
+
+
 def open_trajectory(
     path: Path,
     format: str | None = None,
@@ -170,10 +190,11 @@ def open_trajectory(
         raise InputError(f"no input at {path}")
     if unknown := set(species or ()) - set(atomic_numbers):
         raise InputError(f"species: {sorted(unknown)} are no elements")
-    if path.suffix == ".zip" or (path / "atom_offsets").exists():
-        return DatasetTrajectory(path)
-    if path.is_dir() and (path / "zarr.json").exists():
-        return ZarrTrajectory(path)
+    is_dataset = path.suffix == ".zip" or (path / "atom_offsets").exists()
+    if is_dataset or (path / "zarr.json").exists():
+        if (format, species, cell, time_step) != (None,) * 4:
+            raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
+        return DatasetTrajectory(path) if is_dataset else ZarrTrajectory(path)
     return TextTrajectory(path, format, species, cell, time_step)
 
 

@@ -17,7 +17,6 @@ from ionecho.geometry.graph import Graph
 
 PairsOf = Literal["atoms", "centres"]
 
-SLACK = 1e-3  # candidates lie up to this fraction of cutoff² outside, to forgive the rounding of the product
 FAR = 1e3  # padding of the image list lies this many cut-offs away
 
 
@@ -104,9 +103,9 @@ def trajectory_graph(
 ) -> Graph:
     """Neighbours of the centres in many frames of the same atoms, on the device of the positions.
 
-    The same graph as `build_graph` makes with ``pairs_of="centres"``, without a loop over frames: the atoms are
-    replicated in the cells around, images out of reach of every centre are dropped, and one batched product
-    |x|² + |y|² - 2 x·y finds the candidates, whose distances are then computed exactly.
+    The graph that `build_graph` makes with ``pairs_of="centres"``, without a loop over frames: the atoms are replicated
+    in the cells around, images out of reach of every centre are dropped, and one batched product |x|² + |y|² - 2 x·y
+    finds the neighbours. Its rounding, about 1e-5 Å in single precision, decides on pairs that lie on the cut-off.
 
     Parameters
     ----------
@@ -137,37 +136,34 @@ def trajectory_graph(
     images = torch.where(periodic, reach, 0.0).amax((0, 1)).ceil().long().tolist()
     steps = [torch.arange(-n, n + 1, device=device) for n in images]
     translations = torch.cartesian_prod(*steps).to(positions)
-    home = len(translations) // 2
     frame, image, source = _within_reach(fractional, fractional[:, asked], reach, steps).nonzero(as_tuple=True)
-    start = frame * atoms
+    atom = frame * atoms + source
     offsets = (translations @ cell).expand(frames, -1, 3).flatten(0, 1)
-    place = wrapped.flatten(0, 1).index_select(0, start + source)
-    place += offsets.index_select(0, frame * len(translations) + image)
+    places = wrapped.flatten(0, 1).index_select(0, atom)
+    places += offsets.index_select(0, frame * len(translations) + image)
 
     count = torch.bincount(frame, minlength=frames)
     first = count.cumsum(0) - count
     slot = torch.arange(len(frame), device=device) - first.index_select(0, frame)
     width = int(count.max())
-    ghosts = positions.new_full((frames * width, 3), FAR * cutoff).index_copy_(0, frame * width + slot, place)
-    origins = wrapped[:, asked]
-    near = _squared_distances(origins, ghosts.view(frames, width, 3)) < (1 + SLACK) * cutoff**2
+    ghosts = positions.new_full((frames * width, 3), FAR * cutoff).index_copy_(0, frame * width + slot, places)
+    near = _squared_distances(wrapped[:, asked], ghosts.view(frames, width, 3)) <= cutoff**2
+    rank = torch.full((atoms,), -1, device=device).index_copy_(0, asked, torch.arange(len(asked), device=device))
+    own = ((image == len(translations) // 2) & (rank[source] >= 0)).nonzero().squeeze(1)
+    near[frame[own], rank[source[own]], slot[own]] = False
     t, k, g = near.nonzero(as_tuple=True)
 
     row, ghost = t * len(asked) + k, first.index_select(0, t) + g
-    exact = (place.index_select(0, ghost) - origins.flatten(0, 1).index_select(0, row)).square().sum(1)
-    own = torch.where(image == home, source, -1).index_select(0, ghost) == asked.index_select(0, k)
-    kept = ((exact <= cutoff**2) & ~own).nonzero().squeeze(1)
-    row, ghost = row.index_select(0, kept), ghost.index_select(0, kept)
     indices = (torch.arange(frames, device=device)[:, None] * atoms + asked).flatten()
-    unwrapped = translations.index_select(0, image) - wraps.flatten(0, 1).index_select(0, start + source)
+    shifts = translations.index_select(0, image) - wraps.flatten(0, 1).index_select(0, atom)
     return Graph(
         positions=positions.reshape(-1, 3),
         numbers=numbers.repeat(frames),
         cell=cell.expand(frames, 3, 3),
         configuration=torch.arange(frames, device=device).repeat_interleave(atoms),
         centres=indices,
-        pairs=torch.stack([indices.index_select(0, row), (start + source).index_select(0, ghost)]),
-        shifts=unwrapped.index_select(0, ghost) + wraps[:, asked].flatten(0, 1).index_select(0, row),
+        pairs=torch.stack([indices.index_select(0, row), atom.index_select(0, ghost)]),
+        shifts=shifts.index_select(0, ghost) + wraps[:, asked].flatten(0, 1).index_select(0, row),
     )
 
 

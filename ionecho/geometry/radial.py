@@ -1,4 +1,4 @@
-"""Radial functions of an atomic density, tabulated once in double precision and read through a cubic spline."""
+"""Radial functions of an atomic density."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import interpolate, special
-from torch import Tensor
+from torch import Tensor, nn
 
 FloatArray = NDArray[np.float64]
 
+SPACING = 0.02  # Å between the knots of the splines
 GTO_DECAY = 1e-3  # value to which the n-th primitive has fallen at the n-th radius (Himanen et al. 2020)
 
 
@@ -23,10 +24,10 @@ def gto_integrals(r: FloatArray, r_cut: float, sigma: float, n_max: int, l_max: 
     ----------
     r
         Distances (R,), Å.
-    r_cut
-        Radius at which the widest primitive has decayed, Å.
-    sigma
-        Å.
+    r_cut, sigma
+        Radius at which the widest primitive has decayed, and width of the smeared atom, Å.
+    n_max, l_max
+        Number of orbitals, highest degree.
 
     Returns
     -------
@@ -46,42 +47,62 @@ def gto_integrals(r: FloatArray, r_cut: float, sigma: float, n_max: int, l_max: 
     return np.stack(integrals, axis=1)
 
 
-def gaussian_basis(r: FloatArray, r_cut: float, sigma: float, n_max: int) -> FloatArray:
-    """Gaussians of width sigma centred at r_cut - n_max sigma, ..., r_cut - sigma (Å), for every l, (R, 1, n_max)."""
-    centres = r_cut - sigma * np.arange(n_max, 0, -1)
-    return np.exp(-0.5 * ((r[:, None, None] - centres) / sigma) ** 2)
-
-
-def cosine_cutoff(r: FloatArray, r_cut: float, width: float) -> FloatArray:
+def cosine_cutoff(r: Tensor, r_cut: float, width: float) -> Tensor:
     """One up to r_cut - width, then half a cosine down to zero at r_cut; lengths in Å."""
-    return 0.5 + 0.5 * np.cos(np.pi * np.clip((r - r_cut + width) / width, 0.0, 1.0))
+    return 0.5 + 0.5 * torch.cos(torch.pi * ((r - r_cut + width) / width).clamp(0.0, 1.0))
 
 
-class RadialTable(torch.nn.Module):
-    """Cubic spline through functions tabulated on a uniform grid from zero, constant beyond it.
+class SmearedOrbitals(nn.Module):
+    """`gto_integrals` times the cut-off function, from a cubic spline through values in double precision.
 
     Parameters
     ----------
-    spacing
-        Distance between knots, Å.
-    values
-        The functions at 0, spacing, 2 spacing, ..., (R, ...).
+    r_cut, cutoff_width, sigma
+        Cut-off, distance over which the weight falls to zero there, and width of the smeared atoms, Å.
+    n_max, l_max
+        Number of radial functions, highest degree.
     """
 
-    coefficients: Tensor  # (4, functions, R - 1) highest power first
+    coefficients: Tensor  # (4, (l_max + 1) n_max, knots) highest power first
 
-    def __init__(self, spacing: float, values: FloatArray) -> None:
+    def __init__(self, r_cut: float, cutoff_width: float, sigma: float, n_max: int, l_max: int) -> None:
         super().__init__()
-        self.spacing, self.end, self.shape = spacing, spacing * (len(values) - 1), values.shape[1:]
-        cubic = interpolate.CubicSpline(np.arange(len(values)), values.reshape(len(values), -1)).c
+        knots = np.linspace(0.0, r_cut, round(r_cut / SPACING) + 1)
+        weight = cosine_cutoff(torch.from_numpy(knots), r_cut, cutoff_width).numpy()
+        values = weight[:, None, None] * gto_integrals(knots, r_cut, sigma, n_max, l_max)
+        self.tabulate(knots, values)
+
+    def tabulate(self, knots: FloatArray, values: FloatArray) -> None:
+        """Take the values (R, l_max + 1, n_max) at equidistant knots (R,) from zero; constant beyond the last."""
+        self.spacing, self.shape = float(knots[1]), values.shape[1:]
+        cubic = interpolate.CubicSpline(np.arange(len(knots)), values.reshape(len(knots), -1)).c
         coefficients = torch.from_numpy(cubic).mT.contiguous().to(torch.get_default_dtype())
         self.register_buffer("coefficients", coefficients, persistent=False)
 
     def forward(self, r: Tensor) -> Tensor:
-        """Values (..., P) at the distances (P,) in Å."""
+        """Values (l_max + 1, n_max, P) at the distances (P,) in Å."""
         last = self.coefficients.shape[2]
         x = (r / self.spacing).clamp(max=last)
         knot = x.detach().long().clamp(max=last - 1)
         a, b, c, d = (table.index_select(1, knot) for table in self.coefficients)
         t = x - knot
         return (((a * t + b) * t + c) * t + d).unflatten(0, self.shape)
+
+
+class Gaussians(nn.Module):
+    """Gaussians of width sigma centred at r_cut - n_max sigma, ..., r_cut - sigma, times the cut-off function.
+
+    The same for every degree l; the parameters are those of `SmearedOrbitals`.
+    """
+
+    centres: Tensor  # (n_max, 1)
+
+    def __init__(self, r_cut: float, cutoff_width: float, sigma: float, n_max: int) -> None:
+        super().__init__()
+        self.r_cut, self.cutoff_width, self.sigma = r_cut, cutoff_width, sigma
+        self.register_buffer("centres", r_cut - sigma * torch.arange(n_max, 0, -1)[:, None], persistent=False)
+
+    def forward(self, r: Tensor) -> Tensor:
+        """Values (1, n_max, P) at the distances (P,) in Å."""
+        gaussians = torch.exp(-0.5 * ((r - self.centres) / self.sigma).square())
+        return (gaussians * cosine_cutoff(r, self.r_cut, self.cutoff_width))[None]

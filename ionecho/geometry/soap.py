@@ -2,90 +2,90 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import pad
 
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.radial import FloatArray, RadialTable, cosine_cutoff
-
-SPACING = 0.02  # Å between the knots of the radial tables
-
-
-def radial_grid(r_cut: float) -> FloatArray:
-    """Distances (R,) in Å, up to r_cut, at which radial functions are tabulated."""
-    return SPACING * np.arange(round(r_cut / SPACING) + 1, dtype=np.float64)
 
 
 class AtomicDensity(nn.Module):
     """Expansion coefficients of the density of each element around the centres.
 
-    c_{a n l m} = Σ_{j of element a} f_cut(r_j) R_nl(r_j) Y_lm(r_j), the centre itself included as in Bartók, Kondor and
-    Csányi, Phys. Rev. B 2013, 87, 184115. Differentiable in positions and cell.
+    c_{a n l m} = Σ_{j of element a} R_{a n l}(r_j) Y_lm(r_j), the centre itself included as in Bartók, Kondor and
+    Csányi, Phys. Rev. B 2013, 87, 184115; with `SmearedOrbitals` the density of SOAP. Differentiable in positions and
+    cell.
 
     Parameters
     ----------
-    elements
-        Number of elements.
     radial
-        R_nl on `radial_grid`, (R, l_max + 1 or 1, n_max); of `gto_integrals` it makes the density SOAP's.
-    r_cut, cutoff_width
-        Cut-off, and distance over which the weight of a neighbour falls to zero there, Å.
+        For every element a module that maps distances (P,) in Å to (l_max + 1 or 1, n, P), cut-off included.
+    cutoffs
+        For every element the distance in Å beyond which its neighbours do not count.
     l_max
         Highest degree of the spherical harmonics.
     """
 
-    def __init__(self, elements: int, radial: FloatArray, r_cut: float, cutoff_width: float, l_max: int) -> None:
+    limits: Tensor  # (elements,) Å
+
+    def __init__(self, radial: Sequence[nn.Module], cutoffs: Sequence[float], l_max: int) -> None:
         super().__init__()
-        weight = cosine_cutoff(radial_grid(r_cut), r_cut, cutoff_width)
-        self.elements, self.channels = elements, elements * radial.shape[2]
-        self.radial = RadialTable(SPACING, weight[:, None, None] * radial)
+        self.radial, self.degrees = nn.ModuleList(radial), [2 * degree + 1 for degree in range(l_max + 1)]
         self.harmonics = SphericalHarmonics(l_max)
-        self.blocks = [(l_max + 1) ** 2] if radial.shape[1] == 1 else [2 * degree + 1 for degree in range(l_max + 1)]
+        self.register_buffer("limits", torch.tensor(cutoffs), persistent=False)
 
     def forward(self, graph: Graph, species: Tensor) -> Tensor:
-        """Coefficients (K, elements n_max, (l_max + 1)²), channels by element, harmonics in the order l² + l + m.
+        """Coefficients (K, channels, (l_max + 1)²), channels by element, harmonics in the order l² + l + m.
 
         `species` (A,) are the indices of the atoms' elements.
         """
-        vectors = F.pad(graph.vectors(), (0, 0, 0, 1), value=2 * self.radial.end)  # the last row stands for nobody
-        index = neighbours_by_species(graph, species, self.elements)
-        density = torch.cat([self._expand(vectors, rows) for rows in index], dim=1)
-        return torch.cat([density[:, :, :1] + self._centre(species[graph.centres]), density[:, :, 1:]], dim=2)
+        vectors = graph.vectors()
+        kind = species.index_select(0, graph.pairs[1])
+        kind = torch.where(vectors.norm(dim=1) < self.limits.index_select(0, kind), kind, -1)
+        vectors = pad(vectors, (0, 0, 0, 1), value=2 * float(self.limits.max()))  # the last row stands for nobody
+        density = torch.cat(
+            [
+                self._expand(radial, vectors, _neighbours(graph, kind == element))
+                for element, radial in enumerate(self.radial)
+            ],
+            dim=1,
+        )
+        density[:, :, 0] += self._centre(species[graph.centres])
+        return density
 
-    def _expand(self, vectors: Tensor, rows: Tensor) -> Tensor:
-        """Coefficients (K, n_max, (l_max + 1)²) of the neighbours of one element, in these rows (K, M) of vectors."""
+    def _expand(self, radial: nn.Module, vectors: Tensor, rows: Tensor) -> Tensor:
+        """Coefficients (K, n, (l_max + 1)²) of the neighbours of one element, in these rows (K, M) of vectors."""
         vectors = vectors.index_select(0, rows.flatten())
-        radial = self.radial(vectors.norm(dim=1)).unflatten(2, rows.shape).transpose(1, 2)  # (l, K, n, M)
-        harmonics = self.harmonics(vectors).unflatten(0, rows.shape).split(self.blocks, dim=2)
-        return torch.cat([r @ y for r, y in zip(radial, harmonics, strict=True)], dim=2)
+        functions = radial(vectors.norm(dim=1)).unflatten(2, rows.shape).transpose(1, 2)  # (l, K, n, M)
+        harmonics = self.harmonics(vectors).unflatten(0, rows.shape)
+        if len(functions) == 1:
+            return functions[0] @ harmonics
+        return torch.cat([r @ y for r, y in zip(functions, harmonics.split(self.degrees, dim=2), strict=True)], dim=2)
 
     def _centre(self, species: Tensor) -> Tensor:
-        """What the centres add to the coefficients of l = 0, (K, elements n_max, 1)."""
-        at_zero = self.radial(self.radial.coefficients.new_zeros(1))[0, :, 0] * (0.25 / torch.pi) ** 0.5
-        return (F.one_hot(species, self.elements)[:, :, None] * at_zero).flatten(1)[:, :, None]
+        """What the centres add to the coefficients of l = 0, (K, channels)."""
+        at_zero = [radial(self.limits.new_zeros(1))[0, :, 0] * (0.25 / torch.pi) ** 0.5 for radial in self.radial]
+        return torch.block_diag(*at_zero).index_select(0, species)
 
 
-def neighbours_by_species(graph: Graph, species: Tensor, elements: int) -> list[Tensor]:
-    """For each element the pairs (K, M) of every centre, filled up with P; M is the most that any centre has."""
-    kind, index = species.index_select(0, graph.pairs[1]), []
-    for element in range(elements):
-        pairs = (kind == element).nonzero().squeeze(1)
-        first = graph.pairs[0].index_select(0, pairs)
-        start = torch.searchsorted(first, graph.centres)
-        count = torch.searchsorted(first, graph.centres, right=True) - start
-        slot = torch.arange(int(count.max()), device=pairs.device)
-        place = (start[:, None] + slot).masked_fill(slot >= count[:, None], len(pairs))
-        index.append(F.pad(pairs, (0, 1), value=len(kind)).index_select(0, place.flatten()).view_as(place))
-    return index
+def _neighbours(graph: Graph, chosen: Tensor) -> Tensor:
+    """The chosen pairs (K, M) of every centre, filled up with P; M is the most that any centre has."""
+    pairs = chosen.nonzero().squeeze(1)
+    first = graph.pairs[0].index_select(0, pairs)
+    start = torch.searchsorted(first, graph.centres)
+    count = torch.searchsorted(first, graph.centres, right=True) - start
+    slot = torch.arange(int(count.max()), device=pairs.device)
+    place = (start[:, None] + slot).masked_fill(slot >= count[:, None], len(pairs))
+    return pad(pairs, (0, 1), value=len(chosen)).index_select(0, place.flatten()).view_as(place)
 
 
-def by_degree(density: Tensor) -> tuple[Tensor, ...]:
-    """Blocks (K, channels, 2l + 1) of every degree l of coefficients (K, channels, (l_max + 1)²)."""
-    degrees = round(density.shape[2] ** 0.5)
-    return density.split([2 * degree + 1 for degree in range(degrees)], dim=2)
+def by_degree(density: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """Blocks of 2l + 1 of every degree l along the dimension of length (l_max + 1)²."""
+    degrees = round(density.shape[dim] ** 0.5)
+    return density.split([2 * degree + 1 for degree in range(degrees)], dim=dim)
 
 
 def power_spectrum(density: Tensor) -> Tensor:
@@ -94,7 +94,9 @@ def power_spectrum(density: Tensor) -> Tensor:
     Those with k < k' carry a factor √2, so that the scalar product of two spectra is the SOAP kernel.
     The coefficients are (K, channels, (l_max + 1)²), the spectrum (K, (l_max + 1) channels (channels + 1) / 2).
     """
-    return torch.cat([quadratic(block) * (8 / block.shape[2]) ** 0.5 * torch.pi for block in by_degree(density)], dim=1)
+    return torch.cat(
+        [quadratic(block) * (8 / block.shape[2]) ** 0.5 * torch.pi for block in by_degree(density, 2)], dim=1
+    )
 
 
 def quadratic(block: Tensor) -> Tensor:

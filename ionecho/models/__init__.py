@@ -51,7 +51,9 @@ def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:
         raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     module, _, attribute = MODELS[name].partition(":")
     model = cast(Any, getattr(importlib.import_module(module), attribute))
-    known = set(inspect.signature(model).parameters)
-    if unknown := set(hyperparameters) - known:
-        raise InputError(f"model {name}: unknown hyperparameters {sorted(unknown)}; known: {', '.join(sorted(known))}")
+    signature = inspect.signature(model).parameters
+    if unknown := set(hyperparameters) - set(signature):
+        raise InputError(f"model {name}: unknown hyperparameters {sorted(unknown)}; known: {', '.join(signature)}")
+    if missing := {n for n, p in signature.items() if p.default is p.empty} - set(hyperparameters):
+        raise InputError(f"model {name}: hyperparameters {sorted(missing)} are missing")
     return model(**hyperparameters)

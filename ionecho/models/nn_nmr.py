@@ -14,8 +14,8 @@ from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
-from ionecho.geometry.radial import gaussian_basis, gto_integrals
-from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic, radial_grid
+from ionecho.geometry.radial import Gaussians, SmearedOrbitals
+from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
 from ionecho.models.species import Species, Statistics
 
 Rows = Iterator[tuple[Tensor, Tensor]]
@@ -38,12 +38,14 @@ class NNNMR(nn.Module):
         Atomic numbers the model knows, and predicts for.
     descriptor
         "soap" (density smeared, in Gaussian-type orbitals) or "factored" (not smeared, in Gaussians along r).
-    cutoff, cutoff_width
-        Cut-off, and distance over which the weight of a neighbour falls to zero there, Å.
+    cutoffs, n_max
+        For every one of `numbers`, cut-off in Å and number of radial functions of these neighbours.
+    cutoff_width
+        Distance over which the weight of a neighbour falls to zero at the cut-off, Å.
     sigma
         Width of the smeared atoms ("soap") or of the radial functions ("factored"), Å.
-    n_max, l_max
-        Number of radial functions, highest degree of the spherical harmonics.
+    l_max
+        Highest degree of the spherical harmonics.
     hidden, activation, dropout
         Widths of the hidden layers, a class of torch.nn after each, and the probability of dropout.
     ridge
@@ -61,10 +63,10 @@ class NNNMR(nn.Module):
         numbers: Sequence[int],
         centres: Sequence[int],
         descriptor: Literal["soap", "factored"],
-        cutoff: float,
+        cutoffs: Sequence[float],
         cutoff_width: float,
         sigma: float,
-        n_max: int,
+        n_max: Sequence[int],
         l_max: int,
         hidden: Sequence[int],
         activation: str,
@@ -74,16 +76,18 @@ class NNNMR(nn.Module):
         super().__init__()
         if descriptor not in ("soap", "factored"):
             raise InputError(f"nn_nmr: expected descriptor soap or factored, found {descriptor!r}")
-        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
+        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), max(cutoffs)
         self.ridge = ridge
         self.species, self.centre_species = Species(numbers), Species(centres)
-        grid, smeared = radial_grid(cutoff), descriptor == "soap"
-        if smeared:
-            radial = gto_integrals(grid, cutoff, sigma, n_max, l_max)
-        else:
-            radial = gaussian_basis(grid, cutoff, sigma, n_max)
-        self.density = AtomicDensity(len(self.numbers), radial, cutoff, cutoff_width, l_max)
-        channels = self.density.channels
+        smeared = descriptor == "soap"
+        radial: list[nn.Module] = [
+            SmearedOrbitals(r_cut, cutoff_width, sigma, n, l_max)
+            if smeared
+            else Gaussians(r_cut, min(cutoff_width, r_cut), sigma, n)
+            for r_cut, n in zip(cutoffs, n_max, strict=True)
+        ]
+        self.density = AtomicDensity(radial, cutoffs, l_max)
+        self.channels = channels = sum(n_max)
         size = (l_max + 1) * (channels * (channels + 1) // 2 if smeared else channels)
         self.factors = None if smeared else nn.Parameter(channels**-0.5 * torch.randn(l_max, channels, channels))
         self.linear = None if smeared else nn.Parameter(torch.zeros(size))
@@ -109,9 +113,9 @@ class NNNMR(nn.Module):
         """Description (K, features) from the coefficients (K, channels, (l_max + 1)²)."""
         if self.factors is None:
             return normalize(power_spectrum(density))
-        first, *rest = by_degree(density)
-        squares = [(u @ block).square().sum(2) for block, u in zip(rest, self.factors, strict=True)]
-        return torch.cat([first.squeeze(2), *squares], dim=1)
+        first, *rest = by_degree(density.permute(2, 0, 1).contiguous(), 0)
+        squares = [(block @ u.T).square().sum(0) for block, u in zip(rest, self.factors, strict=True)]
+        return torch.cat([first.squeeze(0), *squares], dim=1)
 
     @torch.no_grad()
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
@@ -149,9 +153,11 @@ class NNNMR(nn.Module):
         """Ridge regression on c_00 and all products of channels; factors diagonalise the weights of every l."""
         rows = (
             (torch.cat([first.squeeze(2), *map(quadratic, rest)], dim=1), target)
-            for (first, *rest), target in ((by_degree(density), target) for density, target in self._labelled(batches))
+            for (first, *rest), target in (
+                (by_degree(density, 2), target) for density, target in self._labelled(batches)
+            )
         )
-        channels = self.density.channels
+        channels = self.channels
         single, products = ridge_weights(rows, self.ridge, channels).tensor_split([channels])
         row, column = torch.triu_indices(channels, channels, device=products.device)
         form = products.new_zeros(len(factors), channels, channels)

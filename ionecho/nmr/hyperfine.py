@@ -10,7 +10,8 @@ A contact coupling comes in one of two normalisations, and a shift needs the fir
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,6 +85,29 @@ class ContactShift:
     weiss_constant: float
     sz_cell: float
     s_formal: float
+
+    @classmethod
+    def parse(cls, parameters: object, stored: Mapping[str, float] | None = None) -> ContactShift:
+        """The conversion from a mapping of all parameters; its ratio must be the one the couplings are stored for.
+
+        Raises
+        ------
+        InputError
+            If a parameter is missing, unknown or no number, or the ratio is not that of `stored`.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(parameters, Mapping) or set(parameters) != set(names):
+            raise InputError(f"contact_shift: expected {{{', '.join(names)}}}, found {parameters}")
+        try:
+            shift = cls(**{name: float(parameters[name]) for name in names})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"contact_shift: {error}") from error
+        if stored is not None and not np.isclose(shift.gyromagnetic_ratio, stored["gyromagnetic_ratio"], rtol=1e-6):
+            raise InputError(
+                f"contact_shift: the couplings are for {stored['gyromagnetic_ratio']} MHz/T, found "
+                f"{shift.gyromagnetic_ratio}; a shift does not depend on the ratio, so leave it as it is"
+            )
+        return shift
 
     def __call__(self, coupling: ArrayLike) -> Floats:
         """Shifts in ppm of couplings in MHz, any shape."""

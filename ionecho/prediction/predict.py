@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from ionecho.training.module import ATOMS
 COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
 PRECISIONS = ("float32", "float64")
 CPU_BATCH = 16  # frames whose intermediates stay in a core's cache
-SHORTEST_DISTANCE = 0.4  # Å; closer atoms mean wrong units or a broken structure
+SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
 console = Console()
 
 
@@ -80,9 +81,9 @@ class Predictor:
         _check_structure(checkpoint, trajectory)
         self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
 
-    def __call__(self, frames: Frames) -> dict[str, NDArray]:
+    def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
         """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
-        _check_frames(frames)
+        _check_frames(frames, first)
         starts = range(0, len(frames), self.settings.batch)
         parts = list(self.pool.map(self._outputs, (frames.part(k, k + self.settings.batch) for k in starts)))
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -138,12 +139,14 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
             return output
         raise InputError(f"{output} exists and is of another checkpoint or input; choose another output or remove it")
     partial = output.with_name(output.name + ".partial")
+    if partial.exists() and _stored_request(partial) is None:
+        shutil.rmtree(partial)  # killed before the first frame
     if partial.exists() and _stored_request(partial) != request:
         raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
     group = open_zarr(partial, "a")
     if "committed" not in group.attrs:
-        group.create_array("numbers", data=predictor.numbers)
-        group.create_array("centres", data=predictor.centres)
+        group.create_array("numbers", data=predictor.numbers, overwrite=True)
+        group.create_array("centres", data=predictor.centres, overwrite=True)
         group.attrs.update(
             request=request, committed=0, units=_units(), pbc=predictor.pbc.tolist(), **_physics(predictor)
         )
@@ -151,7 +154,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     with _progress() as progress:
         task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
         for frames in trajectory.blocks(done, predictor.settings.block):
-            _append(group, done, frames, predictor(frames), predictor.settings.block)
+            _append(group, done, frames, predictor(frames, done), predictor.settings.block)
             done += len(frames)
             group.attrs["committed"] = done
             progress.update(task, completed=done)
@@ -194,13 +197,14 @@ def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:
         )
 
 
-def _check_frames(frames: Frames) -> None:
+def _check_frames(frames: Frames, first: int) -> None:
     bad = ~np.isfinite(frames.positions).all((1, 2))
     if bad.any():
-        raise InputError(f"frame {int(np.argmax(bad))} of the block has positions that are not numbers")
+        raise InputError(f"frame {first + int(np.argmax(bad))} has positions that are not numbers")
     volume = np.abs(np.linalg.det(frames.cell)) / frames.positions.shape[1]
-    if (volume < SHORTEST_DISTANCE**3).any():
-        raise InputError(f"a cell of {volume.min():.2g} Å³ an atom; is the cell missing or not in Å?")
+    if (volume < SMALLEST_VOLUME).any():
+        frame = first + int(np.argmin(volume))
+        raise InputError(f"frame {frame}: a cell of {volume.min():.2g} Å³ an atom; is it missing or not in Å?")
 
 
 def _request(predictor: Predictor, source: str) -> dict[str, Any]:
@@ -230,7 +234,8 @@ def _physics(predictor: Predictor) -> dict[str, Any]:
 
 
 def _units() -> dict[str, str]:
-    return {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
+    units = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
+    return units | {name + suffix: unit for name, unit in units.items() for suffix in (SPREAD, MEMBERS)}
 
 
 def _stored_request(path: Path) -> dict[str, Any] | None:
@@ -253,8 +258,8 @@ def _progress() -> Progress:
 
 
 def describe_input(path: Path, options: Sequence[object]) -> str:
-    """Identity of an input: its name, size and the options it is read with."""
-    size = (
-        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
-    )
-    return f"{path.name} ({size} bytes) {[option for option in options if option is not None]}"
+    """Identity of an input: its place, size, time of change, and the options it is read with."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    size, changed = sum(file.stat().st_size for file in files), max(file.stat().st_mtime_ns for file in files)
+    given = [option for option in options if option is not None]
+    return f"{path.resolve()} ({size} bytes, {changed}) {given}"

@@ -68,7 +68,7 @@ def summarise(result: DynamicShift) -> dict[str, Any]:
             "error": result.overall.budget.total,
             "unit": "ppm",
             "headline": _headline(result),
-        "composition": total_shift(result),
+            "composition": total_shift(result),
             "groups": {name: _numbers(group) for name, group in result.groups.items()},
             "contact_shift": {**result.conversion.to_dict(), "ppm_per_mhz": result.conversion.ppm_per_mhz},
             "additive_shift": result.settings.additive_shift,

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
-from ionecho.data.loader import STRUCTURE, Batch, GraphRecipe, InMemory, Streamed
+from ionecho.data.loader import STRUCTURE, Batch, Columns, GraphRecipe, InMemory, Streamed
 from ionecho.data.splits import fold_indices, hold_out
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -63,9 +63,9 @@ class GraphDataModule(pl.LightningDataModule):
         self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
         self.batch_size, self.seed = batch_size, seed
         self.in_memory = dataset.nbytes((*STRUCTURE, *labels)) <= memory_limit * 1e9
-        self.sets = {
-            part: InMemory(dataset, indices, self.labels, recipe) for part, indices in parts.items() if self.in_memory
-        }
+        if self.in_memory:
+            columns = Columns(dataset, 0, len(dataset), (*STRUCTURE, *self.labels))
+            self.sets = {part: InMemory(columns, indices, self.labels, recipe) for part, indices in parts.items()}
 
     def _loader(self, part: str, shuffle_seed: int | None) -> DataLoader[Batch]:
         if not self.in_memory:

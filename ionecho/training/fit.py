@@ -68,7 +68,10 @@ def scales(model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statist
     found = {}
     for output in losses:
         elements = model.numbers if output.endswith(ATOMS) else model.centres
-        spreads = [stats[label_of(output)][z].std for z in elements if z in stats[label_of(output)]]
+        known = stats.get(label_of(output), {})
+        spreads = [known[z].std for z in elements if z in known]
+        if not spreads:
+            raise InputError(f"no {label_of(output)} on the elements {sorted(elements)} in the training part")
         found[output] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
     return found
 
@@ -91,7 +94,7 @@ def fit_member(
     """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded."""
     pl.seed_everything(seed, verbose=False)
     settings = config.trainer
-    model = build_model(config.model.name, hyperparameters(config))
+    model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
     check_elements(model, dataset)
     labels = sorted({label_of(output) for output in settings.losses})
     data = GraphDataModule(
@@ -102,7 +105,6 @@ def fit_member(
         model.load_state_dict(load_file(weights))
         return model, data
     stats = statistics(dataset, parts["train"], labels)
-    model.to(getattr(torch, settings.dtype))
     model.fit(stats, data.train_dataloader())
     module = PropertyModule(
         model,

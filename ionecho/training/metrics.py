@@ -9,23 +9,29 @@ from scipy.stats import spearmanr
 Floats = NDArray[np.floating]
 
 
-def errors(predicted: Floats, true: Floats) -> dict[str, float | int]:
-    """RMSE, MAE, bias (mean signed error) in the unit given, R2 about the mean of `true`, and the number of values."""
+def errors(predicted: Floats, true: Floats) -> dict[str, float | int | None]:
+    """RMSE, MAE, bias (mean signed error) in the unit given, R2 about the mean of `true`, and the number of values.
+
+    R2 is None where all of `true` are equal.
+    """
     error = np.asarray(predicted, float) - np.asarray(true, float)
     residual, total = np.sum(error**2), np.sum((true - np.mean(true)) ** 2)
     return {
         "rmse": float(np.sqrt(np.mean(error**2))),
         "mae": float(np.mean(np.abs(error))),
         "bias": float(np.mean(error)),
-        "r2": float(1 - residual / total) if total > 0 else float("nan"),
+        "r2": float(1 - residual / total) if total > 0 else None,
         "n": int(error.size),
     }
 
 
-def summary(values: list[float]) -> dict[str, float | list[float]]:
-    """Values over folds with their mean and standard deviation (n - 1)."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"folds": values, "mean": float(np.mean(values)), "std": spread}
+def summary(values: list[float | None]) -> dict[str, float | list[float | None]] | None:
+    """Values over folds with their mean and standard deviation (n - 1); None where a fold has none."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return {"folds": values, "mean": float(np.mean(known)), "std": spread}
 
 
 def calibration_factor(error: Floats, spread: Floats) -> float:
@@ -41,12 +47,13 @@ def calibration(error: Floats, spread: Floats, bins: int = 10) -> dict[str, obje
     spread against root mean square error in equally filled bins.
     """
     score = np.abs(error / spread)
+    correlation = spearmanr(spread, np.abs(error)).statistic
     order = np.array_split(np.argsort(spread), min(bins, spread.size))
     return {
         "z_std": float(np.sqrt(np.mean(score**2))),
         "within_1": float(np.mean(score <= 1)),
         "within_2": float(np.mean(score <= 2)),
-        "rank_correlation": float(spearmanr(spread, np.abs(error)).statistic),
+        "rank_correlation": float(correlation) if np.isfinite(correlation) else None,
         "reliability": {
             "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],
             "rmse": [float(np.sqrt(np.mean(error[part] ** 2))) for part in order],

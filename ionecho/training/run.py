@@ -17,6 +17,7 @@ from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
 from ionecho.data.build import build
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset
+from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.models.ensemble import Ensemble
@@ -28,17 +29,21 @@ from ionecho.training.metrics import summary
 from ionecho.training.module import ATOMS
 
 console = Console()
+PRODUCTS = ("checkpoint*", "member_*", "fold_*", "frames_*", "*.json", "*.csv")  # of a run, in its folder
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Run the training that `config` describes in `folder`; what is finished there is not done again."""
+    if config.resume not in ("auto", "never"):
+        raise InputError(f"resume={config.resume}: expected auto or never")
     if config.resume == "never":
-        for leftover in folder.glob("[!.]*"):
+        for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     dataset = open_dataset(config.dataset.name)
     console.print(f"{dataset.path.name}: {describe(dataset.quality)}; licence {dataset.attrs['licence']}")
+    _check_request(config, dataset, folder)
     if config.learning_curve is not None:
         metrics = learning_curve(config, dataset, folder)
     elif config.cv.folds is not None:
@@ -47,6 +52,18 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         metrics = fit_fold(config, dataset, config.dataset.fold, folder)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _check_request(config: DictConfig, dataset: Dataset, folder: Path) -> None:
+    """Refuse to go on in the folder of a run with other settings or other data."""
+    asked = {key: value for key, value in plain(config).items() if key not in ("resume", "logger")}
+    request = json.loads(json.dumps({**asked, "content_sha256": dataset.attrs["content_sha256"]}))
+    stored = folder / "request.json"
+    if not stored.exists():
+        write_json(stored, request)
+    elif (found := json.loads(stored.read_text())) != request:
+        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
+        raise InputError(f"{folder} holds a run with another {', '.join(changed)}; use resume=never or another folder")
 
 
 def open_dataset(name: str) -> Dataset:
@@ -59,6 +76,9 @@ def open_dataset(name: str) -> Dataset:
 
 def cross_validate(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Train on every fold's complement: errors of each fold, their mean and standard deviation."""
+    known = len(fold_indices(dataset, config.dataset.split))
+    if config.cv.folds != known:
+        raise InputError(f"cv.folds={config.cv.folds}: split {config.dataset.split} of the dataset has {known} folds")
     folds = [fit_fold(config, dataset, fold, folder / f"fold_{fold}") for fold in range(config.cv.folds)]
     names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
     keys = ("rmse", "mae", "r2", "bias")
@@ -69,6 +89,8 @@ def cross_validate(config: DictConfig, dataset: Dataset, folder: Path) -> dict[s
 
 def learning_curve(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Test error of the fold against the number of training configurations, smaller sets nested in larger ones."""
+    if config.dataset.fold is None:
+        raise InputError("a learning curve needs a test fold: set dataset.fold")
     rows = []
     for frames in config.learning_curve:
         metrics = fit_fold(config, dataset, config.dataset.fold, folder / f"frames_{frames}", frames)
@@ -86,6 +108,8 @@ def fit_fold(
     if finished.exists():
         return json.loads(finished.read_text())
     settings = config.dataset
+    if config.ensemble < 1 or (config.ensemble > 1 and not settings.validation):
+        raise InputError(f"ensemble={config.ensemble} needs dataset.validation > 0, to calibrate the spread on")
     parts = fold_parts(dataset, settings.split, fold, settings.validation, config.seed, frames)
     console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []
@@ -93,7 +117,7 @@ def fit_fold(
         member, data = fit_member(config, dataset, parts, folder / f"member_{number}", config.seed + number)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
-    shift = ContactShift(**settings.contact_shift) if settings.contact_shift is not None else None
+    shift = None if settings.contact_shift is None else ContactShift.parse(settings.contact_shift)
     metrics: dict[str, Any] = {"data": _provenance(dataset, settings, fold, parts)}
     outputs = [name for name in config.trainer.losses if not name.endswith(ATOMS)]
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
@@ -129,6 +153,7 @@ def _provenance(dataset: Dataset, settings: DictConfig, fold: int | None, parts:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write strict JSON, completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     partial.replace(path)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
-import ase.io
+import ase
 import numpy as np
+from ase.io.formats import open_with_compression
+from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
 from ionecho.data.importers.ase_files import from_atoms
@@ -67,11 +68,10 @@ def read(
     """
     if contact_column not in CONTACT_COLUMNS:
         raise InputError(f"{path}: contact_column {contact_column!r} is none of {', '.join(CONTACT_COLUMNS)}")
-    with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
+    with open_with_compression(str(path)) as file:
         steps, nelm = _scan(file, path)
     try:
-        images = ase.io.iread(path, index=":", format="vasp-out")
-        for number, (atoms, step) in enumerate(zip_longest(images, steps)):
+        for number, (atoms, step) in enumerate(zip_longest(_images(path), steps)):
             if atoms is None or step is None:
                 raise InputError(f"{path}: step {number + 1} has no matching forces block; is the run unfinished?")
             source = f"{path.name}#{number}"
@@ -93,7 +93,12 @@ def read(
         raise InputError(f"{path}: not a complete OUTCAR ({type(error).__name__}: {error})") from error
 
 
-def _scan(file: TextIO, path: Path) -> tuple[list[IonicStep], int | None]:
+def _images(path: Path) -> Iterator[ase.Atoms]:
+    with open_with_compression(str(path)) as file:
+        yield from iread_vasp_out(file, index=":")
+
+
+def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None]:
     """One pass for what ASE leaves out: a step ends with its forces, its NMR blocks follow.
 
     VASP 5.4 prints "EDIFF is reached" even when it stopped at NELM, so electronic steps are counted.
@@ -128,7 +133,7 @@ def _scan(file: TextIO, path: Path) -> tuple[list[IonicStep], int | None]:
     return steps, nelm
 
 
-def _table(file: TextIO, rows: int, header: int, path: Path) -> NDArray[np.floating]:
+def _table(file: IO[Any], rows: int, header: int, path: Path) -> NDArray[np.floating]:
     """The next `rows` lines after `header` lines, without their first column."""
     lines = list(islice(file, header, header + rows))
     try:

@@ -1,0 +1,33 @@
+"""Bad input on the command line: exit code 2, one line that says what, no traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import run_entry
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train.py fold=7", "Could not override 'fold'"),
+        ("train.py model=foo", "foo"),
+        ("predict.py checkpoint={c} input={d}", "output"),
+        ("predict.py checkpoint={c} input=nothing.xyz output={o}", "no input at nothing.xyz"),
+        ("predict.py checkpoint={c} input={d} output={o} device=cuda:7", "device=cuda:7"),
+        ("predict.py checkpoint={c} input={d} output={o} block=0", "block=0"),
+        ("predict.py checkpoint={c} input={d} output={o} cell=[10,10]", "cell=[10, 10]"),
+        ("predict.py checkpoint={c} input={d} output=/proc/no/where.zarr", "/proc/no"),
+        ("analyze.py input=nothing output={o}", "no input at nothing"),
+        ("analyze.py input={d} output={o} analysis=magic", "magic"),
+    ],
+)
+def test_bad_input_is_one_line(toy_checkpoint: Path, toy_dataset: Path, tmp_path: Path, line: str, said: str) -> None:
+    script, *arguments = line.format(c=toy_checkpoint, d=toy_dataset, o=tmp_path / "out.zarr").split(" ")
+    found = run_entry(script, *arguments)
+    assert found.returncode == 2, found.stderr
+    assert found.stderr.strip().count("\n") == 0
+    assert found.stderr.startswith(script)
+    assert said in found.stderr
+    assert not (tmp_path / "out.zarr").exists()
