@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import data_loading, predict_memory
+from benchmarks import data_loading, predict_memory, prediction_speed
 
-for module in (data_loading, predict_memory):
-    print(f"== {module.__name__}")
-    module.main()
+print(f"== {data_loading.__doc__}")
+data_loading.main()
+print(f"== {predict_memory.__doc__}")
+predict_memory.main()
+print(f"== {prediction_speed.__doc__}")
+prediction_speed.main()
