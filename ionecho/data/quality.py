@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -58,9 +58,11 @@ def _energy_outliers(dataset: Dataset, sigmas: float) -> NDArray[np.bool_]:
     energy = dataset.rows("energy", 0, len(dataset))
     numbers = dataset.rows("numbers", 0, len(dataset))
     compositions = [np.sort(atoms).tobytes() for atoms in np.split(numbers, dataset.offsets[1:-1])]
+    families: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(dataset.group, compositions, strict=True)):
+        families[key].append(index)
     outlier = np.zeros(len(dataset), bool)
-    for key in set(zip(dataset.group, compositions, strict=True)):
-        members = [i for i, other in enumerate(zip(dataset.group, compositions, strict=True)) if other == key]
+    for members in families.values():
         deviation = np.abs(energy[members] - np.nanmedian(energy[members]))
         sigma = MAD_TO_SIGMA * np.nanmedian(deviation)
         outlier[members] = deviation > sigmas * sigma if sigma > 0 else False

@@ -160,7 +160,7 @@ def _hyperfine_scale(
     if missing := sorted(set(symbols) - set(isotopes or {})):
         raise InputError(f"{source}: hyperfine blocks need an isotope for {', '.join(missing)}; set isotopes")
     if ratio is None:
-        message = f"{source}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken"
+        message = f"{source.rpartition('#')[0]}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken"
         warnings.warn(message, IonEchoWarning, stacklevel=2)
         ratio = 1.0
     assert isotopes is not None
