@@ -103,4 +103,4 @@ def quadratic(block: Tensor) -> Tensor:
     """Σ_m c_{km} c_{k'm} for k <= k', times √2 where they differ, from (K, k, m) to (K, k (k + 1) / 2)."""
     row, column = torch.triu_indices(block.shape[1], block.shape[1], device=block.device)
     products = (block @ block.mT).flatten(1).index_select(1, row * block.shape[1] + column)
-    return products * torch.where(row == column, 1.0, 2**0.5).to(block)
+    return products * (2.0 - (row == column).to(block)).sqrt()

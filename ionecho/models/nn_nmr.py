@@ -161,7 +161,7 @@ class NNNMR(nn.Module):
         single, products = ridge_weights(rows, self.ridge, channels).tensor_split([channels])
         row, column = torch.triu_indices(channels, channels, device=products.device)
         form = products.new_zeros(len(factors), channels, channels)
-        form[:, row, column] = products.view(len(factors), -1) * torch.where(row == column, 0.5, 0.5**0.5)
+        form[:, row, column] = products.view(len(factors), -1) * (2.0 + 2.0 * (row == column)).to(products).rsqrt()
         values, vectors = torch.linalg.eigh(form + form.mT)
         factors.copy_(vectors.mT)
         linear.copy_(torch.cat([single, values.flatten()]))
