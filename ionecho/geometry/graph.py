@@ -29,8 +29,9 @@ class Graph:
     def vectors(self) -> Tensor:
         """Vectors from atom i to the periodic image of its neighbour j, (P, 3) in Å."""
         i, j = self.pairs
-        cell = self.cell[self.configuration[i]]
-        return self.positions[j] - self.positions[i] + torch.einsum("pa,pab->pb", self.shifts, cell)
+        cell = self.cell.index_select(0, self.configuration.index_select(0, i))
+        offset = torch.bmm(self.shifts[:, None], cell).squeeze(1)
+        return self.positions.index_select(0, j) - self.positions.index_select(0, i) + offset
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Graph:
         """The same graph on another device, its floating-point arrays in another precision."""
