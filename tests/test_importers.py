@@ -14,6 +14,7 @@ from ase.constraints import FixAtoms
 from conftest import p2_crystal, toy_card, toy_coupling, write_toy_xyz
 
 from ionecho.data.build import build_from
+from ionecho.data.card import ImportRecipe
 from ionecho.data.importers import ase_files, importer, vasp
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError, IonEchoWarning
@@ -97,6 +98,15 @@ def test_a_key_that_is_not_there_is_an_error_not_a_zero(tmp_path: Path) -> None:
         list(ase_files.read(tmp_path / "frame_0.extxyz", keys={"hyperfine_contact": "A_iso"}))
     with pytest.raises(InputError, match="unknown options"):
         importer("extxyz", {"kyes": {}})
+
+
+def test_a_file_without_a_finished_step_is_bad(mirror: Path, tmp_path: Path) -> None:
+    text = gzip.decompress((mirror / "vasp_fixtures" / "OUTCAR_fc.gz").read_bytes()).decode()
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "OUTCAR").write_text(text[: text.index("TOTAL-FORCE") - 2000])
+    card = toy_card(build=ImportRecipe(importer="vasp_outcar", pattern="OUTCAR"))
+    with pytest.raises(InputError, match="holds no finished configuration"):
+        build_from(tmp_path / "files", card, tmp_path / "toy.zarr.zip", QUIET)
 
 
 def test_bad_files_are_reported_one_by_one_and_skipped_only_on_request(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def _unpack(archive: Path, report: Report) -> Path:
 
 def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configuration]:
     """Configurations of a file, named: a group of its own, or a frame of its folder where the recipe has frames."""
-    relative = path.relative_to(folder)
+    relative, empty = path.relative_to(folder), True
     for configuration in importer(recipe.importer, recipe.options)(path, **recipe.options):
         step = configuration.frame
         configuration.source = f"{relative.as_posix()}#{step}"
@@ -132,7 +132,10 @@ def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configurat
             if step > 0:
                 raise InputError(f"{path}: one configuration a file expected where the recipe names frames, found more")
             configuration.group, configuration.frame = relative.parent.name, _number(path)
+        empty = False
         yield configuration
+    if empty:
+        raise InputError(f"{path}: holds no finished configuration; is the run complete?")
 
 
 def _labels_present(files: Sequence[Path], folder: Path, recipe: ImportRecipe, skip_bad: bool) -> list[str]:

@@ -23,11 +23,16 @@ class Strict(BaseModel):
 
 
 class Source(Strict):
-    """Where the upstream files are: `file` is looked for under IONECHO_MIRROR first, then fetched from `url`."""
+    """Where the upstream files are: `file` is looked for under IONECHO_MIRROR first, then fetched from `url`.
+
+    An address whose archive is packed anew at each request has no checksum of its own (`url_sha256` absent): there
+    the content hash of the dataset built from it decides.
+    """
 
     file: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     url: str
+    url_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     licence: str
 
 

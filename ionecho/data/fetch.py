@@ -31,38 +31,39 @@ def fetch(source: Source) -> Path:
     """
     mirror = os.environ.get("IONECHO_MIRROR")
     if mirror and "://" not in mirror and (local := Path(mirror).expanduser() / source.file).exists():
-        return _checked(local, source)
-    cached = home() / "downloads" / source.sha256[:16] / Path(source.file).name
-    if cached.exists():
-        return _checked(cached, source)
-    addresses = [f"{mirror.rstrip('/')}/{source.file}"] if mirror and "://" in mirror else []
+        return _checked(local, source.sha256)
+    offers: list[tuple[str, str | None]] = [(source.url, source.url_sha256)]
+    if mirror and "://" in mirror:
+        offers.insert(0, (f"{mirror.rstrip('/')}/{source.file}", source.sha256))
     failures = []
-    for address in (*addresses, source.url):
+    for address, checksum in offers:
         try:
-            return _download(address, cached, source)
+            return _download(address, checksum)
         except OSError as error:
-            failures.append(f"{address} ({error or type(error).__name__})")
+            failures.append(f"{address} ({error})")
     raise InputError(
         f"cannot get {source.file}: tried {'; '.join(failures)}. "
         "Set IONECHO_MIRROR to a folder or URL that holds it, or check the network"
     )
 
 
-def _download(address: str, target: Path, source: Source) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _download(address: str, checksum: str | None) -> Path:
+    place = home() / "downloads" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    target = place / address.rpartition("/")[2]
+    if target.exists():
+        return _checked(target, checksum)
+    place.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    filesystem, path = fsspec.url_to_fs(address)
     try:
+        filesystem, path = fsspec.url_to_fs(address)
         filesystem.get_file(path, str(partial), callback=TqdmCallback(tqdm_kwargs={"desc": target.name, "unit": "B"}))
     except Exception as error:
+        partial.unlink(missing_ok=True)
         raise OSError(f"{type(error).__name__}: {error}") from error
-    _checked(partial, source)
-    return partial.replace(target)
+    return _checked(partial, checksum).replace(target)
 
 
-def _checked(path: Path, source: Source) -> Path:
-    if (found := sha256(path)) != source.sha256:
-        raise InputError(
-            f"{path}: checksum {found[:16]}…, expected {source.sha256[:16]}…; remove the file and fetch anew"
-        )
+def _checked(path: Path, checksum: str | None) -> Path:
+    if checksum is not None and (found := sha256(path)) != checksum:
+        raise InputError(f"{path}: checksum {found[:16]}…, expected {checksum[:16]}…; remove the file and fetch anew")
     return path
