@@ -82,9 +82,9 @@ def test_killed_training_equals_an_uninterrupted_one(toy_dataset: Path, tmp_path
     for name in ("whole", "killed"):
         folder = tmp_path / name
         command = entry("train.py", "dataset=own", f"dataset.name={toy_dataset}", "name=toy", *TINY_MODEL)
-        command += ["trainer.max_epochs=12", "ensemble=2", f"hydra.run.dir={folder}"]
+        command += ["trainer.max_epochs=30", "ensemble=2", f"hydra.run.dir={folder}"]
         if name == "killed":
-            run_until_done(command, folder, {}, seed=1)
+            run_until_done(command, folder / "member_0", {}, seed=1)
         else:
             subprocess.run(command, check=True, capture_output=True)
         weights[name] = load_file(folder / "checkpoint" / "weights.safetensors")

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import p2_crystal
+from dscribe.descriptors import SOAP
 from scipy.integrate import quad
 from scipy.special import spherical_in
 from torch import Tensor
 
 from ionecho.data.loader import Batch
+from ionecho.data.store import Dataset
 from ionecho.geometry.neighbours import build_graph
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals, cosine_cutoff, gto_integrals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
@@ -57,20 +59,20 @@ class Unweighted(SmearedOrbitals):
         return super().forward(r) * (r < self.reach)
 
 
-@pytest.mark.parametrize(("n_max", "l_max"), [(3, 2), (6, 9)])
-def test_power_spectrum_is_that_of_dscribe(n_max: int, l_max: int) -> None:
-    descriptors = pytest.importorskip("dscribe.descriptors")
-    atoms, reach = p2_crystal(0), CUTOFF + SIGMA * np.sqrt(2 * np.log(1e3))  # how far dscribe looks
+def agrees_with_dscribe(atoms: ase.Atoms, n_max: int, l_max: int) -> None:
+    """Compare all blocks of the power spectrum of the Na, species pair by species pair, to 1e-6 of the largest."""
+    reach = CUTOFF + SIGMA * np.sqrt(2 * np.log(1e3))  # how far dscribe looks
     atoms.wrap()  # dscribe misses images of atoms outside the cell
-    soap = descriptors.SOAP(species=NUMBERS, r_cut=CUTOFF, n_max=n_max, l_max=l_max, sigma=SIGMA, periodic=True)
-    expected = soap.create(atoms, centers=[0, 1])
+    centres = np.flatnonzero(atoms.numbers == 11)
+    soap = SOAP(species=NUMBERS, r_cut=CUTOFF, n_max=n_max, l_max=l_max, sigma=SIGMA, periodic=True)
+    expected = soap.create(atoms, centers=centres.tolist())
 
     radial = [Unweighted(n_max, l_max, reach).double() for _ in NUMBERS]
     found = power_spectrum(density_of(AtomicDensity(radial, [reach] * 4, l_max), [atoms], reach))
 
     channels = 4 * n_max
     row, column = torch.triu_indices(channels, channels)
-    full = found.new_zeros(2, l_max + 1, channels, channels)
+    full = found.new_zeros(len(centres), l_max + 1, channels, channels)
     full[..., row, column] = found.unflatten(1, (l_max + 1, -1)) / torch.where(row == column, 1, 2).sqrt()
     full[..., column, row] = full[..., row, column]
     for a, first in enumerate(NUMBERS):
@@ -79,7 +81,18 @@ def test_power_spectrum_is_that_of_dscribe(n_max: int, l_max: int) -> None:
             if a == b:
                 block = block[..., *torch.triu_indices(n_max, n_max)]
             place = expected[:, soap.get_location((first, second))]
-            np.testing.assert_allclose(block.reshape(2, -1), place, rtol=0, atol=1e-6 * np.abs(place).max())
+            np.testing.assert_allclose(block.reshape(len(centres), -1), place, rtol=0, atol=1e-6 * np.abs(place).max())
+
+
+@pytest.mark.parametrize(("n_max", "l_max"), [(3, 2), (6, 9)])
+def test_power_spectrum_is_that_of_dscribe(n_max: int, l_max: int) -> None:
+    agrees_with_dscribe(p2_crystal(0), n_max, l_max)
+
+
+@pytest.mark.parametrize("frame", [0, 600])
+def test_power_spectrum_of_real_frames_is_that_of_dscribe(p2_nmmo: Dataset, frame: int) -> None:
+    numbers, positions, cell = (p2_nmmo.rows(name, frame, frame + 1) for name in ("numbers", "positions", "cell"))
+    agrees_with_dscribe(ase.Atoms(numbers, positions=positions, cell=cell[0], pbc=True), 9, 9)
 
 
 def test_published_settings_have_the_published_length() -> None:
