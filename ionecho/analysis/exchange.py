@@ -125,6 +125,6 @@ def draw_windows(
         density, _ = np.histogram(means, edges, density=True)
         axes.stairs(density * 1e3, edges, lw=1.2, label=labels[window], color=colours[window])
     axes.set_xlim(edges[-1], edges[0])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=True)
     axes.set_xlabel("Window-averaged shift / ppm")
     axes.set_ylabel("Probability density / $10^{-3}$ ppm$^{-1}$")

@@ -162,6 +162,6 @@ def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str
     if blocks.converged:
         axes.axhline(blocks.error, color=colour, lw=0.9, ls="--")
     axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=True)
     axes.set_xlabel("Block length / frames")
     axes.set_ylabel("Standard error / ppm")
