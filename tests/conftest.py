@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase
@@ -22,6 +23,8 @@ from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset
+from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import PairsOf, build_graph
 from ionecho.training.run import train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -64,6 +67,26 @@ def p2_crystal(seed: int, rattle: float = 0.1) -> ase.Atoms:
     atoms = ase.Atoms(list(numbers), positions=np.array(positions), cell=[first, second, third], pbc=True)
     atoms.positions += np.random.default_rng(seed).normal(scale=rattle, size=atoms.positions.shape)
     return atoms
+
+
+def graph_of(
+    structures: Sequence[ase.Atoms],
+    cutoff: float,
+    pairs_of: PairsOf,
+    centres: Sequence[int] = (NA,),
+    dtype: torch.dtype = torch.float64,
+) -> Graph:
+    """The graph of these structures."""
+    return build_graph(
+        [atoms.positions for atoms in structures],
+        [np.array(atoms.cell) for atoms in structures],
+        [atoms.numbers for atoms in structures],
+        [atoms.pbc for atoms in structures],
+        cutoff=cutoff,
+        centres=centres,
+        pairs_of=pairs_of,
+        dtype=dtype,
+    )
 
 
 def toy_coupling(atoms: ase.Atoms) -> np.ndarray:

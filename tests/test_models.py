@@ -9,13 +9,12 @@ import ase
 import numpy as np
 import pytest
 import torch
-from conftest import p2_crystal, toy_coupling
+from conftest import graph_of, p2_crystal, toy_coupling
 
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, load, save
 from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import build_graph
 from ionecho.models import MODELS, build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.species import Statistics
@@ -55,22 +54,13 @@ STATISTICS = {
 }
 
 
-def graph_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch.float64) -> Graph:
-    return build_graph(
-        [atoms.positions for atoms in structures],
-        [np.array(atoms.cell) for atoms in structures],
-        [atoms.numbers for atoms in structures],
-        [atoms.pbc for atoms in structures],
-        cutoff=model.cutoff,
-        centres=model.centres,
-        pairs_of=model.pairs_of,
-        dtype=dtype,
-    )
+def graph_for(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch.float64) -> Graph:
+    return graph_of(structures, model.cutoff, model.pairs_of, model.centres, dtype)
 
 
 def batch_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch.float64) -> Batch:
     coupling = np.concatenate([toy_coupling(atoms) for atoms in structures])
-    return Batch(graph_of(model, structures, dtype), {"hyperfine_contact": torch.from_numpy(coupling).to(dtype)})
+    return Batch(graph_for(model, structures, dtype), {"hyperfine_contact": torch.from_numpy(coupling).to(dtype)})
 
 
 @pytest.fixture(params=sorted(MODELS))
@@ -83,7 +73,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 def coupling(model: Any, atoms: ase.Atoms) -> np.ndarray:
     with torch.no_grad():
-        return model(graph_of(model, [atoms]))["hyperfine_contact"].numpy()
+        return model(graph_for(model, [atoms]))["hyperfine_contact"].numpy()
 
 
 def test_outputs_follow_the_structure(model: Any) -> None:
@@ -92,7 +82,7 @@ def test_outputs_follow_the_structure(model: Any) -> None:
     assert found.shape == (2,)
     assert np.abs(found - coupling(model, p2_crystal(1))).max() > 1e-6
     with torch.no_grad():
-        outputs = model(graph_of(model, [atoms]))
+        outputs = model(graph_for(model, [atoms]))
     for name, values in outputs.items():
         assert len(values) == (11 if name.endswith(ATOMS) else 2)
 
@@ -135,13 +125,13 @@ def test_permutation_permutes_the_couplings(model: Any) -> None:
 def test_a_batch_is_its_configurations_one_by_one(model: Any) -> None:
     structures = [p2_crystal(0), p2_crystal(1).repeat((2, 1, 1)), p2_crystal(2)]
     with torch.no_grad():
-        batched = model(graph_of(model, structures))["hyperfine_contact"].numpy()
+        batched = model(graph_for(model, structures))["hyperfine_contact"].numpy()
     np.testing.assert_allclose(batched, np.concatenate([coupling(model, s) for s in structures]), atol=1e-8)
 
 
 def test_gradients_agree_with_finite_differences(model: Any) -> None:
     atoms = p2_crystal(0)
-    graph = graph_of(model, [atoms])
+    graph = graph_for(model, [atoms])
     graph.positions.requires_grad_()
     model(graph)["hyperfine_contact"].sum().backward()
     gradient = graph.positions.grad
@@ -171,7 +161,7 @@ def test_single_precision_agrees_with_double(model: Any) -> None:
     atoms = p2_crystal(0)
     expected = coupling(model, atoms)
     with torch.no_grad():
-        found = model.float()(graph_of(model, [atoms], torch.float32))["hyperfine_contact"]
+        found = model.float()(graph_for(model, [atoms], torch.float32))["hyperfine_contact"]
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
     assert torch.get_default_dtype() == torch.float32
@@ -208,7 +198,7 @@ def test_checkpoint_round_trip(model: Any, request: pytest.FixtureRequest, tmp_p
     )
     save(tmp_path / "toy", config, ensemble, {}, "card")
     again = load(tmp_path / "toy")
-    graph = graph_of(model, [p2_crystal(3)], torch.float32)
+    graph = graph_for(model, [p2_crystal(3)], torch.float32)
     with torch.no_grad():
         assert torch.equal(again.model(graph)["hyperfine_contact"], ensemble(graph)["hyperfine_contact"])
     assert again.config == config
@@ -236,7 +226,7 @@ def test_ensemble_gives_mean_and_calibrated_spread() -> None:
     hyperparameters = {"numbers": NUMBERS, "centres": CENTRES, **SMALL["painn_nmr"]}
     members = [build_model("painn_nmr", hyperparameters) for _ in range(3)]
     ensemble = Ensemble(members, {"hyperfine_contact": 2.0})
-    graph = graph_of(members[0], [p2_crystal(0)], torch.float32)
+    graph = graph_for(members[0], [p2_crystal(0)], torch.float32)
     with torch.no_grad():
         outputs = ensemble(graph)
         single = torch.stack([member(graph)["hyperfine_contact"] for member in members])

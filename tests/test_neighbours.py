@@ -7,26 +7,13 @@ import numpy as np
 import pytest
 import torch
 from ase.neighborlist import neighbor_list
-from conftest import p2_crystal
+from conftest import graph_of, p2_crystal
 
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import build_graph, trajectory_graph
+from ionecho.geometry.neighbours import trajectory_graph
 
 NUMBERS = (8, 11, 12, 25)
-
-
-def graph_of(structures: list[ase.Atoms], cutoff: float, pairs_of: str) -> Graph:
-    return build_graph(
-        [atoms.positions for atoms in structures],
-        [np.array(atoms.cell) for atoms in structures],
-        [atoms.numbers for atoms in structures],
-        [atoms.pbc for atoms in structures],
-        cutoff=cutoff,
-        centres=[11],
-        pairs_of=pairs_of,  # type: ignore[arg-type]
-        dtype=torch.float64,
-    )
 
 
 def distances(graph: Graph, atoms: int) -> dict[int, np.ndarray]:

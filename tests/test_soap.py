@@ -8,7 +8,7 @@ import ase
 import numpy as np
 import pytest
 import torch
-from conftest import p2_crystal
+from conftest import graph_of, p2_crystal
 from dscribe.descriptors import SOAP
 from scipy.integrate import quad
 from scipy.special import spherical_in
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ionecho.data.loader import Batch
 from ionecho.data.store import Dataset
-from ionecho.geometry.neighbours import build_graph
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals, cosine_cutoff, gto_integrals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
 from ionecho.models.nn_nmr import NNNMR, ridge_weights
@@ -28,16 +27,7 @@ LOOKUP = torch.full((26,), -1).index_copy(0, torch.tensor(NUMBERS), torch.arange
 
 
 def density_of(density: AtomicDensity, structures: Sequence[ase.Atoms], cutoff: float) -> Tensor:
-    graph = build_graph(
-        [atoms.positions for atoms in structures],
-        [np.array(atoms.cell) for atoms in structures],
-        [atoms.numbers for atoms in structures],
-        [atoms.pbc for atoms in structures],
-        cutoff=cutoff,
-        centres=[11],
-        pairs_of="centres",
-        dtype=torch.float64,
-    )
+    graph = graph_of(structures, cutoff, "centres")
     return density(graph, LOOKUP[graph.numbers])
 
 
@@ -151,16 +141,7 @@ def test_factors_reproduce_the_regression_on_the_whole_power_spectrum() -> None:
     first, *rest = by_degree(density, 2)
     spectrum = torch.cat([first.squeeze(2), *map(quadratic, rest)], dim=1)
     target = 3.0 + spectrum @ torch.randn(spectrum.shape[1], dtype=torch.float64)
-    graph = build_graph(
-        [atoms.positions for atoms in structures],
-        [np.array(atoms.cell) for atoms in structures],
-        [atoms.numbers for atoms in structures],
-        [atoms.pbc for atoms in structures],
-        cutoff=CUTOFF,
-        centres=[11],
-        pairs_of="centres",
-        dtype=torch.float64,
-    )
+    graph = graph_of(structures, CUTOFF, "centres")
     labels = torch.full((len(graph.numbers),), torch.nan, dtype=torch.float64)
     labels[graph.centres] = target
     labels[graph.centres[:7]] = torch.nan  # missing labels do not count

@@ -28,11 +28,10 @@ def release(run: Path, measured: Sequence[Path] = (), target: Path | None = None
         found = json.loads((other / "metrics.json").read_text())
         if found["data"]["content_sha256"] != metrics["data"]["content_sha256"]:
             raise InputError(f"{other}: made on {found['data']['name']}, not on the data of {run}")
-        metrics.setdefault("cv", {}).update(found.get("cv", {}))
+        if "cv" in found:
+            metrics.setdefault("cv", {}).update(found["cv"])
         if "learning_curve" in found:
             metrics["learning_curve"] = found["learning_curve"]
-    if not metrics.get("cv"):
-        metrics.pop("cv", None)
     folder = target or REPOSITORY / "models" / checkpoint.config.name
     save(folder, checkpoint.config, checkpoint.model, metrics, model_card(checkpoint.config, metrics))
     return folder

@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from ionecho.checkpoints.store import load
 from ionecho.data.fetch import home
-from ionecho.data.registry import REPOSITORY
+from ionecho.data.registry import named_folders
 from ionecho.errors import InputError
 
 HUB_OWNER = "ionecho"
@@ -18,13 +18,8 @@ FILES = ["config.yaml", "weights.safetensors", "metrics.json", "README.md", "env
 
 
 def local_checkpoints() -> dict[str, Path]:
-    """Folder of every checkpoint on this machine; the repository's come first."""
-    folders: dict[str, Path] = {}
-    for root in (REPOSITORY / "models", home() / "models"):
-        for config in sorted(root.glob("*/config.yaml")):
-            if config.parent.suffix != ".partial":
-                folders.setdefault(config.parent.name, config.parent)
-    return folders
+    """Folder of every checkpoint on this machine."""
+    return named_folders("models", "config.yaml")
 
 
 def resolve(name: str) -> Path:

@@ -11,14 +11,19 @@ from ionecho.errors import InputError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def card_folders() -> dict[str, Path]:
-    """Folder of every known dataset; the repository's come first."""
+def named_folders(kind: str, file: str) -> dict[str, Path]:
+    """Folders of `kind` (datasets, models) that hold `file`, by name; the repository's before IONECHO_HOME's."""
     folders: dict[str, Path] = {}
-    for root in (REPOSITORY / "datasets", home() / "datasets"):
-        for card in sorted(root.glob("*/README.md")):
-            if card.parent.suffix != ".partial":
-                folders.setdefault(card.parent.name, card.parent)
+    for root in (REPOSITORY / kind, home() / kind):
+        for found in sorted(root.glob(f"*/{file}")):
+            if found.parent.suffix != ".partial":
+                folders.setdefault(found.parent.name, found.parent)
     return folders
+
+
+def card_folders() -> dict[str, Path]:
+    """Folder of every known dataset."""
+    return named_folders("datasets", "README.md")
 
 
 def find_card(name: str) -> tuple[DatasetCard, Path]:

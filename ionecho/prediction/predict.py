@@ -207,27 +207,24 @@ def _check_frames(frames: Frames, first: int) -> None:
         raise InputError(f"frame {frame}: a cell of {volume.min():.2g} Å³ an atom; is it missing or not in Å?")
 
 
-def _request(predictor: Predictor, source: str) -> dict[str, Any]:
-    """What decides the numbers: a rerun goes on only where all of it is the same."""
-    shift = None if predictor.shift is None else predictor.shift.to_dict()
-    config = predictor.checkpoint.config
-    return {
-        "checkpoint": config.name,
-        "checkpoint_sha256": predictor.checkpoint.sha256,
-        "calibration": config.calibration,
-        "contact_shift": shift,
-        "input": source,
-        "dtype": predictor.settings.dtype,
-    }
-
-
-def _physics(predictor: Predictor) -> dict[str, Any]:
-    shift = None if predictor.shift is None else predictor.shift.to_dict()
-    data = predictor.checkpoint.config.dataset
+def _identity(predictor: Predictor) -> dict[str, Any]:
     return {
         "checkpoint": predictor.checkpoint.config.name,
         "checkpoint_sha256": predictor.checkpoint.sha256,
-        "contact_shift": shift,
+        "contact_shift": None if predictor.shift is None else predictor.shift.to_dict(),
+    }
+
+
+def _request(predictor: Predictor, source: str) -> dict[str, Any]:
+    """What decides the numbers: a rerun goes on only where all of it is the same."""
+    calibration = predictor.checkpoint.config.calibration
+    return {**_identity(predictor), "calibration": calibration, "input": source, "dtype": predictor.settings.dtype}
+
+
+def _physics(predictor: Predictor) -> dict[str, Any]:
+    data = predictor.checkpoint.config.dataset
+    return {
+        **_identity(predictor),
         "conventions": data["conventions"],
         "dataset": {name: data[name] for name in ("name", "version", "content_sha256")},
     }

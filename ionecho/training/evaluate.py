@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class Predictions:
     true: NDArray[np.floating]  # (n,)
     spread: NDArray[np.floating] | None  # (n,), calibrated as the ensemble is
     configuration: NDArray[np.integer]  # (n,) index in the dataset
+
+    def scaled(self, calibration: float) -> Predictions:
+        """The same with the spread times `calibration`."""
+        return self if self.spread is None else replace(self, spread=calibration * self.spread)
 
 
 def predict_part(

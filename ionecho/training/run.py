@@ -125,7 +125,7 @@ def fit_fold(
             predictions = predict_part(ensemble, loader(), parts[part], output)
             if part == "validation":
                 ensemble.calibration[output] = factor(predictions)
-                predictions = predict_part(ensemble, loader(), parts[part], output)
+                predictions = predictions.scaled(ensemble.calibration[output])
             metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, output, shift))
             table = pd.DataFrame({k: v for k, v in vars(predictions).items() if v is not None})
             table.to_csv(folder / f"{part}_{output}.csv", index=False)
