@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from conftest import toy_card
+from conftest import toy_card, toy_configuration
 from hub_server import running_hub
 
 import datasets
@@ -16,7 +17,7 @@ from ionecho.checkpoints import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data import hub
 from ionecho.data.card import write_card
-from ionecho.data.store import Dataset
+from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.errors import InputError
 
 
@@ -58,6 +59,36 @@ def test_parquet_view_loads_with_hugging_faces_datasets(toy_dataset: Path, tmp_p
     assert len(rows) == dataset.offsets[-1]
     np.testing.assert_allclose(rows["hyperfine_contact"], dataset.rows("hyperfine_contact", 0, 40))
     assert rows[0]["element"] == "Na"
+
+
+def test_parquet_view_has_every_label_of_atoms_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tensors = ("efg", "hyperfine_dipolar", "shielding")
+    configurations = [toy_configuration(k) for k in range(3)]
+    for configuration in configurations:
+        configuration.labels |= {name: rng.normal(size=(11, 3, 3)) for name in tensors}
+        configuration.labels["charge_density"] = rng.random((2, 3, 4))
+    del configurations[1].labels["efg"]
+    writer = DatasetWriter(tmp_path / "set.zarr", list(configurations[0].labels))
+    writer.append(configurations)
+    writer.group.attrs["content_sha256"] = content_sha256(writer.group)
+    hub.write_parquet(tmp_path / "set.zarr", tmp_path / "view" / "atoms.parquet")
+    file = str(tmp_path / "view" / "atoms.parquet")
+    rows = datasets.load_dataset("parquet", data_files=file, cache_dir=str(tmp_path / "hf"))["train"]
+    schema = pq.read_schema(file)
+    assert schema.metadata[b"left_out"] == b"energy, charge_density"
+    assert schema.field("efg").metadata[b"unit"].decode() == "V/Å²"
+    structure = {"configuration", "group", "frame", "quality", "element", "positions"}
+    per_atom = {"forces", "magnetic_moment", "hyperfine_contact", *tensors}
+    assert set(rows.column_names) == structure | per_atom
+    assert len(rows) == 33
+    assert rows["configuration"][:] == np.repeat([0, 1, 2], 11).tolist()
+    for name in per_atom - {"efg"}:
+        expected = np.concatenate([configuration.labels[name] for configuration in configurations])
+        np.testing.assert_array_equal(rows[name][:], expected)
+    efg = np.array(rows["efg"][:])
+    np.testing.assert_array_equal(efg[22:], configurations[2].labels["efg"])
+    assert np.isnan(efg[11:22]).all()
 
 
 def test_checkpoint_is_published_and_pulled(

@@ -11,7 +11,9 @@ import pytest
 import zarr
 from conftest import toy_card, toy_configuration, write_toy_xyz
 
-from ionecho.data.build import build_from
+from ionecho.data.build import build, build_from
+from ionecho.data.card import Source, write_card
+from ionecho.data.fetch import sha256
 from ionecho.data.schema import ARRAYS, LABELS, Quality, voigt_to_tensor
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.data.verify import verify
@@ -130,7 +132,7 @@ def test_voigt_order_is_that_of_ase() -> None:
 
 def test_schema_is_complete() -> None:
     assert set(LABELS) <= set(ARRAYS)
-    assert all(array.per in ("atom", "configuration") for array in ARRAYS.values())
+    assert {array.per for array in ARRAYS.values()} == {"atom", "configuration", "grid"}
     assert Quality(0) == 0
 
 
@@ -153,3 +155,36 @@ def test_a_version_never_changes(built: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="raise the version"):
         build_from(tmp_path / "files", toy_card(), built, QUIET)
     assert len(Dataset(built)) == 12
+
+
+@pytest.fixture
+def folder_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset `toy` whose upstream is a folder of the mirror."""
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IONECHO_MIRROR", str(tmp_path / "mirror"))
+    folder = tmp_path / "mirror" / "toy_files"
+    write_toy_xyz(folder / "run", 10)
+    address = (tmp_path / "page.html").as_uri()
+    source = Source(file="toy_files", sha256=sha256(folder), url=address, licence="mit")
+    (tmp_path / "home" / "datasets" / "toy").mkdir(parents=True)
+    write_card(tmp_path / "home" / "datasets" / "toy" / "README.md", toy_card(source=source), "# toy")
+    return folder
+
+
+def test_a_folder_of_the_mirror_is_read_in_place(folder_source: Path) -> None:
+    files = sorted(folder_source.rglob("*"))
+    assert len(Dataset(build("toy", QUIET))) == 10
+    assert sorted(folder_source.rglob("*")) == files
+
+
+def test_a_folder_with_other_files_is_refused(folder_source: Path) -> None:
+    (folder_source / "run" / "frame_3.extxyz").rename(folder_source / "run" / "frame_11.extxyz")
+    with pytest.raises(InputError, match="checksum"):
+        build("toy", QUIET)
+
+
+def test_a_page_instead_of_an_archive_is_named(folder_source: Path, tmp_path: Path) -> None:
+    folder_source.rename(tmp_path / "elsewhere")
+    (tmp_path / "page.html").write_text("<html>log in to download</html>")
+    with pytest.raises(InputError, match=r"page\.html: no archive; fetch the card's files by hand into IONECHO_MIRROR"):
+        build("toy", QUIET)

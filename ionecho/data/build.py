@@ -36,12 +36,15 @@ def build(name: str, report: Report = console.print) -> Path:
     card, _ = find_card(name)
     source = card.ionecho.source
     if source is None:
-        raise InputError(f"dataset {name} has no upstream source; its file comes with the repository")
+        raise InputError(f"dataset {name} has no upstream source; `ionecho label run {name}` labels it again")
     target = home() / "datasets" / card.filename
     if target.exists():
         report(f"{target} is already built")
         return target
-    folder = _unpack(fetch(source), report)
+    upstream = fetch(source)
+    if upstream.is_dir():
+        return build_from(upstream, card, target, report)
+    folder = _unpack(upstream, report)
     built = build_from(folder, card, target, report)
     shutil.rmtree(folder.rename(folder.with_name(folder.name + ".partial")))
     return built
@@ -51,16 +54,30 @@ def build_from(
     folder: Path, card: DatasetCard, target: Path, report: Report = console.print, skip_bad: bool = False
 ) -> Path:
     """Build a dataset from the files below `folder`; what an earlier, killed run committed is kept."""
-    block = card.ionecho
-    files = matching_files(folder, block.build)
+    recipe = _recipe(card)
+    files = matching_files(folder, recipe)
     target.parent.mkdir(parents=True, exist_ok=True)
     working = target.with_suffix("")  # the .zarr folder
-    labels = _labels_present(files, folder, block.build, skip_bad)
-    _start(working, {"folder": str(folder.resolve()), **block.build.model_dump(mode="json")}, report)
+    labels = _labels_present(files, folder, recipe, skip_bad)
+    _start(working, {"folder": str(folder.resolve()), **recipe.model_dump(mode="json")}, report)
     writer = DatasetWriter(working, labels)
-    bad = _import(files, folder, block.build, writer, skip_bad, report)
+    bad = _import(files, folder, recipe, writer, skip_bad, report)
     if writer.committed[0] == 0:
         raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
+    seal(working, card, target, report)
+    working.with_name(working.name + ".json").unlink()
+    report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
+    return target
+
+
+def _recipe(card: DatasetCard) -> ImportRecipe:
+    if card.ionecho.build is None:
+        raise InputError(f"{card.ionecho.name} is not imported but labelled: `ionecho label run {card.ionecho.name}`")
+    return card.ionecho.build
+
+
+def seal(working: Path, card: DatasetCard, target: Path, report: Report = console.print) -> None:
+    """Make the published file of a folder of configurations: flags, splits, hash, all checked; the folder goes."""
     try:
         _finish(working, card, report)
         if problems := verify(working):
@@ -72,9 +89,6 @@ def build_from(
         raise
     pack(working, target)
     shutil.rmtree(working)
-    working.with_name(working.name + ".json").unlink()
-    report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
-    return target
 
 
 def _start(working: Path, request: dict[str, Any], report: Report) -> None:
@@ -115,8 +129,11 @@ def _unpack(archive: Path, report: Report) -> Path:
     report(f"unpacking {archive}")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(partial, filter="data")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(partial, filter="data")
+    except tarfile.ReadError as error:
+        raise InputError(f"{archive}: no archive; fetch the card's files by hand into IONECHO_MIRROR") from error
     return partial.replace(folder)
 
 

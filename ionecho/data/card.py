@@ -23,7 +23,9 @@ class Strict(BaseModel):
 
 
 class Source(Strict):
-    """Where the upstream files are: `file` is looked for under IONECHO_MIRROR first, then fetched from `url`.
+    """Where the upstream files are: `file`, an archive or a folder, is looked for under IONECHO_MIRROR first.
+
+    An archive that is not there is fetched from `url`; a folder has to be there.
 
     An address whose archive is packed anew at each request has no checksum of its own (`url_sha256` absent): there
     the content hash of the dataset built from it decides.
@@ -47,6 +49,12 @@ class ImportRecipe(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class LabelRecipe(Strict):
+    """How a labelled dataset is made again: `ionecho label run NAME` with these overrides of `conf/label.yaml`."""
+
+    overrides: list[str]
+
+
 class DatasetBlock(Strict):
     """The `ionecho:` block of a dataset card."""
 
@@ -58,7 +66,8 @@ class DatasetBlock(Strict):
     citation: str
     parent: str | None = None
     source: Source | None = None
-    build: ImportRecipe
+    build: ImportRecipe | None = None
+    label: LabelRecipe | None = None
     quality_gate: QualityGate
     splits: dict[str, SplitRecipe]
     content_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

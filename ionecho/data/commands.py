@@ -14,6 +14,7 @@ from ionecho.data import hub
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, write_card
 from ionecho.data.fetch import home
+from ionecho.data.importers import IMPORTERS
 from ionecho.data.quality import QualityGate, describe
 from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_dataset
 from ionecho.data.splits import SplitRecipe, leakage_report
@@ -63,7 +64,7 @@ def verify_dataset(name: str) -> None:
 def import_dataset(
     name: str,
     folder: Path,
-    importer: Annotated[str, typer.Option(help="vasp_outcar, extxyz or ase")],
+    importer: Annotated[str, typer.Option(help=", ".join(IMPORTERS))],
     pattern: Annotated[str, typer.Option(help="glob below FOLDER")],
     licence: Annotated[str, typer.Option(help="licence of the data, an identifier such as cc-by-4.0")],
     citation: Annotated[str, typer.Option(help="what to cite")],

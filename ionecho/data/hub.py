@@ -6,13 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from ase.data import chemical_symbols
 from huggingface_hub import HfApi, snapshot_download
+from numpy.typing import NDArray
 
-from datasets import Dataset as Table
+from datasets import load_dataset
 from ionecho.data.card import DatasetCard, read_card
 from ionecho.data.fetch import home
 from ionecho.data.registry import find_card, find_dataset
@@ -24,29 +26,71 @@ from ionecho.errors import InputError
 PARQUET = "data/atoms.parquet"
 
 
-def atom_rows(path: str) -> Iterator[dict[str, Any]]:
-    """One row an atom: configuration, group, frame, quality, element, position and every atomic label."""
-    dataset = Dataset(path)
-    labels = [name for name in dataset.labels if ARRAYS[name].per == "atom"]
-    for start, stop, arrays in dataset.blocks(["numbers", "positions", *labels]):
+def atom_schema(dataset: Dataset) -> pa.Schema:
+    """Columns of the Parquet view: one row an atom; every column has its unit, and `left_out` names the rest.
+
+    Labels of whole configurations (energy, stress) and density grids are not per atom: they are in the dataset file.
+    """
+    columns = [
+        pa.field("configuration", pa.int64()),
+        pa.field("group", pa.string()),
+        pa.field("frame", pa.int64()),
+        pa.field("quality", pa.int64()),
+        pa.field("element", pa.string()),
+    ]
+    for name in ("positions", *dataset.labels):
+        spec = ARRAYS[name]
+        if spec.per == "atom":
+            kind = pa.float64()
+            for size in reversed(spec.shape):
+                kind = pa.list_(kind, size)
+            columns.append(pa.field(name, kind, metadata={"unit": spec.unit, "description": spec.description}))
+    left_out = ", ".join(name for name in dataset.labels if ARRAYS[name].per != "atom")
+    return pa.schema(columns, metadata={"left_out": left_out, "content_sha256": dataset.attrs["content_sha256"]})
+
+
+def atom_batches(dataset: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of the Parquet view, a block of configurations at a time."""
+    labels = [name for name in schema.names if name in dataset.names and ARRAYS[name].per == "atom"]
+    symbols = np.array(chemical_symbols)
+    for start, stop, arrays in dataset.blocks(["numbers", *labels]):
         owner = np.repeat(np.arange(start, stop), np.diff(dataset.offsets[start : stop + 1]))
-        for atom, configuration in enumerate(owner):
-            yield {
-                "configuration": int(configuration),
-                "group": str(dataset.group[configuration]),
-                "frame": int(dataset.frame[configuration]),
-                "quality": int(dataset.quality[configuration]),
-                "element": chemical_symbols[arrays["numbers"][atom]],
-                **{name: arrays[name][atom].tolist() for name in ("positions", *labels)},
-            }
+        columns = {
+            "configuration": owner,
+            "group": dataset.group[owner],
+            "frame": dataset.frame[owner],
+            "quality": dataset.quality[owner],
+            "element": symbols[arrays["numbers"]],
+        }
+        flat = [pa.array(columns[name], type=schema.field(name).type) for name in columns]
+        yield pa.RecordBatch.from_arrays(flat + [_nested(arrays[name]) for name in labels], schema=schema)
 
 
-def write_parquet(dataset: Path, target: Path) -> None:
-    """Write the Parquet view that `datasets.load_dataset` and the Hub's viewer read."""
+def _nested(values: NDArray) -> pa.Array:
+    """Rows of an array as fixed-size lists."""
+    nested = pa.array(values.ravel())
+    for size in reversed(values.shape[1:]):
+        nested = pa.FixedSizeListArray.from_arrays(nested, size)
+    return nested
+
+
+def write_parquet(path: Path, target: Path) -> Path:
+    """Write the Parquet view of the dataset at `path`, which `datasets.load_dataset` and the Hub's viewer read."""
+    dataset = Dataset(path)
+    schema = atom_schema(dataset)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(target, schema) as writer:
+        for batch in atom_batches(dataset, schema):
+            writer.write_batch(batch)
+    return target
+
+
+def _check_view(view: Path, path: Path) -> None:
+    """Read the view as the Hub's viewer will; it must hold every atom."""
     with tempfile.TemporaryDirectory() as cache:
-        table = Table.from_generator(atom_rows, gen_kwargs={"path": str(dataset)}, cache_dir=cache)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(str(target))
+        rows = load_dataset("parquet", data_files=str(view), split="train", cache_dir=cache).num_rows
+    if rows != (expected := int(Dataset(path).offsets[-1])):
+        raise InputError(f"{view.name}: expected {expected} rows, one an atom of {path}, found {rows}")
 
 
 def publish(name: str, repository: str, endpoint: str | None = None, token: str | None = None) -> str:
@@ -63,7 +107,7 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
     with tempfile.TemporaryDirectory() as staging:
         shutil.copy(folder / "README.md", staging)
         shutil.copy(path, staging)
-        write_parquet(path, Path(staging) / PARQUET)
+        _check_view(write_parquet(path, Path(staging) / PARQUET), path)
         api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=staging, commit_message=f"{name} {tag}")
     api.create_tag(repository, tag=tag, repo_type="dataset")
     return f"{repository}@{tag}"

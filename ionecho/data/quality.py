@@ -36,9 +36,13 @@ def flag(dataset: Dataset, gate: QualityGate) -> NDArray[np.int64]:
     absent = [name for name in gate.required_labels if name not in dataset.names]
     if absent:
         flags |= Quality.MISSING_LABEL
-    for start, stop, arrays in dataset.blocks(["numbers", *names]):
+    read = ["numbers", *(name for name in names if ARRAYS[name].per != "grid")]
+    for start, stop, arrays in dataset.blocks(read):
         first = dataset.offsets[start:stop] - dataset.offsets[start]
         for name in set(gate.required_labels) & set(names):
+            if ARRAYS[name].per == "grid":
+                flags[start:stop][dataset.grid_shape[start:stop].prod(1) == 0] |= Quality.MISSING_LABEL
+                continue
             missing = np.isnan(arrays[name].reshape(len(arrays[name]), -1)).any(1)
             if ARRAYS[name].per == "atom":
                 missing = np.logical_and.reduceat(missing, first)

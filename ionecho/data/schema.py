@@ -16,10 +16,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Array:
-    """One array of the schema: a leading axis over configurations or atoms, then `shape`."""
+    """One array of the schema: a leading axis over configurations, atoms or grid points, then `shape`."""
 
     name: str
-    per: str  # "configuration" or "atom"
+    per: str  # "configuration", "atom" or "grid"
     shape: tuple[int, ...]
     dtype: str  # "str" is variable-length UTF-8
     unit: str
@@ -48,6 +48,8 @@ _ARRAYS = (
     Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric"),
     Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric"),
     Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding"),
+    Array("charge_density", "grid", (), "float32", "e/Å³", "electron density, positive; point ijk at i/n1, j/n2, k/n3"),
+    Array("spin_density", "grid", (), "float32", "μB/Å³", "spin density, up minus down, on the same points"),
 )
 ARRAYS: Mapping[str, Array] = {array.name: array for array in _ARRAYS}
 LABELS = (
@@ -59,6 +61,8 @@ LABELS = (
     "hyperfine_dipolar",
     "efg",
     "shielding",
+    "charge_density",
+    "spin_density",
 )
 
 
@@ -76,7 +80,11 @@ GOOD = Quality(0)
 
 @dataclass
 class Configuration:
-    """One labelled configuration of N atoms, in the units of the schema; a label that is absent is missing."""
+    """One labelled configuration of N atoms, in the units of the schema; a label that is absent is missing.
+
+    Grids (`charge_density`, `spin_density`) are labels of shape (n1, n2, n3), the same for both: the value [i, j, k]
+    is that at the fractional coordinates (i/n1, j/n2, k/n3).
+    """
 
     numbers: NDArray[np.integer]  # (N,)
     positions: NDArray[np.floating]  # (N, 3) Å
@@ -91,13 +99,25 @@ class Configuration:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """Points of its grids along each lattice vector; (0, 0, 0) without grids."""
+        for name, value in self.labels.items():
+            if ARRAYS[name].per == "grid":
+                if np.ndim(value) != 3:
+                    raise InputError(f"{self.source}: {name} should have shape (n1, n2, n3), found {np.shape(value)}")
+                return np.shape(value)
+        return (0, 0, 0)
+
     def array(self, name: str) -> NDArray:
         """The array `name` of this configuration with its schema shape; a missing label is NaN."""
         spec = ARRAYS[name]
-        shape = (len(self), *spec.shape) if spec.per == "atom" else spec.shape
+        leading = {"configuration": (), "atom": (len(self),), "grid": self.grid_shape}[spec.per]
+        shape = (*leading, *spec.shape)
         if spec.is_label:
             value = self.labels.get(name)
-            value = np.full(shape, np.nan) if value is None else np.asarray(value, dtype=float)
+            value = np.full(shape, np.nan) if value is None else np.asarray(value)
+            value = value.astype(spec.dtype, copy=False)
         else:
             value = np.asarray(int(self.quality) if name == "quality" else getattr(self, name))
         if value.shape != shape:

@@ -20,7 +20,7 @@ class SplitRecipe(BaseModel):
     """How the folds of a split are drawn from the good configurations.
 
     `configuration`: at random, whole configurations. `block`: contiguous blocks in time of every group.
-    `group`: every group (phase, trajectory) is one fold.
+    `group`: whole groups (phases, trajectories), every one a fold, or dealt at random into `folds`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +34,9 @@ def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
     """The folds of a split over the good configurations of a dataset."""
     good = dataset.good
     if recipe.kind == "group":
-        return [_by_content(dataset, good[dataset.group[good] == name]) for name in sorted(set(dataset.group[good]))]
+        names = sorted(set(dataset.group[good]))
+        dealt = [[name] for name in names] if recipe.folds is None else _deal(names, recipe, dataset)
+        return [_by_content(dataset, good[np.isin(dataset.group[good].astype(str), part)]) for part in dealt]
     if recipe.folds is None or not 2 <= recipe.folds <= len(good):
         raise InputError(f"{dataset.path}: a {recipe.kind} split needs 2 to {len(good)} folds, found {recipe.folds}")
     if recipe.kind == "configuration":
@@ -47,6 +49,13 @@ def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
         for block, part in zip(blocks, np.array_split(ordered, recipe.folds), strict=True):
             block.append(part)
     return [_by_content(dataset, np.concatenate(parts)) for parts in blocks]
+
+
+def _deal(names: list[str], recipe: SplitRecipe, dataset: Dataset) -> list[list[str]]:
+    if recipe.folds is None or not 2 <= recipe.folds <= len(names):
+        raise InputError(f"{dataset.path}: a group split needs 2 to {len(names)} folds, found {recipe.folds}")
+    shuffled = np.random.default_rng(recipe.seed).permutation(names)
+    return [part.tolist() for part in np.array_split(shuffled, recipe.folds)]
 
 
 def _by_content(dataset: Dataset, indices: NDArray[np.integer]) -> Fold:
@@ -84,11 +93,11 @@ def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:
     folds = fold_indices(dataset, split)
     members = np.concatenate(folds)
     owner = np.concatenate([np.full(len(fold), k) for k, fold in enumerate(folds)])
+    structures = _structure_hashes(dataset)
     first_owner: dict[str, int] = {}
     duplicates = 0
     for index, fold in zip(members, owner, strict=True):
-        structure = _structure_hash(dataset, int(index))
-        duplicates += first_owner.setdefault(structure, int(fold)) != fold
+        duplicates += first_owner.setdefault(structures[index], int(fold)) != fold
     nearest = [
         int(step)
         for name in set(dataset.group[members])
@@ -101,10 +110,17 @@ def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:
     }
 
 
-def _structure_hash(dataset: Dataset, index: int) -> str:
-    arrays = [dataset.rows(name, index, index + 1) for name in ("numbers", "positions", "cell")]
-    content = b"".join(np.round(array / 1e-3).astype(np.int64).tobytes() for array in arrays)
-    return hashlib.sha256(content).hexdigest()
+def _structure_hashes(dataset: Dataset) -> list[str]:
+    """Hashes of elements, positions and cell of every configuration, to 1e-3 Å."""
+    hashes = []
+    for start, stop, arrays in dataset.blocks(("numbers", "positions", "cell")):
+        numbers, positions, cell = (np.round(arrays[name] / 1e-3).astype(np.int64) for name in arrays)
+        ends = dataset.offsets[start : stop + 1] - dataset.offsets[start]
+        for index in range(stop - start):
+            atoms = slice(ends[index], ends[index + 1])
+            content = b"".join(part.tobytes() for part in (numbers[atoms], positions[atoms], cell[index]))
+            hashes.append(hashlib.sha256(content).hexdigest())
+    return hashes
 
 
 def _steps_between_folds(frame: NDArray, owner: NDArray, mask: NDArray[np.bool_]) -> NDArray:

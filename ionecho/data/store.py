@@ -20,6 +20,9 @@ from ionecho.errors import InputError
 
 ATOM_CHUNK = 65_536
 CONFIGURATION_CHUNK = 1_024
+GRID_CHUNK = 262_144  # 1 MiB of float32
+CHUNKS = {"atom": ATOM_CHUNK, "configuration": CONFIGURATION_CHUNK, "grid": GRID_CHUNK}
+LAYOUT = ("atom_offsets", "grid_offsets", "grid_shape")  # where a configuration's atoms and grid points lie
 HASH_ROWS = 65_536
 
 
@@ -39,33 +42,41 @@ class DatasetWriter:
         if unknown:
             raise InputError(f"{path}: unknown labels {sorted(unknown)}; the schema knows {', '.join(LABELS)}")
         self.names = [name for name, array in ARRAYS.items() if not array.is_label or name in labels]
+        self.has_grids = any(ARRAYS[name].per == "grid" for name in self.names)
         self.group = open_zarr(LocalStore(path), "a")
         if "committed" not in self.group.attrs:
             self._create()
-        elif (stored := set(self.group.array_keys()) - {"atom_offsets"}) != set(self.names):
+        elif (stored := set(self.group.array_keys()) - set(LAYOUT)) != set(self.names):
             raise InputError(f"{path} holds {sorted(stored)}, not {sorted(self.names)}; remove it to begin anew")
         self._truncate()
 
     def _create(self) -> None:
         for name in self.names:
             array = ARRAYS[name]
-            chunk = ATOM_CHUNK if array.per == "atom" else CONFIGURATION_CHUNK
             dtype: Any = str if array.dtype == "str" else array.dtype
             created = self.group.create_array(
-                name, shape=(0, *array.shape), chunks=(chunk, *array.shape), dtype=dtype, overwrite=True
+                name, shape=(0, *array.shape), chunks=(CHUNKS[array.per], *array.shape), dtype=dtype, overwrite=True
             )
             created.attrs.update(unit=array.unit, description=array.description)
-        self.group.create_array(
-            "atom_offsets", shape=(1,), chunks=(CONFIGURATION_CHUNK,), dtype="int64", overwrite=True
-        )
+        layout: dict[str, tuple[int, ...]] = {"atom_offsets": (1,)}
+        if self.has_grids:
+            layout |= {"grid_offsets": (1,), "grid_shape": (0, 3)}
+        for name, shape in layout.items():
+            chunks = (CONFIGURATION_CHUNK, *shape[1:])
+            self.group.create_array(name, shape=shape, chunks=chunks, dtype="int64", overwrite=True)
         self.group.attrs.update(schema_version=SCHEMA_VERSION, committed=[0, 0])
 
     def _truncate(self) -> None:
         configurations, atoms = self.committed
+        rows = {"configuration": configurations, "atom": atoms}
+        self.group["atom_offsets"].resize((configurations + 1,))
+        if self.has_grids:
+            self.group["grid_offsets"].resize((configurations + 1,))
+            self.group["grid_shape"].resize((configurations, 3))
+            rows["grid"] = int(self.group["grid_offsets"][-1])
         for name in self.names:
             array = self.group[name]
-            array.resize(((atoms if ARRAYS[name].per == "atom" else configurations), *array.shape[1:]))
-        self.group["atom_offsets"].resize((configurations + 1,))
+            array.resize((rows[ARRAYS[name].per], *array.shape[1:]))
 
     @property
     def committed(self) -> tuple[int, int]:
@@ -83,16 +94,24 @@ class DatasetWriter:
             return
         configurations, atoms = self.committed
         for name in self.names:
+            if ARRAYS[name].per == "grid":
+                for configuration in block:
+                    self.group[name].append(configuration.array(name).ravel())
+                continue
             rows = [configuration.array(name) for configuration in block]
             stacked = np.concatenate(rows) if ARRAYS[name].per == "atom" else np.stack(rows)
             self.group[name].append(stacked.astype(_stored_dtype(ARRAYS[name])))
+        if self.has_grids:
+            shapes = np.array([configuration.grid_shape for configuration in block])
+            self.group["grid_offsets"].append(self.group["grid_offsets"][-1] + np.cumsum(shapes.prod(1)))
+            self.group["grid_shape"].append(shapes)
         offsets = atoms + np.cumsum([len(configuration) for configuration in block])
         self.group["atom_offsets"].append(offsets)
         self.group.attrs["committed"] = [configurations + len(block), int(offsets[-1])]
 
 
 class Dataset:
-    """A dataset opened for reading. Structure columns are in memory; atoms and labels are read on demand."""
+    """A dataset opened for reading. Structure columns are in memory; atoms, labels and grids are read on demand."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -103,12 +122,17 @@ class Dataset:
             self.zarr = open_zarr(store, "r")
             self.attrs: dict[str, Any] = dict(self.zarr.attrs)
             self.offsets: NDArray[np.int64] = self.zarr["atom_offsets"][:]
+            stored = set(self.zarr.array_keys())
+            self.grid_offsets: NDArray[np.int64] = np.zeros_like(self.offsets)
+            self.grid_shape: NDArray[np.int64] = np.zeros((len(self), 3), np.int64)
+            if {"grid_offsets", "grid_shape"} <= stored:
+                self.grid_offsets, self.grid_shape = self.zarr["grid_offsets"][:], self.zarr["grid_shape"][:]
         except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path} is not an IonEcho dataset ({error})") from error
         if self.attrs.get("schema_version") != SCHEMA_VERSION:
             found = self.attrs.get("schema_version")
             raise InputError(f"{self.path}: schema version {found}, expected {SCHEMA_VERSION}; rebuild the dataset")
-        self.names = [name for name in ARRAYS if name in set(self.zarr.array_keys())]
+        self.names = [name for name in ARRAYS if name in stored]
         self.labels = [name for name in self.names if ARRAYS[name].is_label]
         self.group: NDArray = self.zarr["group"][:].astype(object)
         self.frame: NDArray[np.int64] = self.zarr["frame"][:]
@@ -123,10 +147,25 @@ class Dataset:
         return np.flatnonzero(self.quality == 0)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray:
-        """Array `name` for the configurations start..stop, atoms concatenated."""
-        if ARRAYS[name].per == "atom":
-            start, stop = int(self.offsets[start]), int(self.offsets[stop])
+        """Array `name` for the configurations start..stop, atoms or grid points concatenated."""
+        offsets = {"atom": self.offsets, "grid": self.grid_offsets}.get(ARRAYS[name].per)
+        if offsets is not None:
+            start, stop = int(offsets[start]), int(offsets[stop])
         return self.zarr[name][start:stop]
+
+    def grid(self, name: str, index: int) -> NDArray[np.float32]:
+        """The grid `name` of configuration `index`, (n1, n2, n3); point [i, j, k] lies at (i/n1, j/n2, k/n3).
+
+        Raises
+        ------
+        InputError
+            If the dataset has no such grid, or this configuration has none.
+        """
+        shape = tuple(self.grid_shape[index].tolist())
+        if name not in self.names or ARRAYS[name].per != "grid" or 0 in shape:
+            grids = ", ".join(label for label in self.labels if ARRAYS[label].per == "grid")
+            raise InputError(f"{self.path}: configuration {index} has no grid {name!r}; dataset: {grids or 'no grids'}")
+        return self.rows(name, index, index + 1).reshape(shape)
 
     def blocks(self, names: Iterable[str], size: int = 512) -> Iterator[tuple[int, int, dict[str, NDArray]]]:
         """Sequential blocks (start, stop, arrays) of `size` configurations."""
@@ -145,20 +184,21 @@ def _stored_dtype(array: Array) -> Any:
 
 
 def content_sha256(group: Any) -> str:
-    """SHA-256 over the arrays in schema order, independent of chunking and compression.
+    """SHA-256 over the arrays in schema order, then the offsets, independent of chunking and compression.
 
     Every array contributes its name, its shape and its values: numbers in little-endian C order with one bit
     pattern for NaN, strings as length-prefixed UTF-8.
     """
     digest = hashlib.sha256()
     present = set(group.array_keys())
-    for name in (*ARRAYS, "atom_offsets"):
+    for name in (*ARRAYS, *LAYOUT):
         if name not in present:
             continue
         array = group[name]
         digest.update(json.dumps([name, list(array.shape)]).encode())
-        for start in range(0, array.shape[0], HASH_ROWS):
-            digest.update(_canonical_bytes(array[start : start + HASH_ROWS]))
+        rows = max(HASH_ROWS, array.chunks[0])
+        for start in range(0, array.shape[0], rows):
+            digest.update(_canonical_bytes(array[start : start + rows]))
     return digest.hexdigest()
 
 

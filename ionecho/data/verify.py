@@ -9,7 +9,7 @@ import numpy as np
 
 from ionecho.data.schema import ARRAYS, LABELS
 from ionecho.data.splits import leakage_report
-from ionecho.data.store import Dataset, content_sha256
+from ionecho.data.store import LAYOUT, Dataset, content_sha256
 
 SEMANTIC_VERSION = re.compile(r"^\d+\.\d+\.\d+$")
 REQUIRED_ATTRIBUTES = (
@@ -34,7 +34,7 @@ def verify(path: Path) -> list[str]:
     problems = _attributes(dataset) + _shapes(dataset)
     if problems:
         return problems
-    if problems := _values(dataset):
+    if problems := _values(dataset) + _grids(dataset):
         return problems
     if content_sha256(dataset.zarr) != dataset.attrs["content_sha256"]:
         problems.append("content does not match content_sha256: the data changed after the dataset was made")
@@ -63,12 +63,16 @@ def _shapes(dataset: Dataset) -> list[str]:
         problems.append("atom_offsets must begin at 0 and grow")
     for name in dataset.names:
         spec = ARRAYS[name]
-        rows = int(offsets[-1]) if spec.per == "atom" else len(dataset)
+        rows = {"configuration": len(dataset), "atom": int(offsets[-1]), "grid": int(dataset.grid_offsets[-1])}[
+            spec.per
+        ]
         if dataset.zarr[name].shape != (rows, *spec.shape):
             problems.append(f"{name}: shape {dataset.zarr[name].shape}, expected {(rows, *spec.shape)}")
         elif spec.dtype != "str" and dataset.zarr[name].dtype != spec.dtype:
             problems.append(f"{name}: type {dataset.zarr[name].dtype}, expected {spec.dtype}")
-    unknown = set(dataset.zarr.array_keys()) - set(ARRAYS) - {"atom_offsets"}
+    if dataset.grid_offsets[0] != 0 or (np.diff(dataset.grid_offsets) != dataset.grid_shape.prod(1)).any():
+        problems.append("grid_offsets must begin at 0 and grow by the product of each grid_shape")
+    unknown = set(dataset.zarr.array_keys()) - set(ARRAYS) - set(LAYOUT)
     problems += [f"array {name} is not in the schema" for name in sorted(unknown)]
     identities = set(zip(dataset.group, dataset.frame.tolist(), strict=True))
     if len(identities) != len(dataset):
@@ -78,8 +82,9 @@ def _shapes(dataset: Dataset) -> list[str]:
 
 def _values(dataset: Dataset) -> list[str]:
     problems: list[str] = []
-    all_zero = set(dataset.labels)
-    for start, _, arrays in dataset.blocks(dataset.names):
+    names = [name for name in dataset.names if ARRAYS[name].per != "grid"]
+    all_zero = set(dataset.labels) & set(names)
+    for start, _, arrays in dataset.blocks(names):
         first = int(dataset.offsets[start])
         for name, values in arrays.items():
             at = first if ARRAYS[name].per == "atom" else start
@@ -100,6 +105,23 @@ def _values(dataset: Dataset) -> list[str]:
                 problems.append(f"{name}: not traceless and symmetric at {where} {at + int(np.argmax(bad))}")
         problems += _numbers_and_cells(start, arrays)
     problems += [f"{name}: zero everywhere; a missing label is NaN, never zero" for name in sorted(all_zero)]
+    return problems
+
+
+def _grids(dataset: Dataset) -> list[str]:
+    """Grids, one at a time: finite (or missing whole), and an electron density that holds electrons."""
+    problems = []
+    for name in dataset.names:
+        if ARRAYS[name].per != "grid":
+            continue
+        for index in np.flatnonzero(np.diff(dataset.grid_offsets)).tolist():
+            values = dataset.rows(name, index, index + 1)
+            if np.isnan(values).all():
+                continue
+            if not np.isfinite(values).all():
+                problems.append(f"{name}: not finite at configuration {index}")
+            elif name == "charge_density" and values.sum(dtype=float) <= 0:
+                problems.append(f"{name}: integral over the cell is not positive at configuration {index}")
     return problems
 
 

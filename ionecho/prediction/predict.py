@@ -21,6 +21,7 @@ from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames, Trajectory
+from ionecho.data.trajectory_writer import append
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
@@ -154,29 +155,20 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     with _progress() as progress:
         task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
         for frames in trajectory.blocks(done, predictor.settings.block):
-            _append(group, done, frames, predictor(frames, done), predictor.settings.block)
-            done += len(frames)
-            group.attrs["committed"] = done
+            done = append(group, done, _arrays(frames, predictor(frames, done)), predictor.settings.block)
             progress.update(task, completed=done)
     return partial.replace(output)
 
 
-def _append(group: Any, done: int, frames: Frames, predicted: dict[str, NDArray], block: int) -> None:
-    """Write a block behind the frames committed so far; what a killed run left beyond them is overwritten."""
+def _arrays(frames: Frames, predicted: dict[str, NDArray]) -> dict[str, NDArray]:
+    """What is written of a block: its structures with the predictions."""
     optional = {name: getattr(frames, name) for name in ("time", "group", "frame")}
-    stored = {
+    return {
         "positions": frames.positions.astype(np.float32),
         "cell": frames.cell,
         **predicted,
         **{name: values for name, values in optional.items() if values is not None},
     }
-    for name, values in stored.items():
-        if name not in group:
-            dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
-            group.create_array(name, shape=(0, *values.shape[1:]), chunks=(block, *values.shape[1:]), dtype=dtype)
-        array = group[name]
-        array.resize((done + len(values), *values.shape[1:]))
-        array[done:] = values
 
 
 def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:

@@ -9,12 +9,22 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ionecho.data.importers import ase_files, vasp
+from ionecho.data.importers import arrays, ase_files, deepmd, density, magres, pymatgen_json, vasp
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
 
 Importer = Callable[..., Iterator[Configuration]]
-IMPORTERS: Mapping[str, Importer] = {"vasp_outcar": vasp.read, "extxyz": ase_files.read, "ase": ase_files.read}
+IMPORTERS: Mapping[str, Importer] = {
+    "vasp_outcar": vasp.read,
+    "chgcar": density.read_chgcar,
+    "cube": density.read_cube,
+    "magres": magres.read,
+    "deepmd": deepmd.read,
+    "npz": arrays.read,
+    "pymatgen_json": pymatgen_json.read,
+    "extxyz": ase_files.read,
+    "ase": ase_files.read,
+}
 
 
 def importer(name: str, options: Mapping[str, Any]) -> Importer:

@@ -1,0 +1,65 @@
+"""CASTEP's `.magres`: shielding and electric-field gradients through ASE, in the schema's units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase.io.formats import open_with_compression
+from ase.io.magres import read_magres
+from numpy.typing import NDArray
+from scipy import constants
+
+from ionecho.data.importers.ase_files import from_atoms
+from ionecho.data.schema import Configuration
+from ionecho.errors import InputError
+
+ATOMIC_UNIT = constants.value("atomic unit of electric field gradient") * constants.angstrom**2  # V/Å² an e/(4πε₀a₀³)
+ROUNDING = 1e-3  # of the largest component; CASTEP prints ten significant digits or more
+
+
+def read(path: Path) -> Iterator[Configuration]:
+    """The one configuration of a `.magres` file, version 1.0 (plain or compressed).
+
+    A row of the file is a tensor in row-major order, and ASE keeps that order. Shielding `ms` is absolute, in ppm, and
+    not symmetric in general. The gradient `efg` is in atomic units, of the sign that gives C_Q = e Q V_zz / h; it is
+    made exactly symmetric and traceless where it is so within rounding.
+
+    Raises
+    ------
+    InputError
+        If the file is not a `.magres` file, has neither `ms` nor `efg`, or has them for some atoms only, or if a
+        gradient is not symmetric and traceless.
+    """
+    try:
+        with open_with_compression(str(path)) as file:
+            atoms = read_magres(file)
+    except Exception as error:
+        raise InputError(f"{path}: not a whole .magres file ({type(error).__name__}: {error})") from error
+    configuration = from_atoms(atoms, {}, source=f"{path.name}#0", frame=0)
+    for name, key in {"shielding": "ms", "efg": "efg"}.items():
+        if key in atoms.arrays:
+            configuration.labels[name] = _tensors(atoms.arrays[key], key, path)
+    if not configuration.labels:
+        raise InputError(f"{path}: neither ms nor efg in the file; run CASTEP with magres_task nmr or efg")
+    if "efg" in configuration.labels:
+        configuration.labels["efg"] = _symmetric_traceless(configuration.labels["efg"], path) * ATOMIC_UNIT
+    yield configuration
+
+
+def _tensors(values: NDArray, key: str, path: Path) -> NDArray[np.floating]:
+    try:
+        return np.asarray(values, dtype=float).reshape(len(values), 3, 3)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {key} is not there for every atom ({error})") from error
+
+
+def _symmetric_traceless(tensors: NDArray[np.floating], path: Path) -> NDArray[np.floating]:
+    symmetric = (tensors + tensors.swapaxes(1, 2)) / 2
+    clean = symmetric - np.trace(symmetric, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+    error = np.abs(clean - tensors).max((1, 2))
+    if (bad := error > ROUNDING * np.abs(tensors).max((1, 2))).any():
+        atom = int(np.argmax(bad))
+        raise InputError(f"{path}: the efg of atom {atom} is off symmetric and traceless by {error[atom]:.2g} a.u.")
+    return clean

@@ -1,0 +1,39 @@
+"""Format 2 on disk: arrays with a leading axis over frames, appended in blocks that survive a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **state: Any) -> int:
+    """Write a block of frames behind the `done` ones and commit it, with what a resumed run has to know.
+
+    Parameters
+    ----------
+    group
+        The zarr group; its attribute `committed` counts the frames that are safely in it.
+    arrays
+        Arrays with a leading axis over the frames of the block, all of one length.
+    block
+        Chunk length of arrays that are new.
+    state
+        Attributes that change together with `committed`.
+
+    Returns
+    -------
+    int
+        Frames committed now.
+    """
+    length = done
+    for name, values in arrays.items():
+        if name not in group:
+            dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
+            group.create_array(name, shape=(0, *values.shape[1:]), chunks=(block, *values.shape[1:]), dtype=dtype)
+        length = done + len(values)
+        group[name].resize((length, *values.shape[1:]))
+        group[name][done:] = values
+    group.attrs.update(committed=length, **state)
+    return length
