@@ -1,4 +1,4 @@
-"""The `ionecho` command: datasets and models on disk, in the cache and on the Hub."""
+"""The `ionecho` command: datasets and models on disk, in the cache and on the Hub, and labels from DFT engines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import typer
 from ionecho.checkpoints import commands as models
 from ionecho.data import commands as data
 from ionecho.entry import guarded
+from ionecho.labelling import commands as label
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
+app.add_typer(label.app, name="label")
 app.add_typer(models.app, name="models")
 
 

@@ -1,0 +1,249 @@
+"""PAW field gradients and contact couplings against all-electron ones: python -m benchmarks.label_references [names].
+
+Molecules of fixed geometry, PBE: GPAW (`ionecho.labelling.paw`) against PySCF in uncontracted Gaussians with added
+tight functions. PySCF is not relativistic, GPAW scalar-relativistic: `relativity` is what that does to an s density.
+
+The images of a polar molecule make a field in its cell; the gradient at a soft anion follows it (F in NaF: half its
+value in a cubic 7.5 Å cell). So the dipole lies along z of a tetragonal cell whose c/a makes the field of the images
+vanish; what is left falls as the fourth power of the edge and faster.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import ase
+import numpy as np
+import scipy.constants as si
+from gpaw import PW, FermiDirac
+from gpaw.atom.aeatom import AllElectronAtom
+from gpaw.hyperfine import alpha, integrate
+from gpaw.old.calculator import GPAW
+from numpy.typing import NDArray
+from pyscf import dft, gto
+
+from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw_datasets import use
+from ionecho.nmr.isotopes import isotope
+
+CELL_RATIO = 1.39880  # Ewald sum of the field of a lattice of dipoles at one of them, zero at this c/a
+CUTOFF = 600.0  # eV
+BASES = ("aug-pcseg-2", "aug-pcseg-3")
+TIGHT = (6, 1, 2, 1)  # added functions of s, p, d, f, each exponent three times the last
+TOLERANCE = 0.05
+ISOTOPES = {"H": "1H", "Li": "7Li", "C": "13C", "O": "17O", "F": "19F", "Na": "23Na", "Mg": "25Mg", "P": "31P"}
+EXPERIMENT = {"H": 1420.4, "Li": 401.75, "Na": 885.81}  # MHz, free atoms: Beckmann et al., Z. Phys. 1974, 270, 173
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Geometry as `symbol x y z; ...` in Å; GPAW's short cell edge, Å; bases, the last the reference."""
+
+    geometry: str
+    unpaired: int = 0
+    charge: int = 0
+    box: float = 9.0
+    bases: tuple[str, ...] = BASES[:1]
+
+    @property
+    def atoms(self) -> ase.Atoms:
+        """The same for ASE."""
+        rows = [row.split() for row in self.geometry.split(";")]
+        return ase.Atoms([row[0] for row in rows], [[float(x) for x in row[1:]] for row in rows])
+
+
+MOLECULES = {
+    "LiH": Molecule("Li 0 0 0; H 0 0 1.5957", bases=BASES),
+    "LiF": Molecule("Li 0 0 0; F 0 0 1.5639", bases=BASES),
+    "LiSH": Molecule("S 0 0 0; Li 0 0 2.146; H 1.3511 0 -0.0708", bases=BASES),
+    "NaF": Molecule("Na 0 0 0; F 0 0 1.926", box=10.5, bases=BASES),
+    "NaOH": Molecule("Na 0 0 0; O 0 0 1.95; H 0 0 2.905", box=10.5, bases=BASES),
+    "NaCl": Molecule("Na 0 0 0; Cl 0 0 2.361"),
+    "H2O": Molecule("O 0 0 0; H 0.75695 0 0.58588; H -0.75695 0 0.58588", bases=BASES),
+    "PH3": Molecule("P 0 0 0; H 1.1932 0 0.7717; H -0.5966 1.0333 0.7717; H -0.5966 -1.0333 0.7717"),
+    "VOF3": Molecule(
+        "V 0 0 0; O 0 0 1.570; F 1.6472 0 -0.5254; F -0.8236 1.4265 -0.5254; F -0.8236 -1.4265 -0.5254",
+    ),
+    "H": Molecule("H 0 0 0", 1, bases=BASES),
+    "Li": Molecule("Li 0 0 0", 1, box=12.0, bases=BASES),
+    "Na": Molecule("Na 0 0 0", 1, box=12.0, bases=BASES),
+    "NaLi+": Molecule("Na 0 0 0; Li 0 0 3.4", 1, charge=1),
+    "MgF": Molecule("Mg 0 0 0; F 0 0 1.75", 1),
+    "NaO": Molecule("Na 0 0 0; O 0 0 2.05", 1),
+    "CH3": Molecule("C 0 0 0; H 1.079 0 0; H -0.5395 0.9344 0; H -0.5395 -0.9344 0", 1),
+    "PO2": Molecule("P 0 0 0; O 1.3526 0 0.5861; O -1.3526 0 0.5861", 1),
+}
+
+
+def all_electron(molecule: Molecule, basis: str) -> dft.rks.RKS:
+    """Converged PBE in that basis, uncontracted, with tight functions."""
+    symbols = set(molecule.atoms.symbols)
+    place = gto.M(
+        atom=molecule.geometry,
+        basis={symbol: _with_tight_functions(basis, symbol) for symbol in symbols},
+        spin=molecule.unpaired,
+        charge=molecule.charge,
+        verbose=0,
+    )
+    field = (dft.UKS if molecule.unpaired else dft.RKS)(place)
+    field.xc, field.grids.level, field.conv_tol, field.max_cycle = "pbe,pbe", 4, 1e-10, 200
+    field.kernel()
+    if not field.converged:
+        raise SystemExit(f"PySCF did not converge {molecule.geometry} in {basis}")
+    return field
+
+
+def _with_tight_functions(basis: str, symbol: str) -> list:
+    shells: dict[int, set[float]] = {}
+    for shell in gto.uncontract(gto.basis.load(basis, symbol)):
+        shells.setdefault(shell[0], set()).add(shell[1][0])
+    for momentum, count in enumerate(TIGHT):
+        if momentum in shells:
+            largest = max(shells[momentum])
+            shells[momentum] |= {largest * 3.0**step for step in range(1, count + 1)}
+    return [[momentum, [exponent, 1.0]] for momentum, exponents in shells.items() for exponent in sorted(exponents)]
+
+
+def gradients_of_density(place: gto.Mole, matrix: NDArray) -> NDArray:
+    """Second derivatives of the potential at every nucleus, (N, 3, 3) in atomic units, of nuclei and density."""
+    charges, positions = place.atom_charges(), place.atom_coords()
+    gradients = np.zeros((place.natm, 3, 3))
+    for atom, origin in enumerate(positions):
+        with place.with_rinv_origin(origin):
+            half = place.intor("int1e_ipiprinv", 9) + place.intor("int1e_iprinvip", 9)
+        half = half.reshape(3, 3, place.nao, place.nao)
+        gradients[atom] = -np.einsum("xyij, ij -> xy", half + half.transpose(0, 1, 3, 2), matrix)
+        for charge, position in zip(charges, positions, strict=True):
+            if (distance := np.linalg.norm(vector := position - origin)) > 0:
+                gradients[atom] += charge * (3 * np.outer(vector, vector) / distance**5 - np.eye(3) / distance**3)
+        gradients[atom] = (gradients[atom] + gradients[atom].T) / 2
+        gradients[atom] -= np.eye(3) * np.trace(gradients[atom]) / 3
+    return gradients
+
+
+def contact_couplings(field: dft.uks.UKS) -> NDArray:
+    """A_iso of every nucleus in MHz: (2/3) mu0 g_e mu_B gamma/2pi (up minus down at the nucleus) / 2 <S_z>."""
+    place, (up, down) = field.mol, field.make_rdm1()
+    orbitals = dft.numint.eval_ao(place, place.atom_coords())
+    density = np.einsum("ai, ij, aj -> a", orbitals, up - down, orbitals) / si.value("Bohr radius") ** 3
+    moment = -si.value("electron g factor") * si.value("Bohr magneton")
+    return 2 / 3 * si.mu_0 * moment * _gyromagnetic_ratios(place.elements) * density / place.spin
+
+
+def _gyromagnetic_ratios(symbols: list[str]) -> NDArray:
+    return np.array([isotope(ISOTOPES[symbol]).gyromagnetic_ratio for symbol in symbols])
+
+
+@cache
+def relativistic_enhancement(symbol: str) -> float:
+    """Of the density at the nucleus of the free atom's highest s state: GPAW's average over the Thomson radius, PBE."""
+    densities = []
+    for relativistic in (True, False):
+        atom = AllElectronAtom(symbol, "PBE", scalar_relativistic=relativistic, log=io.StringIO())
+        atom.initialize()
+        atom.run()
+        atom.refine()
+        density = atom.channels[0].phi_ng[-1] ** 2
+        charge = atom.Z * alpha
+        exponent = 2 * (1 - np.sqrt(1 - charge**2)) if relativistic else 0.0
+        radius = atom.Z * alpha**2 if relativistic else 1e-9
+        densities.append(integrate(density, atom.rgd, radius, exponent) if relativistic else density[0])
+    return float(densities[0] / densities[1])
+
+
+def projector_augmented(
+    molecule: Molecule, dipole: NDArray, box: float, cutoff: float = CUTOFF, setups: dict[str, str] | None = None
+) -> GPAW:
+    """Converged GPAW with the dipole along the long edge of a cell in which its images make no field."""
+    atoms = molecule.atoms
+    if np.linalg.norm(dipole) > 1e-3:
+        atoms.rotate(dipole, "z")
+    atoms.set_cell([box, box, box * CELL_RATIO])
+    atoms.center()
+    atoms.pbc = True
+    if molecule.unpaired:
+        atoms.set_initial_magnetic_moments([molecule.unpaired / len(atoms)] * len(atoms))
+    atoms.calc = GPAW(
+        mode=PW(cutoff),
+        xc="PBE",
+        charge=molecule.charge,
+        setups=use("Li.1s") if setups is None else setups,
+        occupations=FermiDirac(0.0, fixmagmom=bool(molecule.unpaired)),
+        convergence={"density": 1e-6, "eigenstates": 1e-9, "energy": 1e-6},
+        symmetry="off",
+        maxiter=300,
+        txt=None,
+    )
+    atoms.get_potential_energy()
+    return atoms.calc
+
+
+def principal(gradient: NDArray) -> float:
+    """V_zz: the eigenvalue of largest magnitude, with its sign."""
+    values = np.linalg.eigvalsh(gradient)
+    return float(values[np.abs(values).argmax()])
+
+
+def compare(name: str) -> list[dict[str, object]]:
+    """One row an inequivalent nucleus: reference, its change with the basis, GPAW, its change with the box, ratio."""
+    molecule = MOLECULES[name]
+    fields = [all_electron(molecule, basis) for basis in molecule.bases]
+    dipole = fields[-1].dip_moment(verbose=0) if molecule.charge == 0 else np.zeros(3)
+    calculators = [projector_augmented(molecule, dipole, edge) for edge in (molecule.box - 1.5, molecule.box)]
+    if molecule.unpaired:
+        references = [contact_couplings(field) for field in fields]
+        ratios = _gyromagnetic_ratios(list(molecule.atoms.symbols))
+        labels = [np.trace(hyperfine_tensors(each, ratios), axis1=1, axis2=2) / 3 for each in calculators]
+    else:
+        references = [[principal(v) for v in gradients_of_density(f.mol, f.make_rdm1())] for f in fields]
+        labels = [[principal(v) for v in electric_field_gradients(c) / ATOMIC_UNIT_OF_EFG] for c in calculators]
+    rows, seen = [], set()
+    for atom, symbol in enumerate(molecule.atoms.symbols):
+        if symbol in seen:
+            continue
+        seen.add(symbol)
+        reference, label = references[-1][atom], labels[-1][atom]
+        rows.append(
+            {
+                "molecule": name,
+                "nucleus": symbol,
+                "quantity": "A_iso / MHz" if molecule.unpaired else "V_zz / a.u.",
+                "all-electron": f"{reference:.5g}",
+                "basis": f"{reference - references[0][atom]:+.2g}" if len(fields) > 1 else "not tested",
+                "GPAW": f"{label:.5g}",
+                "box": f"{label - labels[0][atom]:+.2g}",
+                "ratio": f"{label / reference:.3f}",
+                "relativity": f"{relativistic_enhancement(symbol):.3f}" if molecule.unpaired else "",
+                "experiment": EXPERIMENT.get(name, ""),
+                "verdict": "" if abs(label / reference - 1) <= TOLERANCE else "MISSES",
+            }
+        )
+    return rows
+
+
+def main(*names: str) -> None:
+    """Compute the rows of these molecules, or of all; print them and write outputs/label_references.csv."""
+    if unknown := set(names) - set(MOLECULES):
+        raise SystemExit(f"no molecule {', '.join(sorted(unknown))}: expected some of {', '.join(MOLECULES)}")
+    target = Path("outputs/label_references.csv")
+    target.parent.mkdir(exist_ok=True)
+    with target.open("w", newline="") as file:
+        writer = csv.writer(file)
+        for number, name in enumerate(names or MOLECULES):
+            rows = compare(name)
+            if number == 0:
+                print("| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0]), sep="\n")
+                writer.writerow(rows[0])
+            for row in rows:
+                print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
+                writer.writerow(row.values())
+            file.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

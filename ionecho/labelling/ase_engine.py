@@ -1,0 +1,88 @@
+"""Any ASE calculator as an engine: VASP, CASTEP, ABINIT and the rest label through their ASE interfaces."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import chdir
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ase
+from ase.calculators.calculator import Calculator
+
+from ionecho.data.importers.ase_files import from_atoms
+from ionecho.errors import InputError
+from ionecho.labelling.engine import EngineError, Labels
+
+
+class ASEEngine:
+    """Labels by an ASE calculator, each configuration in an empty folder of its own that is removed afterwards.
+
+    Parameters
+    ----------
+    labels
+        Labels to take from the calculator's results.
+    calculator
+        Makes the calculator; one is made for every configuration. Paths in its arguments have to be absolute.
+    package
+        Package whose version is recorded.
+    settings
+        What is said of the level of theory, besides the package's version and the calculator's arguments.
+    keys
+        Label -> key in the calculator's results where it is not the usual one, in the schema's units.
+    """
+
+    conventions: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        calculator: partial[Calculator],
+        package: str,
+        settings: Mapping[str, Any],
+        keys: Mapping[str, str],
+    ) -> None:
+        self.labels, self.make_calculator, self.keys = tuple(labels), calculator, dict(keys)
+        self.package, self.settings = package, dict(settings)
+        try:
+            self.version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise InputError(f"engine.package: {package} is not installed: no version to record") from error
+
+    def level_of_theory(self) -> dict[str, Any]:
+        """Package, version, calculator and its arguments, and what the config says of the method."""
+        made = self.make_calculator
+        return {
+            "engine": f"{self.package} {self.version}",
+            "calculator": f"{made.func.__module__}.{made.func.__name__}",  # type: ignore[attr-defined]
+            "arguments": {name: _told(value) for name, value in made.keywords.items()},
+            **self.settings,
+        }
+
+    def label(self, atoms: ase.Atoms) -> Labels:
+        """Run the calculator once."""
+        start = sum(os.times()[:4])
+        atoms = atoms.copy()
+        try:
+            with TemporaryDirectory() as folder, chdir(folder):
+                atoms.calc = self.make_calculator()
+                atoms.calc.calculate(atoms, _properties(self.labels), ["positions", "numbers", "cell", "pbc"])
+        except Exception as error:
+            raise EngineError(f"{self.package}: {type(error).__name__}: {error}") from error
+        found = from_atoms(atoms, self.keys, source="calculator", frame=0).labels
+        if missing := set(self.labels) - set(found):
+            raise InputError(f"engine.labels: {self.package} gave no {', '.join(sorted(missing))}")
+        values = {name: found[name] for name in self.labels}
+        return Labels(values, provenance={"seconds": round(sum(os.times()[:4]) - start, 2)})
+
+
+def _told(value: Any) -> Any:
+    """A calculator's argument as it stands in the card; an object by its type."""
+    return value if isinstance(value, str | int | float | list | dict | None) else type(value).__name__
+
+
+def _properties(labels: Sequence[str]) -> list[str]:
+    return [{"magnetic_moment": "magmoms"}.get(name, name) for name in labels]

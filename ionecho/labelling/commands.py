@@ -1,0 +1,160 @@
+"""`ionecho label`: label configurations with a DFT engine and make a dataset of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ase.data import chemical_symbols
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.console import Console
+
+from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe
+from ionecho.data.fetch import home
+from ionecho.data.registry import REPOSITORY, card_folders, find_card
+from ionecho.data.schema import Configuration
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine, make_engine
+from ionecho.labelling.publish import publish
+from ionecho.labelling.queue import LabelQueue, key, look
+from ionecho.labelling.run import label_all
+from ionecho.labelling.structures import read_structures
+from ionecho.labelling.workers import executor
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+console = Console()
+Name = Annotated[str, typer.Argument(help="name of the dataset, of yours or of IonEcho")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="of conf/label.yaml: input=a.xyz engine=gpaw engine.cutoff=400 workers=dask")
+]
+
+NOT_PART_OF_A_CARD = ("retry=", "workers")  # of the line that made a dataset
+
+
+@app.command("run")
+def run_labels(name: Name, overrides: Overrides = None) -> None:
+    """Label what is not labelled yet, then make the dataset; a killed run goes on with the same line."""
+    job = _prepare(name, overrides)
+    queue = job.queue()
+    waiting = queue.pending(job.configurations, job.config.retry)
+    console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
+    if waiting:
+        with executor(job.config.workers) as workers:
+            label_all(queue, waiting, _plain(job.config.engine), workers, in_flight=job.config.workers.number)
+    _publish(job, queue)
+
+
+@app.command("build")
+def build_labels(name: Name, overrides: Overrides = None) -> None:
+    """Make the dataset of what is labelled so far."""
+    job = _prepare(name, overrides)
+    _publish(job, job.queue())
+
+
+@app.command("status")
+def show_status(name: Name, overrides: Overrides = None) -> None:
+    """How many configurations are labelled, wait, and failed, and why; also while they are being labelled."""
+    job = _prepare(name, overrides)
+    labelled, failures = look(job.folder)
+    waiting = {key(configuration) for configuration in job.configurations} - labelled - set(failures)
+    console.print(f"{job.folder}: {len(labelled)} labelled, {len(waiting)} waiting, {len(failures)} failed")
+    for failure in failures.values():
+        console.print(f"{failure['source']}: {failure['reason']}", markup=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be labelled, how, and the card of the dataset that comes of it."""
+
+    config: DictConfig
+    engine: Engine
+    configurations: list[Configuration]
+    card: DatasetCard
+    card_folder: Path
+
+    @property
+    def folder(self) -> Path:
+        """Of the queue."""
+        return home() / "labels" / self.card.ionecho.name
+
+    def queue(self) -> LabelQueue:
+        """The queue, which no other process may hold."""
+        request = {"labels": list(self.engine.labels), **self.engine.level_of_theory()}
+        return LabelQueue(self.folder, self.engine.labels, request)
+
+
+def _prepare(name: str, overrides: list[str] | None) -> Job:
+    """The config (the card's overrides, then the line's), its engine, the configurations to label, and the card."""
+    known = find_card(name) if name in card_folders() else None
+    recipe = known[0].ionecho.label if known else None
+    if known and recipe is None:
+        raise InputError(f"{name} is a dataset that was not labelled here; choose another name")
+    given = _merged(recipe.overrides if recipe else [], overrides or [])
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        config = compose("label", overrides=given)
+    if OmegaConf.is_missing(config, "input"):
+        raise InputError("label: say what to label with input=FILE (structures, a trajectory or a dataset)")
+    inputs = list(config.input) if isinstance(config.input, ListConfig) else [config.input]
+    engine = make_engine(config.engine)
+    configurations = list(read_structures(inputs, config.every))
+    if not configurations:
+        raise InputError(f"input: {', '.join(inputs)} holds no configuration")
+    if known and known[1].is_relative_to(REPOSITORY):
+        return Job(config, engine, configurations, *known)
+    lasting = [override for override in given if not override.startswith(NOT_PART_OF_A_CARD)]
+    return Job(config, engine, configurations, _card(name, config, configurations, lasting), _own_folder(name))
+
+
+def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Overrides of a card and of the line, which wins. Hydra takes a key once, and a mapping's new keys with a +."""
+    merged: dict[str, str] = {}
+    for override in [*stored, *given]:
+        name, _, value = override.lstrip("+").partition("=")
+        added = "+" in (override[0], merged.get(name, "")[:1]) or value.startswith("{")
+        merged[name] = ("+" if added else "") + f"{name}={value}"
+    return list(merged.values())
+
+
+def _publish(job: Job, queue: LabelQueue) -> None:
+    for failure in queue.failures.values():
+        console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
+    path = publish(queue, job.engine, job.card, job.card_folder)
+    card = job.card_folder / "README.md"
+    console.print(f"{path}: {queue.count} configurations, {len(queue.failures)} failed; card {card}")
+
+
+def _own_folder(name: str) -> Path:
+    return home() / "datasets" / name
+
+
+def _card(name: str, config: DictConfig, configurations: Sequence[Configuration], overrides: list[str]) -> DatasetCard:
+    """The card of a dataset of one's own, which holds the line that made it."""
+    content = _plain(config.card)
+    numbers = sorted({int(number) for configuration in configurations for number in configuration.numbers})
+    return DatasetCard(
+        pretty_name=content["pretty_name"] or name,
+        license=content["licence"],
+        tags=["chemistry", "dft"],
+        size_categories=["n<1K"],
+        ionecho=DatasetBlock(
+            name=name,
+            version=content["version"],
+            elements=[chemical_symbols[number] for number in numbers],
+            level_of_theory={},
+            conventions={},
+            citation=content["citation"],
+            label=LabelRecipe(overrides=overrides),
+            quality_gate=content["quality_gate"],
+            splits=content["splits"],
+        ),
+    )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}

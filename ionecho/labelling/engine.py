@@ -1,0 +1,89 @@
+"""What an engine is: something that labels one configuration, and says at which level of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import ase
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from ionecho.data.schema import GOOD, Quality
+from ionecho.errors import InputError
+
+INSTALL = "`make labelling` installs the engines and what they need of the system (docs/labelling.md)"
+
+
+class EngineError(Exception):
+    """An engine did not label a configuration; the text is its reason."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What an engine found for one configuration: labels in the schema's units, and what is worth keeping with them."""
+
+    values: dict[str, NDArray[np.floating]]
+    quality: Quality = GOOD
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """An engine is a module with one class, and a file in `conf/engine/` that makes it.
+
+    Attributes
+    ----------
+    labels
+        Labels of the schema that every configuration gets.
+    conventions
+        Signs and normalisations of the labels, as they stand in the dataset's card.
+    """
+
+    labels: tuple[str, ...]
+    conventions: Mapping[str, Any]
+
+    def level_of_theory(self) -> dict[str, Any]:
+        """Engine, version and every setting that the labels depend on."""
+
+    def label(self, atoms: ase.Atoms) -> Labels:
+        """Label one configuration.
+
+        Raises
+        ------
+        EngineError
+            If the engine fails or does not converge.
+        """
+
+
+def make_engine(config: DictConfig) -> Engine:
+    """The engine of a config (`conf/engine/*.yaml`); one that is not installed is refused with the cure."""
+    return make(config, "engine")
+
+
+def make(config: DictConfig, what: str) -> Any:
+    """The object of a config with a `_target_` of this package."""
+    target = str(config.get("_target_", ""))
+    if not target.startswith("ionecho.labelling."):
+        raise InputError(f"{what}: _target_ should lie in ionecho.labelling, found {target!r}")
+    try:
+        return instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
+        missing = _missing_module(error)
+        if missing is not None:
+            raise InputError(f"{what} {target.rpartition('.')[2]} needs {missing}, not installed: {INSTALL}") from error
+        raise
+
+
+def _missing_module(error: BaseException | None) -> str | None:
+    """Name of the module whose import failed, somewhere behind an error."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None

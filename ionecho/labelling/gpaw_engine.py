@@ -1,0 +1,213 @@
+"""GPAW in plane waves: energies, forces, stress, moments, hyperfine couplings, field gradients and densities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ase
+import gpaw
+import numpy as np
+from gpaw.old.calculator import GPAW
+from numpy.typing import NDArray
+
+from ionecho.data.schema import voigt_to_tensor
+from ionecho.errors import InputError
+from ionecho.labelling.engine import EngineError, Labels
+from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw_datasets import RECIPES, sha256_of_datasets, use
+from ionecho.nmr.isotopes import isotope
+
+HYPERFINE = ("hyperfine_contact", "hyperfine_dipolar")
+DENSITIES = ("charge_density", "spin_density")
+ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *DENSITIES)
+MIXERS = {"sum": gpaw.MixerSum, "difference": gpaw.MixerDif, "separate": gpaw.Mixer}
+
+
+class GPAWEngine:
+    """Labels by GPAW (Mortensen et al., J. Chem. Phys. 2024, 160, 092503), plane waves and PAW, one core, from scratch.
+
+    Parameters
+    ----------
+    labels
+        Labels to compute, of those in `ABLE`.
+    functional
+        Exchange-correlation functional.
+    cutoff
+        Plane-wave cut-off, eV.
+    kpoints
+        `{size: [n1, n2, n3], gamma: bool}`: a Monkhorst-Pack mesh, shifted to hold Gamma or not.
+    hubbard
+        Element -> U - J in eV on its d shell (Dudarev).
+    paw
+        Element -> name of a PAW dataset other than the default, or of a recipe in `paw_datasets`.
+    moments
+        Element -> starting moment, Bohr magnetons. Empty: no spin polarisation.
+    fix_moment
+        Keep the total moment at the sum of the starting moments.
+    smearing
+        Width of the Fermi-Dirac occupations, eV.
+    bands
+        Number of bands, or how many of the occupied ones (`108%`); null: GPAW's own choice.
+    isotopes
+        Element -> isotope whose hyperfine couplings the labels are.
+    convergence
+        `{energy, density, eigenstates}` in GPAW's units; a run that does not reach them is a failure.
+    mixer
+        `{kind: sum | difference | separate, beta, history, weight}`; null: GPAW's own choice.
+    iterations
+        Most self-consistency steps.
+    grid_refinement
+        Points of the density grids for each point of GPAW's own grid along an axis (1, 2 or 4).
+    log
+        File for GPAW's text output; null: none.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        functional: str,
+        cutoff: float,
+        kpoints: Mapping[str, Any],
+        hubbard: Mapping[str, float],
+        paw: Mapping[str, str],
+        moments: Mapping[str, float],
+        fix_moment: bool,
+        smearing: float,
+        bands: int | str | None,
+        isotopes: Mapping[str, str],
+        convergence: Mapping[str, float],
+        mixer: Mapping[str, Any] | None,
+        iterations: int,
+        grid_refinement: int,
+        log: str | None = None,
+    ) -> None:
+        if unable := set(labels) - set(ABLE):
+            raise InputError(f"engine.labels: GPAW gives {', '.join(ABLE)}, not {', '.join(sorted(unable))}")
+        polarised = {"magnetic_moment", "spin_density", *HYPERFINE} & set(labels)
+        if polarised and not moments:
+            raise InputError(f"engine.labels: {', '.join(sorted(polarised))} need starting moments; set engine.moments")
+        self.labels = tuple(labels)
+        self.settings: dict[str, Any] = {
+            "functional": functional,
+            "cutoff_eV": cutoff,
+            "kpoints": dict(kpoints),
+            "hubbard_U_minus_J_eV": dict(hubbard),
+            "paw": dict(paw),
+            "starting_moments": dict(moments),
+            "fixed_moment": fix_moment,
+            "fermi_width_eV": smearing,
+            "bands": bands,
+            "convergence": dict(convergence),
+            "mixer": None if mixer is None else dict(mixer),
+            "iterations": iterations,
+        }
+        self.isotopes, self.grid_refinement, self.log = dict(isotopes), grid_refinement, log
+
+    @property
+    def conventions(self) -> dict[str, Any]:
+        """Of the labels that have a choice."""
+        found: dict[str, Any] = {"energy": "free energy, the one the forces are derivatives of"}
+        if set(HYPERFINE) & set(self.labels):
+            found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
+            found["hyperfine_contact"] = "valence and polarised frozen core"
+            found["isotopes"] = self.isotopes
+        if set(DENSITIES) & set(self.labels):
+            found["charge_density"] = "all electrons, core included"
+        return found
+
+    def level_of_theory(self) -> dict[str, Any]:
+        """Engine, version and settings; the PAW datasets' hashes are in the provenance of every configuration."""
+        return {"engine": f"GPAW {gpaw.__version__}, plane waves", **self.settings}
+
+    def label(self, atoms: ase.Atoms) -> Labels:
+        """Converge the density of one configuration and compute its labels."""
+        start = time.process_time()
+        atoms = atoms.copy()
+        moments = self.settings["starting_moments"]
+        if moments:
+            atoms.set_initial_magnetic_moments([moments.get(symbol, 0.0) for symbol in atoms.symbols])
+        calculator = self._calculator(atoms)
+        try:
+            atoms.calc = calculator
+            atoms.get_potential_energy()
+            values = {name: np.asarray(self._value(name, atoms, calculator), dtype=float) for name in self._sources()}
+        except gpaw.KohnShamConvergenceError as error:
+            steps = self.settings["iterations"]
+            raise EngineError(f"GPAW: not converged in {steps} iterations; try another mixer or moments") from error
+        except InputError:
+            raise
+        except Exception as error:
+            raise EngineError(f"GPAW: {type(error).__name__}: {error}") from error
+        values |= self._split_hyperfine(values.pop("hyperfine", None))
+        provenance = {
+            "seconds": round(time.process_time() - start, 1),
+            "iterations": calculator.get_number_of_iterations(),
+            "paw": sha256_of_datasets(calculator),
+        }
+        return Labels(values, provenance=provenance)
+
+    def _calculator(self, atoms: ase.Atoms) -> GPAW:
+        settings, mixer = self.settings, self.settings["mixer"]
+        chosen = {element: name for element, name in settings["paw"].items() if element in set(atoms.symbols)}
+        setups = chosen | use(*(name for name in chosen.values() if name in RECIPES))
+        for element, u in settings["hubbard_U_minus_J_eV"].items():
+            setups[element] = f"{setups.get(element, '')}:d,{u}"
+        extra = (
+            {} if mixer is None else {"mixer": MIXERS[mixer["kind"]](mixer["beta"], mixer["history"], mixer["weight"])}
+        )
+        return GPAW(
+            mode=gpaw.PW(settings["cutoff_eV"]),
+            xc=settings["functional"],
+            kpts=settings["kpoints"],
+            setups=setups,
+            spinpol=bool(settings["starting_moments"]),
+            occupations=gpaw.FermiDirac(settings["fermi_width_eV"], fixmagmom=settings["fixed_moment"]),
+            nbands=settings["bands"],
+            convergence=settings["convergence"],
+            maxiter=settings["iterations"],
+            symmetry={"point_group": False},
+            txt=self.log,
+            **extra,
+        )
+
+    def _sources(self) -> list[str]:
+        """What is to be computed: both hyperfine labels come from one tensor."""
+        return list(dict.fromkeys("hyperfine" if name in HYPERFINE else name for name in self.labels))
+
+    def _value(self, name: str, atoms: ase.Atoms, calculator: GPAW) -> Any:
+        match name:
+            case "energy":
+                return calculator.results["free_energy"]
+            case "forces":
+                return atoms.get_forces()
+            case "stress":
+                return voigt_to_tensor(atoms.get_stress())
+            case "magnetic_moment":
+                return calculator.get_magnetic_moments()
+            case "hyperfine":
+                return hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms))
+            case "efg":
+                return electric_field_gradients(calculator)
+            case "charge_density":
+                return calculator.get_all_electron_density(gridrefinement=self.grid_refinement)
+            case _:
+                up, down = (
+                    calculator.get_all_electron_density(spin=spin, gridrefinement=self.grid_refinement)
+                    for spin in (0, 1)
+                )
+                return up - down
+
+    def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:
+        if missing := set(atoms.symbols) - set(self.isotopes):
+            raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
+        return np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
+
+    def _split_hyperfine(self, tensors: NDArray[np.floating] | None) -> dict[str, NDArray[np.floating]]:
+        """Contact (N,) and dipolar (N, 3, 3) couplings of the tensors."""
+        if tensors is None:
+            return {}
+        contact = np.trace(tensors, axis1=1, axis2=2) / 3
+        parts = {"hyperfine_contact": contact, "hyperfine_dipolar": tensors - contact[:, None, None] * np.eye(3)}
+        return {name: parts[name] for name in HYPERFINE if name in self.labels}

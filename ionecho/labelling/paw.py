@@ -1,0 +1,153 @@
+"""Hyperfine couplings and electric-field gradients from a converged GPAW calculation (plane waves, PAW).
+
+The projector augmented wave form of both is that of Blöchl, Phys. Rev. B 62, 6158 (2000) and of Petrilli, Blöchl,
+Blaha and Schwarz, Phys. Rev. B 57, 14690 (1998): a part from the smooth density on the grid, and one-centre parts in
+which the partial waves replace the smooth ones near the nucleus.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.constants as si
+from ase import units
+from gpaw import hyperfine
+from gpaw.atom.aeatom import Channel
+from gpaw.atom.configurations import configurations
+from gpaw.old.pw.descriptor import PWDescriptor
+from gpaw.utilities import unpack_density
+from numpy.typing import NDArray
+
+from ionecho.errors import InputError
+
+ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²)
+NEEDS_ALL_ELECTRONS = {
+    "Li": "the PAW dataset freezes 1s, which errs by half; use the dataset of ionecho.labelling.paw_datasets, Li.1s"
+}
+NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
+
+
+def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Contact and dipolar couplings of every nucleus, the polarised frozen core included, (N, 3, 3) in MHz.
+
+    Isotropic part, the contact coupling: (1/3) mu0 g_e mu_B gamma/2pi / <S_z> times the density of spin up minus spin
+    down at the nucleus, averaged over the Thomson radius; <S_z> is that of the cell: the convention of VASP (science
+    A2). Core s states are solved again in the spin-dependent potential of the one-centre density.
+
+    Parameters
+    ----------
+    calculator
+        A converged spin-polarised `gpaw.old.calculator.GPAW` in plane-wave mode.
+    gyromagnetic_ratios
+        gamma/2pi of every nucleus, (N,) in MHz/T.
+
+    Raises
+    ------
+    ArithmeticError
+        The core s states of an atom are not bound in its one-centre potential.
+    """
+    density, functional = calculator.density, calculator.hamiltonian.xc
+    spin_density = density.nt_sG[0] - density.nt_sG[1]
+    tensors = hyperfine.smooth_part(spin_density, density.gd, calculator.atoms.get_scaled_positions())
+    for atom, packed in density.D_asp.items():
+        setup, occupations = calculator.wfs.setups[atom], unpack_density(packed)
+        tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
+        tensors[atom] += np.eye(3) * _core_contact(occupations, setup, functional)
+    energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
+    unpaired = calculator.get_magnetic_moment()  # 2 <S_z>
+    return energy / NUCLEAR_MAGNETON / unpaired * np.asarray(gyromagnetic_ratios)[:, None, None] * tensors
+
+
+def _core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
+    """Contact term of the core s states, polarised by the one-centre valence density.
+
+    Partial waves have no meaning outside the augmentation sphere, where a neighbour's density lies: the density is cut
+    there. With its tails, as in `gpaw.hyperfine.core_contribution`, the core of Na in an oxide is not bound.
+    """
+    core = _core_states(setup)
+    if not core:
+        return 0.0
+    grid = setup.rgd
+    partial_waves = np.array(setup.data.phi_jg)
+    matrices = [hyperfine.expand(matrix, setup.l_j, 0)[0] for matrix in occupations]
+    density = np.einsum("ag, sab, bg -> sg", partial_waves, matrices, partial_waves) / np.sqrt(4 * np.pi)
+    density[:, grid.r_g > max(setup.data.rcut_j)] = 0.0
+    density += setup.data.nc_g / (2 * np.sqrt(4 * np.pi))
+    potential = np.zeros_like(density)
+    functional.calculate_spherical(grid, density, potential)
+    potential = potential * grid.r_g - setup.Z + grid.poisson(density.sum(axis=0))
+    up, down = (_s_density(core, of_spin, setup) for of_spin in potential)
+    exponent = 2 * (1 - np.sqrt(1 - (setup.Z * hyperfine.alpha) ** 2))
+    thomson_radius = setup.Z * hyperfine.alpha**2
+    return hyperfine.integrate(up - down, grid, thomson_radius, exponent) * 2 / 3
+
+
+def _core_states(setup: Any) -> list[float]:
+    """Energies of the free atom's s states that are frozen in the PAW dataset."""
+    lowest = min((n for n, momentum in zip(setup.n_j, setup.l_j, strict=True) if momentum == 0 and n > 0), default=1)
+    return [energy for n, momentum, _, energy in configurations[setup.symbol][1] if n < lowest and momentum == 0]
+
+
+def _s_density(energies: list[float], potential: NDArray, setup: Any) -> NDArray:
+    channel = Channel(l=0, f_n=[1] * len(energies))
+    channel.e_n, channel.phi_ng = list(energies), setup.rgd.empty(len(energies))
+    channel.solve2(potential, rgd=setup.rgd, scalar_relativistic=True, Z=setup.Z)
+    if not channel.solve2ok:
+        raise ArithmeticError(f"the core states of {setup.symbol} are not bound in the cut one-centre potential")
+    return channel.calculate_density()
+
+
+def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
+    """Second derivatives of the electrostatic potential at every nucleus, (N, 3, 3) in V/Å², traceless symmetric.
+
+    A positive charge +q at distance R along z gives V_zz = +2q/(4 pi eps0 R³). Frozen core states contribute nothing.
+
+    Parameters
+    ----------
+    calculator
+        A converged `gpaw.old.calculator.GPAW` in plane-wave mode.
+
+    Raises
+    ------
+    InputError
+        A PAW dataset freezes a core that the crystal polarises (`NEEDS_ALL_ELECTRONS`).
+    """
+    for setup in calculator.wfs.setups:
+        if setup.symbol in NEEDS_ALL_ELECTRONS and setup.Nc > 0:
+            raise InputError(f"field gradient of {setup.symbol}: {NEEDS_ALL_ELECTRONS[setup.symbol]}")
+    gradients = _smooth_gradients(calculator)
+    for atom, packed in calculator.density.D_asp.items():
+        gradients[atom] += _one_centre_gradient(packed, calculator.wfs.setups[atom])
+    return gradients * ATOMIC_UNIT_OF_EFG
+
+
+def _smooth_gradients(calculator: Any) -> NDArray:
+    """Of the smooth density with its compensation charges, in reciprocal space, (N, 3, 3) in atomic units."""
+    density = calculator.density
+    waves: PWDescriptor = density.pd3
+    vectors = waves.get_reciprocal_vectors(add_q=False)  # (G, 3)
+    square = (vectors**2).sum(1)
+    potential = 4 * np.pi * density.rhot_q / np.where(square > 0, square, np.inf)
+    positions = calculator.atoms.get_scaled_positions() @ density.gd.cell_cv
+    gradients = np.empty((len(positions), 3, 3))
+    for atom, position in enumerate(positions):
+        phase = np.exp(-1j * vectors @ position)
+        for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+            value = np.real(waves.integrate(vectors[:, i] * vectors[:, j] * potential, phase)) / waves.gd.dv
+            gradients[atom, i, j] = gradients[atom, j, i] = value
+        gradients[atom] -= np.eye(3) * np.trace(gradients[atom]) / 3
+    return gradients
+
+
+def _one_centre_gradient(packed: NDArray, setup: Any) -> NDArray:
+    """Partial waves minus smooth partial waves and compensation charges: l = 2 of the density over r³, (3, 3)."""
+    matrices = hyperfine.expand(unpack_density(packed).sum(0), setup.l_j, 2)  # (5, J, J)
+    waves, smooth = np.array(setup.data.phi_jg), np.array(setup.data.phit_jg)
+    density = np.einsum("mab, ag, bg -> mg", matrices, waves, waves)
+    density -= np.einsum("mab, ag, bg -> mg", matrices, smooth, smooth)
+    shape = setup.g_lg[2]
+    density[:, : len(shape)] -= (packed.sum(0) @ setup.Delta_pL)[4:9, None] * shape
+    grid = setup.rgd
+    radial = density[:, 1:] @ (grid.dr_g[1:] / grid.r_g[1:])
+    return -4 * np.pi / 5 * (hyperfine.Y2_mvv.T @ (radial * hyperfine.Y2_m))

@@ -1,0 +1,180 @@
+"""The label queue: configurations in, labels appended one by one to a folder that any kill leaves sound."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionecho.data.schema import Configuration
+from ionecho.data.store import Dataset, DatasetWriter
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Labels
+
+
+class LabelQueue:
+    """The labels of one dataset in the making, in `folder`.
+
+    `labels.zarr` holds what is labelled (Format 1), `provenance.jsonl` a line for each of its configurations,
+    `failures.json` the engine's reason for each that failed, `request.json` the engine's settings. A configuration is
+    known by its atoms: one that comes again, from another file or on another day, is not labelled again.
+
+    Parameters
+    ----------
+    folder
+        Made if it does not exist.
+    labels
+        Labels that the engine gives.
+    request
+        Engine and settings; a folder begun with others is refused.
+
+    Raises
+    ------
+    InputError
+        If another process works on the folder, or it was begun with other settings.
+    """
+
+    def __init__(self, folder: Path, labels: Sequence[str], request: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder} is being labelled by another process; give that one more workers") from error
+        self._check(request)
+        self.writer = DatasetWriter(self.zarr, labels)
+        self._end_line()
+        self.failures: dict[str, dict[str, Any]] = _read(folder / "failures.json", {})
+        labelled = Dataset(self.zarr)
+        self.done = dict(zip(map(key_of_row, _structures(labelled)), _names(labelled), strict=True))
+
+    @property
+    def zarr(self) -> Path:
+        """The labelled configurations so far."""
+        return self.folder / "labels.zarr"
+
+    @property
+    def count(self) -> int:
+        """Configurations labelled so far."""
+        return self.writer.committed[0]
+
+    def pending(self, configurations: Iterable[Configuration], retry: bool) -> list[Configuration]:
+        """Those to be labelled, each once; failed ones only on `retry`.
+
+        Raises
+        ------
+        InputError
+            If two configurations with different atoms share group and frame, by which a dataset tells them apart.
+        """
+        waiting: dict[str, Configuration] = {}
+        for configuration in configurations:
+            waiting.setdefault(key(configuration), configuration)
+        named = {name: atoms for atoms, name in self.done.items()}
+        for atoms, configuration in waiting.items():
+            name = (configuration.group, configuration.frame)
+            if atoms not in self.done and named.setdefault(name, atoms) != atoms:
+                raise InputError(
+                    f"input: two different configurations are frame {name[1]} of {name[0]}, the later one "
+                    f"{configuration.source}; rename its file, or choose another name for the dataset"
+                )
+        known = self.done if retry else {*self.done, *self.failures}
+        return [configuration for atoms, configuration in waiting.items() if atoms not in known]
+
+    def add(self, configuration: Configuration, labels: Labels) -> None:
+        """Put a labelled configuration on disk."""
+        name = key(configuration)
+        configuration.labels, configuration.quality = labels.values, labels.quality
+        with (self.folder / "provenance.jsonl").open("a") as file:
+            file.write(json.dumps({"key": name, **labels.provenance}) + "\n")
+        self.writer.append([configuration])
+        self.done[name] = (configuration.group, configuration.frame)
+        if self.failures.pop(name, None) is not None:
+            self._write("failures.json", self.failures)
+
+    def fail(self, configuration: Configuration, reason: str) -> None:
+        """Record why a configuration has no labels."""
+        self.failures[key(configuration)] = {"source": configuration.source, "reason": reason}
+        self._write("failures.json", self.failures)
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """What the engine said of every labelled configuration, in the order of `labels.zarr`."""
+        lines = (self.folder / "provenance.jsonl").read_text().splitlines()
+        found = {line.pop("key"): line for line in map(_parsed, lines) if line}
+        return [found[key_of_row(row)] for row in _structures(Dataset(self.zarr))]
+
+    def _check(self, request: dict[str, Any]) -> None:
+        request = json.loads(json.dumps(request))
+        begun = _read(self.folder / "request.json", request)
+        if changed := sorted(name for name in {*begun, *request} if begun.get(name) != request.get(name)):
+            name = changed[0]
+            raise InputError(
+                f"{self.folder} was begun with {name} {begun.get(name)}, now it is {request.get(name)}: "
+                "labels of two kinds do not mix. Choose another name, or remove the folder"
+            )
+        self._write("request.json", request)
+
+    def _end_line(self) -> None:
+        """A killed run may have left half a line of provenance: the next one begins on a line of its own."""
+        path = self.folder / "provenance.jsonl"
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            with path.open("a") as file:
+                file.write("\n")
+
+    def _write(self, name: str, content: Any) -> None:
+        partial = self.folder / (name + ".partial")
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True))
+        partial.replace(self.folder / name)
+
+
+def key(configuration: Configuration) -> str:
+    """Name of a configuration by its atoms: elements, positions and cell."""
+    return key_of_row((configuration.numbers, configuration.positions, configuration.cell))
+
+
+def key_of_row(row: tuple[NDArray, NDArray, NDArray]) -> str:
+    """The same, from the arrays of the schema."""
+    numbers, positions, cell = row
+    parts = (np.asarray(numbers, "<i8"), np.asarray(positions, "<f8"), np.asarray(cell, "<f8"))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:20]
+
+
+def look(folder: Path) -> tuple[set[str], dict[str, dict[str, Any]]]:
+    """Keys of what is labelled, and the failures, of a queue that may be at work."""
+    if not (folder / "request.json").exists():
+        return set(), {}
+    failures = _read(folder / "failures.json", {})
+    try:
+        dataset = Dataset(folder / "labels.zarr")
+    except InputError:
+        return set(), failures  # just begun
+    dataset.offsets = dataset.offsets[: dataset.attrs["committed"][0] + 1]
+    return set(map(key_of_row, _structures(dataset))), failures
+
+
+def _read(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else default
+
+
+def _names(dataset: Dataset) -> Iterable[tuple[str, int]]:
+    return zip(map(str, dataset.group), dataset.frame.tolist(), strict=True)
+
+
+def _structures(dataset: Dataset) -> Iterable[tuple[NDArray, NDArray, NDArray]]:
+    arrays = [dataset.rows(name, 0, len(dataset)) for name in ("numbers", "positions", "cell")]
+    for index, (start, stop) in enumerate(zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True)):
+        yield arrays[0][start:stop], arrays[1][start:stop], arrays[2][index]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """A line of provenance; a killed run may have left half of one."""
+    try:
+        return dict(json.loads(line))
+    except json.JSONDecodeError:
+        return {}

@@ -1,0 +1,108 @@
+"""Label what waits in a queue with the workers of an executor, and make the dataset of what is labelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from functools import lru_cache
+from typing import Any
+
+import ase
+import numpy as np
+from omegaconf import OmegaConf
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ionecho.data.schema import Configuration
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine, EngineError, Labels, make_engine
+from ionecho.labelling.queue import LabelQueue
+
+DIED = "the worker process died; the system may have killed it for its memory"
+
+
+def label_all(
+    queue: LabelQueue, waiting: Sequence[Configuration], engine: dict[str, Any], executor: Executor, in_flight: int
+) -> None:
+    """Label the waiting configurations, `in_flight` of them at a time; each is on disk when it is done.
+
+    Parameters
+    ----------
+    engine
+        The engine's config, from which every worker makes its own.
+    in_flight
+        Configurations handed to the executor at a time: at least its number of workers.
+
+    Raises
+    ------
+    InputError
+        If a worker dies; what it worked on is recorded as failed.
+    """
+    settings = json.dumps(engine, sort_keys=True)
+    rest = iter(waiting)
+    running: dict[Future[Labels | str], Configuration] = {}
+    with _progress() as progress:
+        task = progress.add_task("labelling", total=len(waiting))
+        while True:
+            for configuration in rest:
+                running[executor.submit(_label, settings, _atoms(configuration))] = configuration
+                if len(running) >= in_flight:
+                    break
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                configuration = running.pop(future)
+                _record(queue, configuration, future, running)
+                progress.advance(task)
+
+
+def _record(
+    queue: LabelQueue,
+    configuration: Configuration,
+    future: Future[Labels | str],
+    running: dict[Future[Labels | str], Configuration],
+) -> None:
+    try:
+        result = future.result()
+    except InputError:
+        raise
+    except BrokenExecutor as error:
+        queue.fail(configuration, DIED)
+        for other, lost in running.items():
+            if other.done() and other.exception() is None:
+                _record(queue, lost, other, {})
+            else:
+                queue.fail(lost, DIED)
+        raise InputError(f"{queue.folder}: a worker died; run again with fewer workers and retry=true") from error
+    except Exception as error:
+        result = f"{type(error).__name__}: {error}"
+    if isinstance(result, str):
+        queue.fail(configuration, result)
+    else:
+        queue.add(configuration, result)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+
+
+def _atoms(configuration: Configuration) -> ase.Atoms:
+    structure = (configuration.numbers, configuration.positions, configuration.cell, configuration.pbc)
+    return ase.Atoms(numbers=structure[0], positions=structure[1], cell=structure[2], pbc=structure[3])
+
+
+def _label(settings: str, atoms: ase.Atoms) -> Labels | str:
+    """In the worker: the labels, or the engine's reason for having none."""
+    try:
+        labels = _engine(settings).label(atoms)
+    except EngineError as error:
+        return str(error)
+    if bad := [name for name, value in labels.values.items() if not np.isfinite(value).all()]:
+        return f"not finite: {', '.join(bad)}"
+    return labels
+
+
+@lru_cache(maxsize=1)
+def _engine(settings: str) -> Engine:
+    return make_engine(OmegaConf.create(json.loads(settings)))

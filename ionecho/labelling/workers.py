@@ -1,0 +1,58 @@
+"""Where labelling runs: processes of this machine, or the workers of a Dask cluster (SLURM and others)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ionecho.labelling.engine import make
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@contextmanager
+def executor(config: DictConfig) -> Iterator[Executor]:
+    """The executor of a config (`conf/workers/*.yaml`), closed when the work is done or given up."""
+    with make(config, "workers") as opened:
+        yield opened
+
+
+@contextmanager
+def local(number: int) -> Iterator[Executor]:
+    """`number` processes on this machine, one thread each."""
+    os.environ.update(ONE_THREAD)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(number, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In the worker: leave as soon as the process that hands out the work is gone, even by kill -9."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def dask(number: int, cluster: Any) -> Iterator[Executor]:
+    """`number` workers of a Dask cluster, such as `distributed.LocalCluster` or `dask_jobqueue.SLURMCluster`."""
+    from distributed import Client
+
+    cluster.scale(number)
+    with cluster, Client(cluster) as client:
+        yield client.get_executor(pure=False, retries=0)

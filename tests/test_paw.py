@@ -1,0 +1,151 @@
+"""Hyperfine couplings and field gradients from GPAW: known answers, symmetry, and all-electron references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ase
+import numpy as np
+import pytest
+from ase.build import bulk
+
+pytest.importorskip("gpaw", reason="the labels of GPAW need gpaw: see docs/label-references.md")
+
+from gpaw import PW, FermiDirac
+from gpaw.old.calculator import GPAW
+
+from ionecho.data import fetch
+from ionecho.errors import InputError
+from ionecho.labelling import paw_datasets
+from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
+from ionecho.nmr.isotopes import isotope
+
+ALL_ELECTRON_LIH = {"Li": -0.0401, "H": 0.0509}  # V_zz in a.u., PySCF aug-pcseg-3: benchmarks.label_references LiH
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+def converged(atoms: ase.Atoms, cutoff: float, **settings: Any) -> GPAW:
+    atoms = atoms.copy()
+    atoms.pbc = True
+    atoms.calc = GPAW(
+        mode=PW(cutoff),
+        xc="PBE",
+        convergence={"density": 1e-6, "eigenstates": 1e-9, "energy": 1e-6},
+        symmetry="off",
+        txt=None,
+        **{"occupations": FermiDirac(0.0), **settings},
+    )
+    atoms.get_potential_energy()
+    return atoms.calc
+
+
+def test_contact_coupling_of_the_hydrogen_atom() -> None:
+    """PBE gives 1480 MHz in a 9 Å box (exact theory 1420): benchmarks.label_references H. 400 eV would lose 5 %."""
+    atom = ase.Atoms("H", cell=[6.5, 6.5, 6.5], magmoms=[1])
+    atom.center()
+    calculator = converged(atom, 600, occupations=FermiDirac(0.0, fixmagmom=True))
+    tensor = hyperfine_tensors(calculator, np.array([isotope("1H").gyromagnetic_ratio]))[0]
+    assert np.trace(tensor) / 3 == pytest.approx(1480, rel=0.02)
+    np.testing.assert_allclose(tensor, np.eye(3) * np.trace(tensor) / 3, atol=2)  # a sphere in a cubic box
+    half = hyperfine_tensors(calculator, np.array([isotope("1H").gyromagnetic_ratio / 2]))[0]
+    np.testing.assert_allclose(half, tensor / 2)
+
+
+def test_gradients_of_lithium_hydride_against_all_electrons() -> None:
+    """In a box of 6 x 6 x 8.4 Å and at 400 eV the labels keep within 7 % of the isolated molecule's."""
+    molecule = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.5957]], cell=[6, 6, 8.4])
+    molecule.center()
+    gradients = electric_field_gradients(converged(molecule, 400, setups=paw_datasets.use("Li.1s")))
+    assert gradients[:, 2, 2] / ATOMIC_UNIT_OF_EFG == pytest.approx(list(ALL_ELECTRON_LIH.values()), rel=0.07)
+
+
+def test_gradients_are_traceless_and_turn_with_the_structure() -> None:
+    """A skew water molecule in a box; atoms and cell turn together, so that the error of the grid turns with them."""
+    molecule = ase.Atoms("OH2", [[0, 0, 0], [0.9, 0.2, 0.3], [-0.2, 0.1, 0.95]], cell=[4, 4.4, 4.8])
+    gradients = electric_field_gradients(converged(molecule, 300))
+    np.testing.assert_allclose(np.trace(gradients, axis1=1, axis2=2), 0, atol=1e-10)
+    np.testing.assert_allclose(gradients, gradients.transpose(0, 2, 1))
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    molecule.set_cell(molecule.cell.array @ turn.T, scale_atoms=True)
+    turned = electric_field_gradients(converged(molecule, 300))
+    np.testing.assert_allclose(turned, turn @ gradients @ turn.T, atol=1e-3 * np.abs(gradients).max())
+
+
+def test_no_gradient_at_a_cubic_site() -> None:
+    """Rock salt, both sites; an error of the one-centre l = 2 terms or phases would show (0.08 V/Å² at 340 eV)."""
+    calculator = converged(bulk("MgO", "rocksalt", a=4.21), 500, kpts={"size": (1, 1, 1), "gamma": True})
+    np.testing.assert_allclose(electric_field_gradients(calculator), 0, atol=0.01)
+
+
+def test_gradient_of_lithium_with_a_frozen_core_is_refused() -> None:
+    molecule = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.6]], cell=[4, 4, 5])
+    with pytest.raises(InputError, match=r"Li: the PAW dataset freezes 1s.*Li\.1s"):
+        electric_field_gradients(converged(molecule, 250))
+
+
+def test_frozen_core_of_sodium_is_polarised() -> None:
+    """Na next to O in a periodic cell: the core solve binds, and it moves the coupling by per cents, not more."""
+    cell = ase.Atoms("NaO", [[0.1, 0, 0], [0, 0, 2.05]], cell=[4.2, 4.2, 4.8], magmoms=[0, 1])
+    calculator = converged(cell, 340, occupations=FermiDirac(0.05, fixmagmom=True))
+    with_core = hyperfine_tensors(calculator, np.array([1.0, 1.0]))[0]
+    from ionecho.labelling import paw
+
+    assert len(paw._core_states(calculator.wfs.setups[0])) == 2  # 1s and 2s; 2p is in the valence
+    without = pytest.MonkeyPatch()
+    without.setattr(paw, "_core_contact", lambda *_: 0.0)
+    valence_only = hyperfine_tensors(calculator, np.array([1.0, 1.0]))[0]
+    without.undo()
+    change = np.trace(with_core - valence_only) / np.trace(valence_only)
+    assert 1e-4 < abs(change) < 0.3
+
+
+def test_recipes_give_the_same_bytes_and_no_half_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    hashes: list[bytes] = []
+    for place in ("one", "two"):
+        monkeypatch.setenv("IONECHO_HOME", str(tmp_path / place))
+        path = paw_datasets.generate(paw_datasets.RECIPES["Li.1s"])
+        assert path == tmp_path / place / "paw" / "Li.1s.PBE"
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
+        hashes.append(path.read_bytes())
+    assert hashes[0] == hashes[1]
+
+
+def test_a_recipe_that_makes_no_sound_dataset_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path))
+    recipe = paw_datasets.Recipe("Li", "bad", "PBE", "2s", 1.0)
+    with pytest.raises(InputError, match="recipe"):
+        paw_datasets.generate(recipe)
+    assert not list((tmp_path / "paw").iterdir())
+    with pytest.raises(InputError, match=r"'Li\.2s': expected one of Li\.1s"):
+        paw_datasets.use("Li.2s")
+
+
+def test_provenance_of_the_datasets_used() -> None:
+    molecule = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.6]], cell=[4, 4, 5], pbc=True)
+    calculator = GPAW(mode=PW(250), xc="PBE", setups=paw_datasets.use("Li.1s"), txt=None)
+    calculator.initialize(molecule)
+    found = paw_datasets.sha256_of_datasets(calculator)
+    assert {symbol: entry["file"] for symbol, entry in found.items()} == {"Li": "Li.1s.PBE", "H": "H.PBE.gz"}
+    assert found["Li"]["sha256"] == fetch.sha256(paw_datasets.generate(paw_datasets.RECIPES["Li.1s"]))
+
+
+def test_the_all_electron_reference_gives_textbook_gradients() -> None:
+    """An electron in a Gaussian p_z: -(4/5) <r^-3>; a proton 12 bohr away: 2/R³; a distant neutral atom: nothing."""
+    gto = pytest.importorskip("pyscf", reason="the references need pyscf").gto
+    from benchmarks.label_references import gradients_of_density
+
+    exponent = 1.0
+    atom = gto.M(atom="H 0 0 0", basis={"H": [[1, [exponent, 1.0]]]}, spin=1, verbose=0)
+    gradient = gradients_of_density(atom, np.diag([0.0, 0.0, 1.0]))[0]  # orbitals x, y, z
+    inverse_cube = 8 * (2 * exponent) ** 2.5 / (12 * exponent * np.sqrt(np.pi))
+    np.testing.assert_allclose(gradient, np.diag([0.4, 0.4, -0.8]) * inverse_cube, rtol=1e-8, atol=1e-8)
+
+    distance = 12.0
+    pair = gto.M(atom=f"H 0 0 0; H 0 0 {distance}", unit="bohr", basis={"H": [[0, [1.0, 1.0]]]}, verbose=0)
+    bare, screened = gradients_of_density(pair, np.diag([1.0, 0.0]))
+    assert bare[2, 2] == pytest.approx(2 / distance**3, rel=1e-6)
+    np.testing.assert_allclose(screened, 0, atol=1e-8)
