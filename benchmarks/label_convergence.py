@@ -1,0 +1,100 @@
+"""Convergence of the labels of the project's own datasets with cut-off, k-points and U.
+
+    python -m benchmarks.label_convergence p2_gpaw
+
+One configuration of the dataset's recipe is labelled with its engine at other settings; every line is compared with
+the finest of its series. A killed run goes on; results are in outputs/convergence/NAME.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from ionecho.data.registry import REPOSITORY
+from ionecho.data.schema import Configuration
+from ionecho.dynamics.recipes import RECIPES
+from ionecho.labelling.engine import make_engine
+
+MESH = "engine.kpoints={{size: [{0}, {1}, {2}], gamma: {3}}}".format
+GAMMA = MESH(1, 1, 1, "true")
+SERIES: dict[str, dict[str, list[list[str]]]] = {
+    # dataset -> series -> settings, the last of a series is its reference
+    "p2_gpaw": {
+        "cut-off at Gamma": [[GAMMA, f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600, 700)],
+        "k-points at 400 eV": [
+            ["engine.cutoff=400", mesh]
+            for mesh in (
+                GAMMA,
+                MESH(2, 2, 1, "false"),
+                MESH(2, 2, 1, "true"),
+                MESH(3, 3, 1, "true"),
+                MESH(3, 3, 2, "true"),
+            )
+        ],
+        "U - J on Mn, 400 eV": [["engine.cutoff=400", f"engine.hubbard.Mn={u}"] for u in (0.0, 2.0, 5.0, 3.9)],
+    },
+    "lps_gpaw": {
+        "cut-off at Gamma": [[GAMMA, f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600, 800)],
+        "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"), MESH(3, 3, 3, "true"))],
+    },
+}
+ION = {"p2_gpaw": 11, "lps_gpaw": 3}
+LABELS = {"forces": "eV/Å", "hyperfine_contact": "%", "efg": "%"}
+
+
+def main(name: str) -> None:
+    """Label at every setting, then print how far each is from its reference."""
+    store = Path("outputs/convergence") / f"{name}.json"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
+    configuration = next(iter(RECIPES[name]()))
+    for settings in (line for series in SERIES[name].values() for line in series):
+        if (key := " ".join(settings)) not in found:
+            found[key] = _labels(name, settings, configuration)
+            store.write_text(json.dumps(found))
+    table = Table("series", "settings", "seconds", *(f"{label} ({unit})" for label, unit in LABELS.items()))
+    ions = np.flatnonzero(configuration.numbers == ION[name])
+    for series, lines in SERIES[name].items():
+        reference = found[" ".join(lines[-1])]
+        for line in lines:
+            row = found[" ".join(line)]
+            table.add_row(series, " ".join(line), f"{row['seconds']:.0f}", *_deviations(row, reference, ions))
+    Console(width=160).print(table)
+
+
+def _labels(name: str, settings: list[str], configuration: Configuration) -> dict[str, Any]:
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        config = compose("label", overrides=[f"engine={name}", *settings]).engine
+    structure = (configuration.numbers, configuration.positions, configuration.cell, configuration.pbc)
+    result = make_engine(config).label(ase.Atoms(*structure[:1], positions=structure[1], cell=structure[2], pbc=True))
+    values = {label: value.tolist() for label, value in result.values.items() if label in LABELS}
+    return {**values, "seconds": result.provenance["seconds"]}
+
+
+def _deviations(row: dict[str, Any], reference: dict[str, Any], ions: np.ndarray) -> list[str]:
+    """Root mean square deviation of all forces; of the ion's couplings and gradients, relative to their own size."""
+    cells = []
+    for label, unit in LABELS.items():
+        if label not in row:
+            cells.append("")
+            continue
+        value, exact = np.array(row[label]), np.array(reference[label])
+        if unit == "%":
+            value, exact = value[ions], exact[ions]
+            cells.append(f"{100 * np.linalg.norm(value - exact) / np.linalg.norm(exact):.1f}")
+        else:
+            cells.append(f"{np.sqrt(np.mean((value - exact) ** 2)):.3f}")
+    return cells
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

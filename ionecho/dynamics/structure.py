@@ -1,0 +1,38 @@
+"""The structure a simulation starts from: a file or a prototype."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+
+from ionecho.dynamics.prototypes import PROTOTYPES
+from ionecho.errors import InputError
+
+
+def read_structure(name: str, arrangement: int, repeat: tuple[int, int, int]) -> ase.Atoms:
+    """The last structure of a file that ASE reads, or a prototype with its arrangement of mobile ions, repeated."""
+    if name in PROTOTYPES:
+        return PROTOTYPES[name](arrangement).repeat(repeat)
+    if not Path(name).exists():
+        raise InputError(f"structure: no file {name!r} and no prototype of that name ({', '.join(PROTOTYPES)})")
+    try:
+        atoms = ase.io.read(name, index=-1)
+    except Exception as error:
+        raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
+    assert isinstance(atoms, ase.Atoms)
+    if not atoms.pbc.any():
+        raise InputError(f"{name}: not periodic; give a structure with a cell")
+    del atoms.constraints
+    return atoms.repeat(repeat)
+
+
+def describe(atoms: ase.Atoms) -> dict[str, Any]:
+    """Formula and a hash of elements, positions and cell."""
+    parts = (atoms.numbers.astype("<i8"), atoms.positions, np.array(atoms.cell))
+    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    return {"formula": atoms.get_chemical_formula(), "structure_sha256": hashlib.sha256(content).hexdigest()}

@@ -1,0 +1,45 @@
+"""Molecular dynamics: python simulate.py checkpoint=uf3-p2_nmmo structure=POSCAR time=1ns output=trajectory.zarr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.simulate import Run, femtoseconds, simulate
+from ionecho.dynamics.structure import describe, read_structure
+from ionecho.entry import entry_point, run
+
+
+@hydra.main(config_path="conf", config_name="simulate", version_base="1.3")
+@entry_point
+def main(config: DictConfig) -> None:
+    """Run the potential of a checkpoint from a structure."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    checkpoint = load(resolve(config.checkpoint))
+    atoms = read_structure(config.structure, config.arrangement, tuple(config.repeat))
+    potential = Potential(checkpoint.model, getattr(torch, config.dtype), config.device)
+    ensemble = Ensemble(
+        config.ensemble,
+        config.temperature,
+        config.timestep,
+        config.thermostat_time,
+        config.pressure,
+        config.barostat_time,
+        config.seed,
+    )
+    steps = round(femtoseconds(config.time) / config.timestep)
+    settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit)
+    identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, **describe(atoms)}
+    print(f"trajectory in {simulate(atoms, potential, ensemble, settings, identity, Path(config.output))}")
+
+
+if __name__ == "__main__":
+    run(main)
