@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup train test bench lint clean
+.PHONY: setup labelling train test bench lint clean
 
 setup: $(READY)
 
@@ -15,6 +15,10 @@ $(READY): pyproject.toml Makefile
 	$(BIN)/python -c "import schnetpack" 2>/dev/null || \
 		$(BIN)/pip install --quiet --no-deps --ignore-requires-python schnetpack==2.2.0
 	touch $(READY)
+
+# The DFT engines of `ionecho label`: docs/labelling.md.
+labelling: $(READY)
+	tools/install-engines
 
 train: $(READY)
 	$(BIN)/python train.py model=nn_nmr

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from ionecho.checkpoints.store import load
 from ionecho.data.card import front_matter, read_card
@@ -23,12 +25,23 @@ def test_dataset_card_keeps_the_schema_and_the_config_agrees(path: Path) -> None
     card = read_card(path)
     block = card.ionecho
     assert block.name == path.parent.name
-    importer(block.build.importer, block.build.options)
-    assert block.content_sha256 is not None
-    config = yaml.safe_load((REPOSITORY / "conf" / "dataset" / f"{block.name}.yaml").read_text())
+    assert (block.build is None) != (block.label is None)
+    if block.build is not None:
+        importer(block.build.importer, block.build.options)
+    else:
+        assert block.label is not None
+        with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+            config = compose("label", overrides=block.label.overrides)
+        assert not OmegaConf.is_missing(config, "input")
+    in_progress = block.version.startswith("0.")
+    assert block.content_sha256 is not None or in_progress
+    file = REPOSITORY / "conf" / "dataset" / f"{block.name}.yaml"
+    if in_progress and not file.exists():
+        return
+    config = yaml.safe_load(file.read_text())
     assert config["name"] == block.name
     assert config["split"] in block.splits
-    assert config["contact_shift"] == block.conventions["contact_shift"]
+    assert config["contact_shift"] == block.conventions.get("contact_shift")
     assert block.citation.split(",")[0] in path.read_text().split("---")[2] or "Cite" in path.read_text()
 
 

@@ -11,12 +11,13 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from ase.geometry import find_mic
 from numpy.typing import NDArray
 
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
-from ionecho.dynamics.prototypes import PROTOTYPES
+from ionecho.dynamics.prototypes import PROTOTYPES, p2_hop
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 from ionecho.errors import InputError
 
@@ -133,9 +134,9 @@ def test_bad_settings_are_refused() -> None:
         replace(NVT, temperature=0.0)
 
 
-@pytest.mark.parametrize("name", PROTOTYPES)
+@pytest.mark.parametrize("name", ["p2_p63mcm", "p2_p6322"])
 @pytest.mark.parametrize("seed", range(4))
-def test_prototypes_have_the_distances_of_the_published_structures(name: str, seed: int) -> None:
+def test_p2_cells_have_the_distances_of_the_published_structures(name: str, seed: int) -> None:
     atoms = PROTOTYPES[name](seed)
     distances = atoms.get_all_distances(mic=True)
     for index in np.flatnonzero(atoms.numbers == 25):
@@ -145,3 +146,22 @@ def test_prototypes_have_the_distances_of_the_published_structures(name: str, se
     for index in sodium:
         np.testing.assert_allclose(np.sort(distances[index][atoms.numbers == 8])[0], 2.43, atol=0.02)
     assert distances[np.ix_(sodium, sodium)][~np.eye(len(sodium), dtype=bool)].min() > 2.5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hop_moves_the_two_sodium_ions_of_one_interlayer_to_the_next_prisms(seed: int) -> None:
+    start, end = p2_hop("p6322", seed)
+    moved = find_mic(end.positions - start.positions, start.cell)[1]
+    np.testing.assert_allclose(moved[:2], 5.0095 / 3, atol=1e-3)
+    np.testing.assert_allclose(moved[2:], 0, atol=1e-12)
+    assert end.get_all_distances(mic=True)[:4, :4][~np.eye(4, dtype=bool)].min() > 2.5
+
+
+@pytest.mark.parametrize("sodium", range(2, 7))
+def test_nvp_cells_have_octahedra_and_tetrahedra(sodium: int) -> None:
+    """V-O 1.9 to 2.05 Å and P-O 1.5 to 1.55 Å, as published for NaV2(PO4)3 and Na3V2(PO4)3."""
+    atoms = PROTOTYPES[f"nvp_{sodium}"](0)
+    assert np.bincount(atoms.numbers)[[11, 23, 15, 8]].tolist() == [sodium, 4, 6, 24]
+    oxygen = atoms.get_all_distances(mic=True)[:, atoms.numbers == 8]
+    assert np.all(np.abs(np.sort(oxygen[atoms.numbers == 23])[:, :6] - 1.98) < 0.09)
+    assert np.all(np.abs(np.sort(oxygen[atoms.numbers == 15])[:, :4] - 1.52) < 0.04)

@@ -25,7 +25,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
     sections = [
         f"# {config.name}",
         f"Model `{config.model}`, members: {config.members}, predicts for {centres} among {elements}.",
-        f"```\npython predict.py checkpoint={config.name} input=trajectory.xyz output=predictions.zarr\n```",
+        f"```\n{_usage(config)}\n```",
         "## Data",
         f"{data['name']} {data['version']} (content {data['content_sha256'][:16]}…, licence {data['licence']}), split "
         f"`{data['split']}`, fold {data['fold']}: "
@@ -36,14 +36,26 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
         *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
         "## Physics",
-        "Couplings in MHz as the dataset has them:",
+        "Labels as the dataset has them:",
         _yaml(data["conventions"]),
-        "Shifts in ppm by (delta_total = delta_FC only):",
-        _yaml(config.contact_shift),
+        *_shift(config),
         "## Recipe",
         _yaml({"hyperparameters": config.hyperparameters, "training": config.training}),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _usage(config: CheckpointConfig) -> str:
+    """The line that uses the model: a potential drives ions, a property model is applied to their trajectory."""
+    if "energy" in config.training["losses"]:
+        return f"python simulate.py checkpoint={config.name} structure=POSCAR temperature=300 time=1ns output=traj.zarr"
+    return f"python predict.py checkpoint={config.name} input=trajectory.xyz output=predictions.zarr"
+
+
+def _shift(config: CheckpointConfig) -> list[str]:
+    if config.contact_shift is None:
+        return []
+    return ["Shifts in ppm by (delta_total = delta_FC only):", _yaml(config.contact_shift)]
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:

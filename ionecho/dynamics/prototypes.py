@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import combinations
+from itertools import permutations
+from typing import Any
 
 import ase
 import numpy as np
@@ -16,15 +17,30 @@ from numpy.typing import NDArray
 from ionecho.errors import InputError
 
 P2_SHIFT = {"p63mcm": 0, "p6322": 1}  # honeycomb of the second layer, in sites of the first: Mg over Mg, or over Mn
-P2_LENGTHS = (5.0095, 11.218)  # a, c in Å: a quarter of the 88-atom cells of Chem. Sci. 2022, 13, 7863
+P2_CELL = Cell.fromcellpar([5.0095, 5.0095, 11.218, 90, 90, 120])  # Å, a quarter of Chem. Sci. 2022, 13, 7863
 P2_OXYGEN = 1.04  # height of the oxygen planes over the metal planes, Å
-NEAREST_SODIUM = 2.5  # Å
+NEAREST, NEXT_PRISM = 2.5, 1.8  # Å, least distance of two Na; prisms that share a face are 1.67 Å apart
 # Fractional sites (x, y) in the sqrt(3) x sqrt(3) cell: the metals, and how far the two oxygen planes lie from them.
 METAL = np.array([[0, 0], [2 / 3, 1 / 3], [1 / 3, 2 / 3]])
 BELOW, ABOVE = np.array([1 / 3, 0]), np.array([1 / 3, 1 / 3])
+# Oxygens that face each other over an interlayer lie on one line; the prisms stand over the other two kinds of site.
+P2_PRISMS = [
+    np.column_stack([np.concatenate([METAL, METAL + free]), np.full(6, height)])
+    for height, free in ((0.5, BELOW), (0.0, ABOVE))
+]
 
 NVP_LENGTHS = ((8.43, 21.52), (8.73, 21.80))  # a, c in Å of NaV2(PO4)3 and Na3V2(PO4)3, hexagonal
 NVP_SITES = {"V": (0, 0, 0.1465), "P": (0.289, 0, 0.25), "O1": (0.178, -0.027, 0.192), "O2": (0.190, 0.169, 0.086)}
+
+# Li3PS4 at the measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with PBE to 0.02 eV/Å.
+LPS_GAMMA = {
+    "Li1": (0.2427, 0.3180, 0.9972),
+    "Li2": (0.0, 0.1655, 0.4713),
+    "P": (0.0, 0.8217, 0.0037),
+    "S1": (0.2226, 0.6742, 0.8968),
+    "S2": (0.0, 0.1159, 0.8903),
+    "S3": (0.0, 0.8145, 0.3363),
+}
 
 
 def p2_layered(stacking: str, seed: int) -> ase.Atoms:
@@ -38,35 +54,55 @@ def p2_layered(stacking: str, seed: int) -> ase.Atoms:
         Draws two of the six prismatic sites of each interlayer (three share faces with the octahedra, three edges), no
         two closer than 2.5 Å.
     """
+    rng = np.random.default_rng(seed)
+    filled = [_draw(_allowed_pairs(interlayer), rng) for interlayer in P2_PRISMS]
+    return _p2(stacking, np.concatenate(filled))
+
+
+def p2_hop(stacking: str, seed: int) -> tuple[ase.Atoms, ase.Atoms]:
+    """The ends of a hop of one interlayer's two Na over faces to the next prisms, the other ions as in `p2_layered`.
+
+    In this small cell every edge prism has a common face with every face prism, so that one Na cannot move alone.
+    """
+    rng = np.random.default_rng(seed)
+    first, second = P2_PRISMS
+    start = _draw(_allowed_pairs(first), rng)
+    ends = [
+        pair for pair in _allowed_pairs(first) if 0.1 < _distances(np.stack([start[0], pair[0]]))[0, 1] < NEXT_PRISM
+    ]
+    end = _draw(ends, rng)
+    rest = _draw(_allowed_pairs(second), rng)
+    return _p2(stacking, np.concatenate([start, rest])), _p2(stacking, np.concatenate([end, rest]))
+
+
+def _p2(stacking: str, sodium: NDArray[np.floating]) -> ase.Atoms:
+    """The two layers with Na at these fractional sites (N, 3); atoms in the order Na, Mg, Mn, O."""
     if stacking not in P2_SHIFT:
         raise InputError(f"stacking: expected {' or '.join(P2_SHIFT)}, found {stacking!r}")
-    a, c = P2_LENGTHS
-    cell = Cell.fromcellpar([a, a, c, 90, 90, 120])
-    symbols: list[str] = []
-    sites: list[NDArray] = []
+    symbols, sites = ["Na"] * len(sodium), list(sodium)
     for layer, (height, lower, upper) in enumerate(((0.25, BELOW, ABOVE), (0.75, ABOVE, BELOW))):
         for index, site in enumerate(METAL):
             symbols += ["Mg" if index == P2_SHIFT[stacking] * layer else "Mn", "O", "O"]
             sites.append(np.array([*site, height]))
-            sites.append(np.array([*(site + lower), height - P2_OXYGEN / c]))
-            sites.append(np.array([*(site + upper), height + P2_OXYGEN / c]))
-    # Oxygens that face each other over an interlayer lie on one line; the prisms stand over the other two sites.
-    rng = np.random.default_rng(seed)
-    for height, free in ((0.5, BELOW), (0.0, ABOVE)):
-        for site in _two_apart(np.concatenate([METAL, METAL + free]), cell, rng):
-            symbols.append("Na")
-            sites.append(np.array([*site, height]))
-    atoms = ase.Atoms(symbols, scaled_positions=np.array(sites), cell=cell, pbc=True)
-    atoms.wrap()
-    order = np.argsort([["Na", "Mg", "Mn", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")
-    return atoms[order]
+            sites.append(np.array([*(site + lower), height - P2_OXYGEN / P2_CELL.lengths()[2]]))
+            sites.append(np.array([*(site + upper), height + P2_OXYGEN / P2_CELL.lengths()[2]]))
+    atoms = ase.Atoms(symbols, scaled_positions=np.array(sites), cell=P2_CELL, pbc=True)
+    return atoms[np.argsort([["Na", "Mg", "Mn", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
 
 
-def _two_apart(sites: NDArray, cell: Cell, rng: np.random.Generator) -> NDArray:
-    points = np.column_stack([sites, np.zeros(len(sites))]) @ cell
-    _, distances = get_distances(points, cell=cell, pbc=True)
-    allowed = [pair for pair in combinations(range(len(sites)), 2) if distances[pair] > NEAREST_SODIUM]
-    return sites[list(allowed[rng.integers(len(allowed))])]
+def _allowed_pairs(interlayer: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Ordered pairs (2, 3) of the prisms of an interlayer that two Na can fill."""
+    distances = _distances(interlayer)
+    return [interlayer[list(pair)] for pair in permutations(range(len(interlayer)), 2) if distances[pair] > NEAREST]
+
+
+def _distances(sites: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Distances of fractional sites under periodic boundaries, Å."""
+    return get_distances(sites @ P2_CELL, cell=P2_CELL, pbc=True)[1]
+
+
+def _draw(choices: list[Any], rng: np.random.Generator) -> Any:
+    return choices[rng.integers(len(choices))]
 
 
 def nvp(sodium: int, seed: int) -> ase.Atoms:
@@ -98,12 +134,24 @@ def nvp(sodium: int, seed: int) -> ase.Atoms:
     second = np.flatnonzero(kinds == "Na2")
     filled = np.random.default_rng(seed).permutation(second)[: sodium - 2]
     keep = (kinds != "Na2") | np.isin(np.arange(len(cell)), filled)
-    atoms = ase.Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True)[keep]
-    return atoms[np.argsort(["Na V P O".split().index(symbol) for symbol in atoms.symbols], kind="stable")]
+    atoms = _plain(cell)[keep]
+    return atoms[np.argsort([["Na", "V", "P", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
+
+
+def lps_gamma(seed: int) -> ase.Atoms:
+    """gamma-Li3PS4, Pmn2_1, 16 atoms, ordered: the seed draws nothing."""
+    symbols = [name.rstrip("123") for name in LPS_GAMMA]
+    return _plain(crystal(symbols, list(LPS_GAMMA.values()), spacegroup=31, cellpar=[7.708, 6.535, 6.137, 90, 90, 90]))
+
+
+def _plain(atoms: ase.Atoms) -> ase.Atoms:
+    """Elements, positions and cell alone."""
+    return ase.Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
 
 
 PROTOTYPES: Mapping[str, Callable[[int], ase.Atoms]] = {
     **{f"p2_{stacking}": partial(p2_layered, stacking) for stacking in P2_SHIFT},
+    "lps_gamma": lps_gamma,
     **{f"nvp_{sodium}": partial(nvp, sodium) for sodium in range(2, 7)},
 }
 """Name -> cell, by the seed that draws what the structure leaves open (the arrangement of the mobile ions)."""

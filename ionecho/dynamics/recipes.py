@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import ase
 import numpy as np
 
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
+from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
-from ionecho.data.store import DatasetWriter, pack
-from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES
+from ionecho.data.store import DatasetWriter, open_zarr, pack
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.neb import minimum_energy_path
+from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, p2_hop
+from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.structure import describe
+from ionecho.errors import InputError
+from ionecho.labelling.structures import read_structures
+
+P2_POTENTIAL = "uf3-p2_nmmo"
+WORK = REPOSITORY / "outputs" / "recipes"
 
 
 def rattled(prototype: Callable[[int], ase.Atoms], group: str, count: int) -> Iterator[Configuration]:
-    """Cells with other Na arrangements, strained by up to 2 % along the axes, atoms displaced by 0.04 to 0.12 Å."""
+    """Cells with other arrangements of the mobile ions, strained by up to 2 % along the axes, atoms displaced by 0.04 to 0.12 Å."""
     for seed in range(count):
         rng = np.random.default_rng(seed)
         atoms = prototype(seed)
@@ -29,17 +45,66 @@ def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
     return Configuration(atoms.numbers, atoms.positions, np.array(atoms.cell), atoms.pbc, group, frame, source)
 
 
+def simulated(
+    prototype: str, group: str, checkpoint: str, temperature: float, seed: int, frames: int
+) -> Iterator[Configuration]:
+    """Frames 200 fs apart of a run at constant volume, the cell strained by up to 1 % along each axis."""
+    rng = np.random.default_rng(seed)
+    atoms = PROTOTYPES[prototype](seed)
+    atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
+    ensemble = Ensemble("nvt_langevin", temperature, 1.0, 100.0, 0.0, 1000.0, seed)
+    settings = Run(steps=200 * frames, every=200, block=10, spread_limit=None, contact_limit=0.5)
+    loaded = load(resolve(checkpoint))
+    identity = {"checkpoint": checkpoint, "checkpoint_sha256": loaded.sha256, **describe(atoms)}
+    path = simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{group}.zarr")
+    if reason := open_zarr(path, "r").attrs["stopped"]:
+        raise InputError(f"recipe {group}: stopped {reason}")
+    for found in read_structures([str(path)], every=1):
+        found.source = f"recipe {group}#{found.frame}"
+        yield found
+
+
+def hopping(
+    ends: Callable[[int], tuple[ase.Atoms, ase.Atoms]], group: str, checkpoint: str, seed: int, images: int
+) -> Iterator[Configuration]:
+    """Images of the minimum-energy path of a hop, displaced by 0.03 Å; the relaxed ends are left out."""
+    model = load(resolve(checkpoint)).model
+    path = minimum_energy_path(*ends(seed), lambda: Potential(model), images, force=0.1, steps=500)
+    rng = np.random.default_rng(seed)
+    for frame, atoms in enumerate(path.images[1:-1]):
+        atoms.positions += rng.normal(scale=0.03, size=(len(atoms), 3))
+        yield configuration(atoms, group, frame)
+
+
 def p2_gpaw() -> Iterator[Configuration]:
-    """P2-type Na2/3(Mg1/3Mn2/3)O2, both stackings."""
+    """P2-type Na2/3(Mg1/3Mn2/3)O2, both stackings: displaced cells, dynamics at three temperatures, hops of Na."""
     for stacking in P2_SHIFT:
-        yield from rattled(PROTOTYPES[f"p2_{stacking}"], f"rattled_{stacking}", 24)
+        prototype = f"p2_{stacking}"
+        yield from rattled(PROTOTYPES[prototype], f"rattled_{stacking}", 24)
+        for seed, temperature in enumerate((300, 300, 600, 600, 900, 900)):
+            yield from simulated(prototype, f"md_{stacking}_{temperature}K_{seed}", P2_POTENTIAL, temperature, seed, 20)
+        for seed in range(3):
+            yield from hopping(partial(p2_hop, stacking), f"hop_{stacking}_{seed}", P2_POTENTIAL, seed, 7)
 
 
-RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {"p2_gpaw": p2_gpaw}
+def lps_gpaw() -> Iterator[Configuration]:
+    """Li3PS4."""
+    yield from rattled(PROTOTYPES["lps_gamma"], "rattled_gamma", 40)
 
 
-def write(name: str, path: Path) -> None:
-    """Write the unlabelled configurations of a recipe, one file, at once or not at all."""
-    working = path.with_suffix("")
+RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {"lps_gpaw": lps_gpaw, "p2_gpaw": p2_gpaw}
+
+
+def write(name: str) -> Path:
+    """Write the unlabelled configurations of a recipe beside its card, one file, at once or not at all."""
+    path = REPOSITORY / "datasets" / name / "structures.zarr.zip"
+    working = WORK / name
+    shutil.rmtree(working, ignore_errors=True)
     DatasetWriter(working, []).append(list(RECIPES[name]()))
     pack(working, path)
+    shutil.rmtree(working)
+    return path
+
+
+if __name__ == "__main__":
+    print(write(sys.argv[1]))

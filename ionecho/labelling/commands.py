@@ -83,7 +83,8 @@ class Job:
 
     def queue(self) -> LabelQueue:
         """The queue, which no other process may hold."""
-        request = {"labels": list(self.engine.labels), **self.engine.level_of_theory()}
+        kind = {"labels": list(self.engine.labels), "conventions": dict(self.engine.conventions)}
+        request = {**kind, **self.engine.level_of_theory()}
         return LabelQueue(self.folder, self.engine.labels, request)
 
 
@@ -115,7 +116,7 @@ def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
     for override in [*stored, *given]:
         name, _, value = override.lstrip("+").partition("=")
         added = "+" in (override[0], merged.get(name, "")[:1]) or value.startswith("{")
-        merged[name] = ("+" if added else "") + f"{name}={value}"
+        merged[name] = ("+" if added else "") + f"{name}={value}" if value else override
     return list(merged.values())
 
 

@@ -115,6 +115,7 @@ class GPAWEngine:
             found["isotopes"] = self.isotopes
         if set(DENSITIES) & set(self.labels):
             found["charge_density"] = "all electrons, core included"
+            found["grid"] = f"{self.grid_refinement} points along an axis for each of GPAW's own"
         return found
 
     def level_of_theory(self) -> dict[str, Any]:

@@ -50,10 +50,15 @@ def label_all(
                     break
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                configuration = running.pop(future)
-                _record(queue, configuration, future, running)
-                progress.advance(task)
+            progress.advance(task, _record_finished(queue, running))
+
+
+def _record_finished(queue: LabelQueue, running: dict[Future[Labels | str], Configuration]) -> int:
+    """Record what has come back. No future outlives this: Dask computes what it points to again if a worker dies."""
+    done = wait(running, return_when=FIRST_COMPLETED).done
+    for future in done:
+        _record(queue, running.pop(future), future, running)
+    return len(done)
 
 
 def _record(

@@ -50,9 +50,12 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def dask(number: int, cluster: Any) -> Iterator[Executor]:
-    """`number` workers of a Dask cluster, such as `distributed.LocalCluster` or `dask_jobqueue.SLURMCluster`."""
+    """`number` workers of a Dask cluster, such as `distributed.LocalCluster` or `dask_jobqueue.SLURMCluster`.
+
+    A worker that is lost, as when its job's time is up, is replaced.
+    """
     from distributed import Client
 
-    cluster.scale(number)
+    cluster.adapt(minimum=number, maximum=number)
     with cluster, Client(cluster) as client:
         yield client.get_executor(pure=False, retries=0)

@@ -1,0 +1,117 @@
+"""The engines that are installed on request: forces against finite differences, tensors, reasons of failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ase
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
+
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine, EngineError, make_engine
+
+
+def engine(name: str, *overrides: str) -> Engine:
+    """The engine `conf/engine/NAME.yaml` with these overrides."""
+    pytest.importorskip(name, reason=f"{name} comes with `make labelling`")
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        return make_engine(compose("label", [f"engine={name}", *overrides]).engine)
+
+
+def slope(labeller: Engine, atoms: ase.Atoms, atom: int, axis: int, step: float) -> float:
+    """Minus the derivative of the energy by central difference, eV/Å."""
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[atom, axis] += sign * step
+        energies.append(float(labeller.label(moved).values["energy"]))
+    return (energies[1] - energies[0]) / (2 * step)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+def hydrogen() -> ase.Atoms:
+    """A stretched molecule, askew in a small box."""
+    return ase.Atoms("H2", [[0, 0, 0], [0.1, 0.2, 1.1]], cell=[3.2, 3.3, 3.6], pbc=True)
+
+
+def test_gpaw_forces_are_the_derivatives_of_its_energy_and_a_rerun_agrees() -> None:
+    """At 300 eV in steps of 0.02 Å the difference quotient keeps within 0.02 eV/Å of forces of some eV/Å."""
+    gpaw = engine("gpaw", "engine.cutoff=300")
+    labels = gpaw.label(hydrogen())
+    forces = labels.values["forces"]
+    assert np.abs(forces).max() > 1
+    np.testing.assert_allclose(forces.sum(0), 0, atol=0.02)
+    assert forces[1, 2] == pytest.approx(slope(gpaw, hydrogen(), 1, 2, 0.02), abs=0.02)
+    efg = labels.values["efg"]
+    np.testing.assert_allclose(np.trace(efg, axis1=1, axis2=2), 0, atol=1e-10)
+    np.testing.assert_allclose(efg, efg.transpose(0, 2, 1), atol=1e-12)
+    assert labels.provenance["iterations"] > 3
+    assert len(labels.provenance["paw"]["H"]["sha256"]) == 64
+    again = gpaw.label(hydrogen())
+    for name, value in labels.values.items():
+        np.testing.assert_allclose(again.values[name], value, rtol=1e-6, atol=1e-6 * np.abs(value).max(), err_msg=name)
+
+
+def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
+    given = ["engine.labels=[magnetic_moment,hyperfine_contact,hyperfine_dipolar]", "engine.cutoff=250"]
+    given += ["+engine.moments={H: 1}", "+engine.isotopes={H: 1H}", "engine.smearing=0.0"]
+    gpaw: Any = engine("gpaw", *given)
+    from ionecho.labelling.paw import hyperfine_tensors
+    from ionecho.nmr.isotopes import isotope
+
+    atom = ase.Atoms("H", cell=[3.4, 3.4, 4.4], pbc=True)
+    values = gpaw.label(atom).values
+    atom.set_initial_magnetic_moments([1])
+    calculator = gpaw._calculator(atom)
+    atom.calc = calculator
+    atom.get_potential_energy()
+    tensor = hyperfine_tensors(calculator, np.array([isotope("1H").gyromagnetic_ratio]))
+    assert values["hyperfine_contact"] == pytest.approx(np.trace(tensor[0]) / 3, rel=1e-6)
+    assert values["hyperfine_contact"][0] > 1000  # MHz, of 1420
+    whole = values["hyperfine_dipolar"] + values["hyperfine_contact"][:, None, None] * np.eye(3)
+    np.testing.assert_allclose(whole, tensor, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(np.trace(values["hyperfine_dipolar"], axis1=1, axis2=2), 0, atol=1e-9)
+    assert gpaw.conventions["hyperfine_normalisation"].startswith("<S_z> of the cell")
+    assert gpaw.conventions["isotopes"] == {"H": "1H"}
+
+
+def test_gpaw_that_does_not_converge_is_a_failure_with_its_reason() -> None:
+    with pytest.raises(EngineError, match="not converged in 2 iterations"):
+        engine("gpaw", "engine.cutoff=200", "engine.iterations=2").label(hydrogen())
+
+
+def test_gpaw_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(InputError, match="not shielding"):
+        engine("gpaw", "engine.labels=[shielding]")
+    with pytest.raises(InputError, match="hyperfine_contact need starting moments"):
+        engine("gpaw", "engine.labels=[hyperfine_contact]")
+
+
+def test_tblite_forces_and_stress_are_the_derivatives_of_its_energy() -> None:
+    """Self-consistency leaves about 1e-4 eV/Å in the quotients, of forces of some eV/Å."""
+    tblite = engine("tblite")
+    atoms = ase.Atoms("LiHLiH", [[0, 0, 0.1], [2, 0, 0], [2, 2.1, 0], [0, 2, 0.1]], cell=[4, 4.1, 4.2], pbc=True)
+    values = tblite.label(atoms).values
+    np.testing.assert_allclose(values["forces"].sum(0), 0, atol=1e-5)
+    assert values["forces"][2, 1] == pytest.approx(slope(tblite, atoms, 2, 1, 1e-3), abs=2e-3)
+    strained = []
+    for strain in (1e-3, -1e-3):
+        cell = atoms.copy()
+        cell.set_cell(atoms.cell.array * [1, 1, 1 + strain], scale_atoms=True)
+        strained.append(float(tblite.label(cell).values["energy"]))
+    expected = (strained[0] - strained[1]) / 2e-3 / atoms.get_volume()
+    assert values["stress"][2, 2] == pytest.approx(expected, rel=1e-2, abs=1e-5)
+    assert tblite.level_of_theory()["use"] == "sampler only"
+    assert tblite.level_of_theory()["arguments"]["method"] == "GFN1-xTB"
+
+
+def test_tblite_names_what_it_does_not_know() -> None:
+    with pytest.raises(EngineError, match="tblite: "):
+        engine("tblite").label(ase.Atoms("Cm", cell=[5, 5, 5], pbc=True))
