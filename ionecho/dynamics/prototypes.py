@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import permutations
+from itertools import combinations
 from typing import Any
 
 import ase
@@ -87,13 +87,14 @@ def _p2(stacking: str, sodium: NDArray[np.floating]) -> ase.Atoms:
             sites.append(np.array([*(site + lower), height - P2_OXYGEN / P2_CELL.lengths()[2]]))
             sites.append(np.array([*(site + upper), height + P2_OXYGEN / P2_CELL.lengths()[2]]))
     atoms = ase.Atoms(symbols, scaled_positions=np.array(sites), cell=P2_CELL, pbc=True)
+    atoms.wrap()
     return atoms[np.argsort([["Na", "Mg", "Mn", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
 
 
 def _allowed_pairs(interlayer: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-    """Ordered pairs (2, 3) of the prisms of an interlayer that two Na can fill."""
+    """Pairs (2, 3) of the prisms of an interlayer that two Na can fill."""
     distances = _distances(interlayer)
-    return [interlayer[list(pair)] for pair in permutations(range(len(interlayer)), 2) if distances[pair] > NEAREST]
+    return [interlayer[list(pair)] for pair in combinations(range(len(interlayer)), 2) if distances[pair] > NEAREST]
 
 
 def _distances(sites: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -22,15 +22,15 @@ from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, p2_hop
 from ionecho.dynamics.simulate import Run, simulate
 from ionecho.dynamics.structure import describe
-from ionecho.errors import InputError
 from ionecho.labelling.structures import read_structures
 
 P2_POTENTIAL = "uf3-p2_nmmo"
+OCTAHEDRON, HOLE = 2.6, 2.0  # Å, eV
 WORK = REPOSITORY / "outputs" / "recipes"
 
 
 def rattled(prototype: Callable[[int], ase.Atoms], group: str, count: int) -> Iterator[Configuration]:
-    """Cells with other arrangements of the mobile ions, strained by up to 2 % along the axes, atoms displaced by 0.04 to 0.12 Å."""
+    """Cells strained by up to 2 % along the axes, the mobile ions arranged anew, atoms displaced by 0.04 to 0.12 Å."""
     for seed in range(count):
         rng = np.random.default_rng(seed)
         atoms = prototype(seed)
@@ -48,20 +48,32 @@ def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
 def simulated(
     prototype: str, group: str, checkpoint: str, temperature: float, seed: int, frames: int
 ) -> Iterator[Configuration]:
-    """Frames 200 fs apart of a run at constant volume, the cell strained by up to 1 % along each axis."""
+    """Frames 100 fs apart of a run at constant volume, the cell strained by up to 1 % along each axis.
+
+    The potential knows crystals near 300 K alone: the run ends where an octahedron breaks, or where the energy falls by
+    more than 2 eV, into a hole of the potential.
+    """
     rng = np.random.default_rng(seed)
     atoms = PROTOTYPES[prototype](seed)
     atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
     ensemble = Ensemble("nvt_langevin", temperature, 1.0, 100.0, 0.0, 1000.0, seed)
-    settings = Run(steps=200 * frames, every=200, block=10, spread_limit=None, contact_limit=0.5)
+    settings = Run(steps=100 * frames, every=100, block=frames, spread_limit=None, contact_limit=0.5)
     loaded = load(resolve(checkpoint))
     identity = {"checkpoint": checkpoint, "checkpoint_sha256": loaded.sha256, **describe(atoms)}
     path = simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{group}.zarr")
-    if reason := open_zarr(path, "r").attrs["stopped"]:
-        raise InputError(f"recipe {group}: stopped {reason}")
+    energy = open_zarr(path, "r")["potential_energy"][:]
     for found in read_structures([str(path)], every=1):
+        if not octahedra_intact(found) or energy[found.frame] < energy[0] - HOLE:
+            return
         found.source = f"recipe {group}#{found.frame}"
         yield found
+
+
+def octahedra_intact(found: Configuration) -> bool:
+    """Whether every Mg and Mn has six O within 2.6 Å."""
+    atoms = ase.Atoms(found.numbers, positions=found.positions, cell=found.cell, pbc=found.pbc)
+    metal, oxygen = np.isin(atoms.numbers, (12, 25)), atoms.numbers == 8
+    return bool(np.all((atoms.get_all_distances(mic=True)[metal][:, oxygen] < OCTAHEDRON).sum(1) == 6))
 
 
 def hopping(
@@ -81,8 +93,8 @@ def p2_gpaw() -> Iterator[Configuration]:
     for stacking in P2_SHIFT:
         prototype = f"p2_{stacking}"
         yield from rattled(PROTOTYPES[prototype], f"rattled_{stacking}", 24)
-        for seed, temperature in enumerate((300, 300, 600, 600, 900, 900)):
-            yield from simulated(prototype, f"md_{stacking}_{temperature}K_{seed}", P2_POTENTIAL, temperature, seed, 20)
+        for seed, temperature in enumerate(6 * (300, 600, 900)):
+            yield from simulated(prototype, f"md_{stacking}_{temperature}K_{seed}", P2_POTENTIAL, temperature, seed, 8)
         for seed in range(3):
             yield from hopping(partial(p2_hop, stacking), f"hop_{stacking}_{seed}", P2_POTENTIAL, seed, 7)
 
@@ -96,11 +108,15 @@ RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {"lps_gpaw": lps_
 
 
 def write(name: str) -> Path:
-    """Write the unlabelled configurations of a recipe beside its card, one file, at once or not at all."""
+    """Write the unlabelled configurations of a recipe beside its card, one file, at once or not at all.
+
+    They are ordered by frame, then by group, so that what is labelled first is a fair part of the whole.
+    """
     path = REPOSITORY / "datasets" / name / "structures.zarr.zip"
     working = WORK / name
     shutil.rmtree(working, ignore_errors=True)
-    DatasetWriter(working, []).append(list(RECIPES[name]()))
+    found = sorted(RECIPES[name](), key=lambda found: (found.frame, found.group))
+    DatasetWriter(working, []).append(found)
     pack(working, path)
     shutil.rmtree(working)
     return path

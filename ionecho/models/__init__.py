@@ -25,6 +25,7 @@ MODELS: Mapping[str, str] = {
     "nn_nmr": "ionecho.models.nn_nmr:NNNMR",
     "painn_nmr": "ionecho.models.painn_nmr:PaiNNNMR",
     "spin_transfer": "ionecho.models.spin_transfer:SpinTransfer",
+    "uf3": "ionecho.models.uf3:UF3",
 }
 
 

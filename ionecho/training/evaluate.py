@@ -7,27 +7,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ionecho.data.loader import Batch
+from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
 from ionecho.models.ensemble import SPREAD, Ensemble
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.metrics import calibration, calibration_factor, errors
-from ionecho.training.module import target_of
+from ionecho.training.module import ATOMS, label_of, target_of
 
 SHIFT = "hyperfine_contact_shift"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One output over the centres of many configurations, in the label's unit."""
+    """One output over many configurations, in the label's unit; tensors by component, their indices repeated."""
 
     predicted: NDArray[np.floating]  # (n,)
     true: NDArray[np.floating]  # (n,)
     spread: NDArray[np.floating] | None  # (n,), calibrated as the ensemble is
     configuration: NDArray[np.integer]  # (n,) index in the dataset
+    element: NDArray[np.integer] | None  # (n,) atomic number, of labels an atom
 
     def scaled(self, calibration: float) -> Predictions:
         """The same with the spread times `calibration`."""
@@ -38,7 +42,8 @@ def predict_part(
     ensemble: Ensemble, loader: DataLoader[Batch], indices: NDArray[np.integer], output: str
 ) -> Predictions:
     """Predictions of `output` where its label is present, over a loader that keeps the order of `indices`."""
-    predicted, true, spread, configuration = [], [], [], []
+    predicted, true, spread, configuration, element = [], [], [], [], []
+    of_atoms = ARRAYS[label_of(output)].per == "atom"
     first = 0
     ensemble.eval()
     with torch.inference_mode():
@@ -46,10 +51,14 @@ def predict_part(
             results = ensemble(batch.graph)
             target = target_of(output, batch)
             present = torch.isfinite(target)
-            owner = batch.graph.configuration[batch.graph.centres][present].numpy()
+            owner = torch.arange(len(batch.graph.cell))
+            if of_atoms:
+                atoms = torch.arange(len(batch.graph.numbers)) if output.endswith(ATOMS) else batch.graph.centres
+                owner = batch.graph.configuration[atoms]
+                element.append(_by_component(batch.graph.numbers[atoms], target)[present].numpy())
             predicted.append(results[output][present].double().numpy())
             true.append(target[present].double().numpy())
-            configuration.append(indices[first + owner])
+            configuration.append(indices[first + _by_component(owner, target)[present].numpy()])
             if output + SPREAD in results:
                 spread.append(results[output + SPREAD][present].double().numpy())
             first += len(batch.graph.cell)
@@ -58,7 +67,13 @@ def predict_part(
         np.concatenate(true),
         np.concatenate(spread) if spread else None,
         np.concatenate(configuration),
+        np.concatenate(element) if of_atoms else None,
     )
+
+
+def _by_component(index: Tensor, values: Tensor) -> Tensor:
+    """Indices (n,) repeated over the components of values (n, ...)."""
+    return index.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
 
 
 def factor(predictions: Predictions) -> float:
@@ -69,11 +84,24 @@ def factor(predictions: Predictions) -> float:
 
 
 def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None) -> dict[str, Any]:
-    """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread."""
-    metrics: dict[str, Any] = {output: errors(predictions.predicted, predictions.true)}
-    name, unit = (SHIFT, shift.ppm_per_mhz) if shift is not None and output == "hyperfine_contact" else (output, 1.0)
+    """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread.
+
+    Energies are reported as `energy_per_atom`, vectors by component and by element.
+    """
+    metrics: dict[str, Any] = {}
+    name, unit = label_of(output), np.ones(1)
+    if output == "energy":
+        name, unit = "energy_per_atom", 1.0 / np.diff(dataset.offsets)[predictions.configuration]
+    elif shift is not None and output == "hyperfine_contact":
+        metrics[output] = errors(predictions.predicted, predictions.true)
+        name, unit = SHIFT, np.full(1, shift.ppm_per_mhz)
     predicted, true = unit * predictions.predicted, unit * predictions.true
     metrics[name] = errors(predicted, true)
+    if predictions.element is not None and ARRAYS[label_of(output)].shape:
+        metrics[f"{name}_by_element"] = {
+            chemical_symbols[z]: errors(predicted[predictions.element == z], true[predictions.element == z])
+            for z in np.unique(predictions.element)
+        }
     groups = dataset.group[predictions.configuration]
     if len(names := sorted(set(groups))) <= 16:
         metrics[f"{name}_by_group"] = {g: errors(predicted[groups == g], true[groups == g]) for g in names}

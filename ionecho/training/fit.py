@@ -1,4 +1,4 @@
-"""One member: build, scale on the training part, train, and keep the weights of the best epoch."""
+"""One member: build, fit what has a closed form on the training part, train, and keep the best epoch's weights."""
 
 from __future__ import annotations
 
@@ -63,10 +63,18 @@ def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[
     return found
 
 
-def scales(model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statistics]]) -> dict[str, float]:
-    """Scale of each output's errors: the standard deviation of its label over the elements it covers."""
+def scales(
+    model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statistics]], dataset: Dataset, train: NDArray
+) -> dict[str, float]:
+    """Scale of each output's errors: the standard deviation of its label over the elements it covers.
+
+    That of a label a configuration is the standard deviation of what its composition does not tell.
+    """
     found = {}
     for output in losses:
+        if ARRAYS[label_of(output)].per == "configuration":
+            found[output] = _beyond_composition(dataset, train, label_of(output)) or 1.0
+            continue
         elements = model.numbers if output.endswith(ATOMS) else model.centres
         known = stats.get(label_of(output), {})
         spreads = [known[z].std for z in elements if z in known]
@@ -74,6 +82,19 @@ def scales(model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statist
             raise InputError(f"no {label_of(output)} on the elements {sorted(elements)} in the training part")
         found[output] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
     return found
+
+
+def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
+    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element."""
+    numbers = dataset.rows("numbers", 0, len(dataset))
+    elements = np.unique(numbers)
+    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])[train]
+    values = dataset.rows(label, 0, len(dataset))[train].reshape(len(train), -1)
+    present = np.isfinite(values).all(axis=1)
+    if not present.any():
+        raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
+    known, _, _, _ = np.linalg.lstsq(counts[present], values[present], rcond=None)
+    return float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
 
 
 def check_elements(model: Any, dataset: Dataset) -> None:
@@ -91,7 +112,10 @@ def check_elements(model: Any, dataset: Dataset) -> None:
 def fit_member(
     config: DictConfig, dataset: Dataset, parts: dict[str, NDArray], folder: Path, seed: int
 ) -> tuple[nn.Module, GraphDataModule]:
-    """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded."""
+    """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded.
+
+    With `trainer.max_epochs` 0 it is what its closed-form fit gives.
+    """
     pl.seed_everything(seed, verbose=False)
     settings = config.trainer
     model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
@@ -106,15 +130,25 @@ def fit_member(
         return model, data
     stats = statistics(dataset, parts["train"], labels)
     model.fit(stats, data.train_dataloader())
+    if settings.max_epochs:
+        errors = scales(model, list(settings.losses), stats, dataset, parts["train"])
+        _descend(config, model, errors, data, folder, seed)
+    partial = weights.with_suffix(".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
+    partial.replace(weights)
+    return model, data
+
+
+def _descend(
+    config: DictConfig, model: nn.Module, errors: dict[str, float], data: GraphDataModule, folder: Path, seed: int
+) -> None:
+    """Train by gradient descent and leave the model with the weights of the best epoch."""
+    settings = config.trainer
     module = PropertyModule(
-        model,
-        settings.losses,
-        scales(model, list(settings.losses), stats),
-        instantiate(settings.optimizer),
-        instantiate(settings.schedule),
-        seed,
+        model, settings.losses, errors, instantiate(settings.optimizer), instantiate(settings.schedule), seed
     )
-    has_validation = len(parts["validation"]) > 0
+    has_validation = len(data.parts["validation"]) > 0
     keeper = ModelCheckpoint(
         folder / "epochs",
         filename="best",
@@ -141,12 +175,9 @@ def fit_member(
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
     wandb.finish()  # the next member is a run of its own
     best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
-    state = {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
-    partial = weights.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
-    partial.replace(weights)
-    model.load_state_dict(state)
-    return model, data
+    model.load_state_dict(
+        {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
+    )
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

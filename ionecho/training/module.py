@@ -27,6 +27,11 @@ def target_of(output: str, batch: Batch) -> Tensor:
     return values[batch.graph.centres] if aligned_with_centres else values
 
 
+def is_reported(output: str) -> bool:
+    """Whether its errors are reported: outputs at all atoms only help to train, unless they are vectors (forces)."""
+    return not output.endswith(ATOMS) or ARRAYS[label_of(output)].shape == (3,)
+
+
 class PropertyModule(pl.LightningModule):
     """Trains a model by weighted squared errors in units of each label's scale; missing labels do not count.
 

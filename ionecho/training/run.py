@@ -26,7 +26,7 @@ from ionecho.training.data import fold_parts
 from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
 from ionecho.training.fit import fit_member, hyperparameters, plain
 from ionecho.training.metrics import summary
-from ionecho.training.module import ATOMS
+from ionecho.training.module import is_reported, label_of
 
 console = Console()
 PRODUCTS = ("checkpoint*", "member_*", "fold_*", "frames_*", "*.json", "*.csv")  # of a run, in its folder
@@ -39,6 +39,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.resume == "never":
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    config.trainer.losses = {name: weight for name, weight in config.trainer.losses.items() if weight is not None}
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     dataset = open_dataset(config.dataset.name)
@@ -117,9 +118,10 @@ def fit_fold(
         member, data = fit_member(config, dataset, parts, folder / f"member_{number}", config.seed + number)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
-    shift = None if settings.contact_shift is None else ContactShift.parse(settings.contact_shift)
+    converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
+    shift = ContactShift.parse(settings.contact_shift) if converted else None
     metrics: dict[str, Any] = {"data": _provenance(dataset, settings, fold, parts)}
-    outputs = [name for name in config.trainer.losses if not name.endswith(ATOMS)]
+    outputs = [name for name in config.trainer.losses if is_reported(name)]
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
         for output in outputs if len(parts[part]) else ():
             predictions = predict_part(ensemble, loader(), parts[part], output)
@@ -128,7 +130,7 @@ def fit_fold(
                 predictions = predictions.scaled(ensemble.calibration[output])
             metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, output, shift))
             table = pd.DataFrame({k: v for k, v in vars(predictions).items() if v is not None})
-            table.to_csv(folder / f"{part}_{output}.csv", index=False)
+            table.to_csv(folder / f"{part}_{label_of(output)}.csv", index=False)
     checkpoint = CheckpointConfig(
         format_version=FORMAT_VERSION,
         name=config.name,
