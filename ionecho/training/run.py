@@ -39,7 +39,6 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.resume == "never":
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    config.trainer.losses = {name: weight for name, weight in config.trainer.losses.items() if weight is not None}
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     dataset = open_dataset(config.dataset.name)
