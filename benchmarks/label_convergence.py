@@ -60,7 +60,9 @@ def main(name: str) -> None:
     for settings in (line for series in SERIES[name].values() for line in series):
         if (key := " ".join(settings)) not in found:
             found[key] = _labels(name, settings, configuration)
-            store.write_text(json.dumps(found))
+            partial = store.with_suffix(".partial")
+            partial.write_text(json.dumps(found))
+            partial.replace(store)
     table = Table("series", "settings", "seconds", *(f"{label} ({unit})" for label, unit in LABELS.items()))
     ions = np.flatnonzero(configuration.numbers == ION[name])
     for series, lines in SERIES[name].items():

@@ -15,6 +15,14 @@ app.add_typer(label.app, name="label")
 app.add_typer(models.app, name="models")
 
 
+@app.command("sample")
+def sample(name: str) -> None:
+    """Write the configurations that a dataset of IonEcho is labelled on, by its recipe; a killed run goes on."""
+    from ionecho.dynamics.recipes import write
+
+    print(f"configurations in {write(name)}; `ionecho label run {name}` labels them")
+
+
 def main() -> None:
     """Run the command line; input that cannot be served ends with one line and exit code 2."""
     guarded("ionecho", app)

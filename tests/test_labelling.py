@@ -374,6 +374,7 @@ def test_a_missing_engine_is_one_line_with_the_cure(
     for module in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.delitem(sys.modules, "ionecho.labelling.gpaw_engine", raising=False)
+    monkeypatch.delattr("ionecho.labelling.gpaw_engine", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     text = refusal(capsys, "mine", "input=cells.xyz", f"engine={engine}")
     assert f"needs {package}, not installed: `make labelling` installs" in text

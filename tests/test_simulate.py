@@ -109,8 +109,15 @@ def test_a_run_stops_where_the_members_disagree_and_says_why(tmp_path: Path) -> 
 
 
 def test_a_run_stops_where_atoms_meet(tmp_path: Path) -> None:
-    path = run(tmp_path / "contact.zarr", settings=replace(RUN, contact_limit=1.1))
-    assert "sums of covalent radii" in open_zarr(path, "r").attrs["stopped"]
+    with pytest.raises(InputError, match=r"no frame was reached.*sums of covalent radii"):
+        run(tmp_path / "contact.zarr", settings=replace(RUN, contact_limit=1.1))
+
+
+def test_frames_fit_into_the_time() -> None:
+    with pytest.raises(InputError, match="a multiple of every"):
+        replace(RUN, steps=4)
+    with pytest.raises(InputError, match="a multiple of every"):
+        replace(RUN, steps=43)
 
 
 def test_another_run_is_not_overwritten(tmp_path: Path) -> None:

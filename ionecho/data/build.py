@@ -186,6 +186,7 @@ def _import(
                     continue
                 if extra := set(configuration.labels) - known:
                     raise InputError(f"{path}: labels {sorted(extra)} that the first file lacks; import it separately")
+                writer.arrays_of(configuration)
                 block.append(configuration)
                 if len(block) >= BLOCK:
                     writer.append(block)

@@ -113,4 +113,6 @@ def read_card(path: Path) -> DatasetCard:
 def write_card(path: Path, card: DatasetCard, body: str) -> None:
     """Write a card: front matter, then the text a person reads."""
     header = yaml.safe_dump(card.model_dump(exclude_none=True, mode="json"), sort_keys=False, allow_unicode=True)
-    path.write_text(f"---\n{header}---\n\n{body.strip()}\n", encoding="utf-8")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(f"---\n{header}---\n\n{body.strip()}\n", encoding="utf-8")
+    partial.replace(path)

@@ -88,17 +88,22 @@ class DatasetWriter:
         """The source of every committed configuration."""
         return set(self.group["source"][:].tolist())
 
+    def arrays_of(self, configuration: Configuration) -> dict[str, NDArray]:
+        """The arrays of the dataset for one configuration; wrong shapes are refused before anything is written."""
+        return {name: configuration.array(name) for name in self.names}
+
     def append(self, block: Sequence[Configuration]) -> None:
         """Append a block and commit it."""
         if not block:
             return
         configurations, atoms = self.committed
+        columns = [self.arrays_of(configuration) for configuration in block]
         for name in self.names:
+            rows = [arrays[name] for arrays in columns]
             if ARRAYS[name].per == "grid":
-                for configuration in block:
-                    self.group[name].append(configuration.array(name).ravel())
+                for row in rows:
+                    self.group[name].append(row.ravel())
                 continue
-            rows = [configuration.array(name) for configuration in block]
             stacked = np.concatenate(rows) if ARRAYS[name].per == "atom" else np.stack(rows)
             self.group[name].append(stacked.astype(_stored_dtype(ARRAYS[name])))
         if self.has_grids:

@@ -38,7 +38,6 @@ def minimum_energy_path(
     images: int,
     force: float,
     steps: int,
-    relax_ends: bool = True,
 ) -> Path:
     """Relax the ends, then the band, with a climbing image (Henkelman et al., J. Chem. Phys. 2000, 113, 9901).
 
@@ -65,9 +64,8 @@ def minimum_energy_path(
     if not np.array_equal(initial.numbers, final.numbers) or not np.allclose(initial.cell, final.cell):
         raise InputError("neb: the two ends should hold the same atoms in the same order and cell")
     ends = [_with(end, calculator()) for end in (initial, final)]
-    if relax_ends:
-        for end in ends:
-            _converge(BFGS(end, logfile=None), force, steps, "an end")
+    for end in ends:
+        _converge(BFGS(end, logfile=None), force, steps, "an end")
     way, _ = find_mic(ends[1].positions - ends[0].positions, ends[0].cell, ends[0].pbc)
     band = [ends[0]]
     for index in range(1, images - 1):

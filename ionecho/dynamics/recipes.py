@@ -1,9 +1,8 @@
-"""The configurations of the project's own datasets: `python -m ionecho.dynamics.recipes NAME` writes them again."""
+"""The configurations of the project's own datasets: `ionecho sample NAME` writes them again."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, p2_hop
 from ionecho.dynamics.simulate import Run, simulate
 from ionecho.dynamics.structure import describe
+from ionecho.errors import InputError
 from ionecho.labelling.structures import read_structures
 
 P2_POTENTIAL = "uf3-p2_nmmo"
@@ -112,7 +112,10 @@ def write(name: str) -> Path:
 
     They are ordered by frame, then by group, so that what is labelled first is a fair part of the whole.
     """
+    if name not in RECIPES:
+        raise InputError(f"no recipe {name!r}; known: {', '.join(RECIPES)}")
     path = REPOSITORY / "datasets" / name / "structures.zarr.zip"
+    path.parent.mkdir(exist_ok=True)
     working = WORK / name
     shutil.rmtree(working, ignore_errors=True)
     found = sorted(RECIPES[name](), key=lambda found: (found.frame, found.group))
@@ -120,7 +123,3 @@ def write(name: str) -> Path:
     pack(working, path)
     shutil.rmtree(working)
     return path
-
-
-if __name__ == "__main__":
-    print(write(sys.argv[1]))

@@ -40,8 +40,10 @@ class Run:
     contact_limit: float  # shortest distance in sums of covalent radii
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.every < 1 or self.block < 1:
-            raise InputError(f"time, every, block: expected at least one step, found {self}")
+        if self.every < 1 or self.block < 1:
+            raise InputError(f"every, block: expected at least one, found {self.every}, {self.block}")
+        if self.steps < self.every or self.steps % self.every:
+            raise InputError(f"time: expected a multiple of every ({self.every} steps), found {self.steps} steps")
 
 
 class Broken(Exception):
@@ -81,7 +83,6 @@ def simulate(
         raise InputError(f"{output}: no frame was reached, the run stopped {reason}")
     if reason is not None:
         console.print(f"stopped: {reason}")
-    group.attrs["stopped"] = reason
     return partial.replace(output)
 
 
@@ -91,13 +92,17 @@ def _begin(group: Any, atoms: ase.Atoms, ensemble: Ensemble, request: dict[str, 
     Stationary(atoms)
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
     units_of = UNITS | {SPREAD: "eV/Å"}
-    group.attrs.update(request=request, committed=0, units=units_of, pbc=atoms.pbc.tolist(), state=_state(atoms, {}))
+    group.attrs.update(
+        request=request, committed=0, units=units_of, pbc=atoms.pbc.tolist(), state=_state(atoms, {}), stopped=None
+    )
 
 
 def _advance(group: Any, atoms: ase.Atoms, ensemble: Ensemble, run: Run) -> str | None:
     """Go on from the last block on disk; the reason if the run stops early."""
     done = int(group.attrs["committed"])
-    state = group.attrs["state"]
+    state, stopped = group.attrs["state"], group.attrs["stopped"]
+    if stopped is not None:
+        return str(stopped)
     frames = run.steps // run.every
     start, first = time.perf_counter(), done
     with _progress() as progress:
@@ -117,7 +122,7 @@ def _advance(group: Any, atoms: ase.Atoms, ensemble: Ensemble, run: Run) -> str 
             state = _state(atoms, state_of(integrator))
             if kept:
                 arrays = {name: np.stack([frame[name] for frame in kept]) for name in kept[0]}
-                done = append(group, done, arrays, run.block, state=state)
+                done = append(group, done, arrays, run.block, state=state, stopped=reason)
             if reason is not None:
                 return reason
             simulated = (done - first) * run.every * ensemble.timestep * 1e-6  # ns

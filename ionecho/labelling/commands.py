@@ -106,7 +106,7 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
         raise InputError(f"input: {', '.join(inputs)} holds no configuration")
     if known and known[1].is_relative_to(REPOSITORY):
         return Job(config, engine, configurations, *known)
-    lasting = [override for override in given if not override.startswith(NOT_PART_OF_A_CARD)]
+    lasting = [override for override in given if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
     return Job(config, engine, configurations, _card(name, config, configurations, lasting), _own_folder(name))
 
 

@@ -118,7 +118,7 @@ class FilesEngine:
             try:
                 for found in self.read(path, **self.options):
                     outputs.setdefault(_elements(found.numbers), []).append((path, found))
-            except InputError as error:
+            except Exception as error:  # of any code's outputs: what cannot be read is told, not fatal
                 unread.append(str(error))
         return outputs, unread
 

@@ -25,6 +25,7 @@ ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²
 NEEDS_ALL_ELECTRONS = {
     "Li": "the PAW dataset freezes 1s, which errs by half; use the dataset of ionecho.labelling.paw_datasets, Li.1s"
 }
+LEAST_MOMENT = 0.1  # Bohr magnetons
 NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
 
 
@@ -45,8 +46,12 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
     Raises
     ------
     ArithmeticError
-        The core s states of an atom are not bound in its one-centre potential.
+        The core s states of an atom are not bound in its one-centre potential, or the cell has no net moment to
+        normalise by.
     """
+    unpaired = calculator.get_magnetic_moment()  # 2 <S_z>
+    if abs(unpaired) < LEAST_MOMENT:
+        raise ArithmeticError(f"the cell's moment is {unpaired:.2g} muB: couplings are normalised by it")
     density, functional = calculator.density, calculator.hamiltonian.xc
     spin_density = density.nt_sG[0] - density.nt_sG[1]
     tensors = hyperfine.smooth_part(spin_density, density.gd, calculator.atoms.get_scaled_positions())
@@ -55,7 +60,6 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
         tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
         tensors[atom] += np.eye(3) * _core_contact(occupations, setup, functional)
     energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
-    unpaired = calculator.get_magnetic_moment()  # 2 <S_z>
     return energy / NUCLEAR_MAGNETON / unpaired * np.asarray(gyromagnetic_ratios)[:, None, None] * tensors
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +62,10 @@ def generate(recipe: Recipe) -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    _generated(recipe).write_xml(str(partial))
-    return partial.replace(target)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # workers may generate the same one at once
+        partial = Path(folder) / target.name
+        _generated(recipe).write_xml(str(partial))
+        return partial.replace(target)
 
 
 def use(*names: str) -> dict[str, str]:

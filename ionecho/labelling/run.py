@@ -45,12 +45,22 @@ def label_all(
         task = progress.add_task("labelling", total=len(waiting))
         while True:
             for configuration in rest:
-                running[executor.submit(_label, settings, _atoms(configuration))] = configuration
+                running[_submit(executor, settings, configuration)] = configuration
                 if len(running) >= in_flight:
                     break
             if not running:
                 return
             progress.advance(task, _record_finished(queue, running))
+
+
+def _submit(executor: Executor, settings: str, configuration: Configuration) -> Future[Labels | str]:
+    """Hand out a configuration; where a worker has died meanwhile, the future tells."""
+    try:
+        return executor.submit(_label, settings, _atoms(configuration))
+    except BrokenExecutor as error:
+        broken: Future[Labels | str] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _record_finished(queue: LabelQueue, running: dict[Future[Labels | str], Configuration]) -> int:
