@@ -48,7 +48,11 @@ class LabelQueue:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{folder} is being labelled by another process; give that one more workers") from error
-        self._check(request)
+        try:
+            self._check(request)
+        except InputError:
+            self._lock.close()
+            raise
         self.writer = DatasetWriter(self.zarr, labels)
         self._end_line()
         self.failures: dict[str, dict[str, Any]] = _read(folder / "failures.json", {})
