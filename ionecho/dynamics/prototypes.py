@@ -32,7 +32,7 @@ P2_PRISMS = [
 NVP_LENGTHS = ((8.43, 21.52), (8.73, 21.80))  # a, c in Å of NaV2(PO4)3 and Na3V2(PO4)3, hexagonal
 NVP_SITES = {"V": (0, 0, 0.1465), "P": (0.289, 0, 0.25), "O1": (0.178, -0.027, 0.192), "O2": (0.190, 0.169, 0.086)}
 
-# Li3PS4 at the measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with PBE to 0.02 eV/Å.
+# Li3PS4 at the measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with PBE at Gamma.
 LPS_GAMMA = {
     "Li1": (0.2427, 0.3180, 0.9972),
     "Li2": (0.0, 0.1655, 0.4713),
