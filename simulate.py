@@ -15,6 +15,7 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.entry import entry_point, run
+from ionecho.prediction.predict import usable
 
 
 @hydra.main(config_path="conf", config_name="simulate", version_base="1.3")
@@ -23,9 +24,10 @@ def main(config: DictConfig) -> None:
     """Run the potential of a checkpoint from a structure."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    device = usable(config.device, config.dtype)
     checkpoint = load(resolve(config.checkpoint))
     atoms = read_structure(config.structure, config.arrangement, tuple(config.repeat))
-    potential = Potential(checkpoint.model, getattr(torch, config.dtype), config.device)
+    potential = Potential(checkpoint.model, getattr(torch, config.dtype), device)
     ensemble = Ensemble(
         config.ensemble,
         config.temperature,

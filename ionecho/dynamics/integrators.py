@@ -39,13 +39,20 @@ class Ensemble:
     def __post_init__(self) -> None:
         if self.kind not in ENSEMBLES:
             raise InputError(f"ensemble: expected one of {', '.join(ENSEMBLES)}, found {self.kind!r}")
-        lengths = {"temperature": self.temperature, "timestep": self.timestep, "thermostat_time": self.thermostat_time}
+        lengths = {
+            "temperature": self.temperature,
+            "timestep": self.timestep,
+            "thermostat_time": self.thermostat_time,
+            "barostat_time": self.barostat_time,
+        }
         for name, value in lengths.items():
             if not value > 0:
                 raise InputError(f"{name}: expected a positive number, found {value}")
 
     def integrator(self, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
         """The integrator for one block of steps, its random numbers fixed by the seed and the block alone."""
+        if self.kind == "npt" and not atoms.pbc.all():
+            raise InputError("ensemble npt: the structure should be periodic along all three vectors")
         step, tau = self.timestep * units.fs, self.thermostat_time * units.fs
         rng = np.random.default_rng((self.seed, block))
         match self.kind:

@@ -36,6 +36,19 @@ SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
 console = Console()
 
 
+def usable(device: str, dtype: str) -> str:
+    """The device, `auto` a GPU where there is one; one that is not here, or an unknown precision, is refused."""
+    if dtype not in PRECISIONS:
+        raise InputError(f"dtype={dtype}: expected one of {', '.join(PRECISIONS)}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={device}: not usable here ({error}); use device=cpu or auto") from error
+    return device
+
+
 @dataclass(frozen=True)
 class PredictionSettings:
     """How to run. Nothing but the precision changes what is predicted, and that by rounding.
@@ -53,14 +66,8 @@ class PredictionSettings:
     @classmethod
     def choose(cls, device: str, dtype: str, threads: int | None, block: int, batch: int | None) -> PredictionSettings:
         """Settings of this machine: `device` auto takes a GPU where there is one, `threads` None all cores."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            on_cpu = torch.empty(0, device=device).device.type == "cpu"
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device={device}: not usable here ({error}); use device=cpu or auto") from error
-        if dtype not in PRECISIONS:
-            raise InputError(f"dtype={dtype}: expected one of {', '.join(PRECISIONS)}")
+        device = usable(device, dtype)
+        on_cpu = device.startswith("cpu")
         if block < 1 or (batch is not None and batch < 1) or (threads is not None and threads < 1):
             raise InputError(f"block={block}, batch={batch}, threads={threads}: expected positive numbers")
         workers = (threads or torch.get_num_threads()) if on_cpu else 1
