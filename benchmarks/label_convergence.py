@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 from hydra import compose, initialize_config_dir
 from rich.console import Console
@@ -76,8 +75,7 @@ def main(name: str) -> None:
 def _labels(name: str, settings: list[str], configuration: Configuration) -> dict[str, Any]:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
         config = compose("label", overrides=[f"engine={name}", *settings]).engine
-    structure = (configuration.numbers, configuration.positions, configuration.cell, configuration.pbc)
-    result = make_engine(config).label(ase.Atoms(*structure[:1], positions=structure[1], cell=structure[2], pbc=True))
+    result = make_engine(config).label(configuration.atoms)
     values = {label: value.tolist() for label, value in result.values.items() if label in LABELS}
     return {**values, "seconds": result.provenance["seconds"]}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 
+import ase
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,6 +111,11 @@ class Configuration:
                 return np.shape(value)
         return (0, 0, 0)
 
+    @property
+    def atoms(self) -> ase.Atoms:
+        """The structure for ASE, without labels."""
+        return ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+
     def array(self, name: str) -> NDArray:
         """The array `name` of this configuration with its schema shape; a missing label is NaN."""
         spec = ARRAYS[name]
@@ -123,6 +130,12 @@ class Configuration:
         if value.shape != shape:
             raise InputError(f"{self.source}: {name} should have shape {shape}, found {value.shape}")
         return value
+
+
+def structure_sha256(numbers: NDArray, positions: NDArray, cell: NDArray) -> str:
+    """SHA-256 of elements, positions and cell, bit by bit."""
+    parts = (np.asarray(numbers, "<i8"), np.asarray(positions, "<f8"), np.asarray(cell, "<f8"))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 
 def voigt_to_tensor(voigt: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -71,7 +71,7 @@ def simulated(
 
 def octahedra_intact(found: Configuration) -> bool:
     """Whether every Mg and Mn has six O within 2.6 Å."""
-    atoms = ase.Atoms(found.numbers, positions=found.positions, cell=found.cell, pbc=found.pbc)
+    atoms = found.atoms
     metal, oxygen = np.isin(atoms.numbers, (12, 25)), atoms.numbers == 8
     return bool(np.all((atoms.get_all_distances(mic=True)[metal][:, oxygen] < OCTAHEDRON).sum(1) == 6))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import ase
 import ase.io
 import numpy as np
 
+from ionecho.data.schema import structure_sha256
 from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.errors import InputError
 
@@ -33,6 +33,5 @@ def read_structure(name: str, arrangement: int, repeat: tuple[int, int, int]) ->
 
 def describe(atoms: ase.Atoms) -> dict[str, Any]:
     """Formula and a hash of elements, positions and cell."""
-    parts = (atoms.numbers.astype("<i8"), atoms.positions, np.array(atoms.cell))
-    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
-    return {"formula": atoms.get_chemical_formula(), "structure_sha256": hashlib.sha256(content).hexdigest()}
+    digest = structure_sha256(atoms.numbers, atoms.positions, np.array(atoms.cell))
+    return {"formula": atoms.get_chemical_formula(), "structure_sha256": digest}

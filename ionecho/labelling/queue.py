@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ionecho.data.schema import Configuration
+from ionecho.data.schema import Configuration, structure_sha256
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Labels
@@ -144,9 +142,7 @@ def key(configuration: Configuration) -> str:
 
 def key_of_row(row: tuple[NDArray, NDArray, NDArray]) -> str:
     """The same, from the arrays of the schema."""
-    numbers, positions, cell = row
-    parts = (np.asarray(numbers, "<i8"), np.asarray(positions, "<f8"), np.asarray(cell, "<f8"))
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:20]
+    return structure_sha256(*row)[:20]
 
 
 def look(folder: Path) -> tuple[set[str], dict[str, dict[str, Any]]]:

@@ -56,7 +56,7 @@ def label_all(
 def _submit(executor: Executor, settings: str, configuration: Configuration) -> Future[Labels | str]:
     """Hand out a configuration; where a worker has died meanwhile, the future tells."""
     try:
-        return executor.submit(_label, settings, _atoms(configuration))
+        return executor.submit(_label, settings, configuration.atoms)
     except BrokenExecutor as error:
         broken: Future[Labels | str] = Future()
         broken.set_exception(error)
@@ -100,11 +100,6 @@ def _record(
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-
-
-def _atoms(configuration: Configuration) -> ase.Atoms:
-    structure = (configuration.numbers, configuration.positions, configuration.cell, configuration.pbc)
-    return ase.Atoms(numbers=structure[0], positions=structure[1], cell=structure[2], pbc=structure[3])
 
 
 def _label(settings: str, atoms: ase.Atoms) -> Labels | str:
