@@ -1,4 +1,4 @@
-"""Turn predictions into observables: python analyze.py analysis=dynamic_shift input=pred.zarr output=report/."""
+"""Turn trajectories into observables: python analyze.py analysis=dynamic_shift input=pred.zarr output=report/."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from ionecho.entry import entry_point, run
 def main(config: DictConfig) -> None:
     """Run one analysis; its settings, physics included, are printed and stored with the result."""
     console = Console()
-    console.print(OmegaConf.to_yaml(config.analysis.settings), markup=False)
-    analysis = instantiate(config.analysis)
-    summary = analysis(input=str(find_input(config.input)), output=config.output)
-    console.print(OmegaConf.to_yaml({"contact_shift applied": summary["contact_shift"]}), markup=False)
+    console.print(OmegaConf.to_yaml(config.analysis.settings, resolve=True), markup=False)
+    several = OmegaConf.is_list(config.input)
+    inputs = [str(find_input(name)) for name in (config.input if several else [config.input])]
+    summary = instantiate(config.analysis)(input=inputs if several else inputs[0], output=config.output)
+    if "contact_shift" in summary:
+        console.print(OmegaConf.to_yaml({"contact_shift applied": summary["contact_shift"]}), markup=False)
     for line in (*summary["headline"], *summary["notes"]):
-        console.print(line)
+        console.print(line, markup=False)
     console.print(f"report in {config.output}")
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from ionecho.analysis.dynamic_shift import ALL, DynamicShift, GroupResult, analyze
 from ionecho.analysis.loading import read_series
 from ionecho.analysis.settings import DynamicShiftSettings
+from ionecho.errors import InputError
 from ionecho.report.dynamic_shift_figures import draw_figures
 from ionecho.report.files import SUMMARY, plain, report_folder, write_json
 from ionecho.report.html import Table, render_page
@@ -32,7 +33,7 @@ CONVENTIONS = {
 }
 
 
-def run(input: str, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Analyse the shifts in `input` (predictions or dataset) and write the report folder `output`; its summary.
 
     Raises
@@ -40,6 +41,8 @@ def run(input: str, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         If the settings, the input or the output folder cannot be used.
     """
+    if not isinstance(input, str):
+        raise InputError(f"dynamic_shift: expected one input, found {len(input)}; analyse them one by one")
     parsed = DynamicShiftSettings.parse(settings)
     series, conversion = read_series(Path(input), parsed.element, parsed.contact_shift, parsed.time_per_frame)
     result = analyze(series, parsed, conversion)

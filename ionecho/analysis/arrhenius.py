@@ -1,0 +1,104 @@
+"""Activation energy from diffusivities at several temperatures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.constants import e, k
+from scipy.stats import norm
+
+from ionecho.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+KB = k / e  # eV/K
+
+
+@dataclass(frozen=True)
+class Arrhenius:
+    """Fit of ln D = ln D0 - Ea / (kB T), natural logarithm.
+
+    `activation_energy` eV with its standard `error` and `interval`; `prefactor` D0 in the unit of D with its
+    `prefactor_interval`; `scatter` is sqrt(chi² / degrees of freedom) of the points (None for two): where above 1 it
+    has widened the errors. `temperatures` K, `values` D and `relative_errors` are the points.
+    """
+
+    activation_energy: float
+    error: float
+    interval: tuple[float, float]
+    prefactor: float
+    prefactor_interval: tuple[float, float]
+    scatter: float | None
+    temperatures: Floats
+    values: Floats
+    relative_errors: Floats
+
+    def __call__(self, temperature: ArrayLike) -> Floats:
+        """D at `temperature` (K)."""
+        return self.prefactor * np.exp(-self.activation_energy / (KB * np.asarray(temperature, float)))
+
+
+def fit_arrhenius(
+    temperatures: ArrayLike, values: ArrayLike, relative_errors: ArrayLike, confidence: float
+) -> Arrhenius:
+    """Weighted straight line through ln D against 1 / (kB T).
+
+    Parameters
+    ----------
+    temperatures
+        (n,) K, at least two that differ.
+    values
+        (n,) D, positive, in any unit.
+    relative_errors
+        (n,) standard errors of ln D, dD / D.
+    confidence
+        Of the intervals, which are those of a normal distribution.
+
+    Raises
+    ------
+    InputError
+        If the numbers do not allow a fit.
+    """
+    temperature, value, error = (np.asarray(each, float) for each in (temperatures, values, relative_errors))
+    for name, each in (("temperatures", temperature), ("diffusivities", value), ("errors", error)):
+        if not (np.isfinite(each) & (each > 0)).all():
+            raise InputError(f"Arrhenius fit: expected positive {name}, found {each.tolist()}; leave limits out")
+    if len(set(temperature)) < 2:
+        raise InputError(f"Arrhenius fit: expected two temperatures or more, found {sorted(set(temperature))} K")
+    design = np.stack([np.ones_like(temperature), -1 / (KB * temperature)], axis=1) / error[:, None]
+    covariance = np.linalg.inv(design.T @ design)
+    line = covariance @ design.T @ (np.log(value) / error)
+    freedom = len(value) - 2
+    scatter = float(np.sqrt(np.square(design @ line - np.log(value) / error).sum() / freedom)) if freedom else None
+    deviation = np.sqrt(np.diag(covariance)) * max(1.0, scatter or 0.0)
+    reach = float(norm.ppf((1 + confidence) / 2)) * deviation
+    (low0, low), (high0, high) = line - reach, line + reach
+    return Arrhenius(
+        activation_energy=float(line[1]),
+        error=float(deviation[1]),
+        interval=(float(low), float(high)),
+        prefactor=float(np.exp(line[0])),
+        prefactor_interval=(float(np.exp(low0)), float(np.exp(high0))),
+        scatter=scatter,
+        temperatures=temperature,
+        values=value,
+        relative_errors=error,
+    )
+
+
+def draw_arrhenius(axes: Axes, fit: Arrhenius, colour: str) -> None:
+    """Points with errors and the line, against 1000 / T; D in cm²/s."""
+    axes.errorbar(
+        1e3 / fit.temperatures, fit.values, fit.relative_errors * fit.values, fmt="o", ms=4, capsize=2, color=colour
+    )
+    ends = np.array([fit.temperatures.min(), fit.temperatures.max()])
+    axes.plot(1e3 / ends, fit(ends), color=colour, lw=1.0, ls="--")
+    axes.set_yscale("log")
+    axes.set_xlabel("1000 K / $T$")
+    axes.set_ylabel("$D$ / cm$^2$ s$^{-1}$")

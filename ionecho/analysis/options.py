@@ -1,0 +1,45 @@
+"""What the analyses of trajectories share: strict settings, and how their input is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ionecho.data.trajectory import Trajectory, cell_of, open_trajectory
+from ionecho.errors import InputError
+
+
+class Options(BaseModel):
+    """Settings without hidden defaults: every entry is named in the config, and none besides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], analysis: str) -> Self:
+        """Settings from a plain mapping; raises InputError naming every entry that is wrong."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            wrong = (f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+            raise InputError(f"{analysis} settings: {'; '.join(wrong)}") from error
+
+
+class ReadOptions(Options):
+    """What a text file of an MD code does not say itself; all None for zarr.
+
+    `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths and 3 angles
+    (degrees), `time_step` fs between frames.
+    """
+
+    format: str | None
+    species: list[str] | None
+    cell: list[float] | None
+    time_step: float | None = Field(gt=0)
+
+    def open(self, path: Path) -> Trajectory:
+        """The trajectory at `path`."""
+        cell = None if self.cell is None else cell_of(self.cell)
+        return open_trajectory(path, self.format, self.species, cell, self.time_step)

@@ -1,0 +1,241 @@
+"""Radial distribution functions of every pair of elements, and coordination numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.ndimage import gaussian_filter1d
+
+from ionecho.analysis.options import Options, ReadOptions
+from ionecho.analysis.shells import FirstShell, PeakOptions, first_peak, vertex
+from ionecho.data.trajectory import Trajectory
+from ionecho.errors import InputError
+from ionecho.geometry.neighbours import build_graph
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+BATCH = 8  # frames whose neighbours are found at once
+PARTS = 64  # sums kept along a trajectory, from which the blocks are made; joined in pairs when twice as many
+
+
+class FrameOptions(ReadOptions):
+    """How an input is read and which frames of it are used: after `skip` every n-th, of a dataset those of `groups`."""
+
+    skip: int = Field(ge=0)
+    every: int = Field(ge=1)
+    groups: list[str] | None
+
+
+class RdfOptions(Options):
+    """Everything the analysis depends on besides the inputs; see conf/analysis/rdf.yaml for each entry."""
+
+    r_max: float = Field(gt=0)
+    bin_width: float = Field(gt=0)
+    blocks: int = Field(ge=2, le=PARTS // 2)
+    peak: PeakOptions
+    read: FrameOptions
+    read_reference: FrameOptions
+
+    @property
+    def edges(self) -> Floats:
+        """Edges of the bins, Å; the last is r_max or the next one above."""
+        bins = int(np.ceil(self.r_max / self.bin_width - 1e-9))
+        return np.linspace(0.0, bins * self.bin_width, bins + 1)
+
+
+@dataclass(frozen=True)
+class PairDistribution:
+    """g(r) of one pair of elements on the `centres` (B,) Å of the bins, with its standard error from `blocks`.
+
+    `running` (B,) is the number of neighbours of the first element up to the upper edge of each bin.
+    """
+
+    centres: Floats
+    g: Floats
+    error: Floats
+    running: Floats
+    shell: FirstShell
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """All pairs of one input: `frames` in `blocks` blocks, atoms by element, half of the least height of a cell (Å)."""
+
+    pairs: dict[str, PairDistribution]
+    counts: dict[str, int]
+    frames: int
+    blocks: int
+    half_height: float
+
+
+def pair_names(symbols: list[str]) -> list[str]:
+    """``Na-O`` and so on, every pair once, in the order of `symbols`."""
+    return [f"{a}-{b}" for a, b in combinations_with_replacement(symbols, 2)]
+
+
+class _Histograms:
+    """Counts of distances of every pair of elements along a trajectory, in at most 2 PARTS sums over equal parts."""
+
+    def __init__(self, bins: int, pairs: int) -> None:
+        self.bins, self.pairs = bins, pairs
+        self.length = 1  # frames a part
+        self.parts: list[tuple[int, Floats, Floats]] = []  # frames, counts, counts x volume
+
+    def add(self, counts: Floats, volume: float) -> None:
+        """One frame."""
+        if not self.parts or self.parts[-1][0] == self.length:
+            if len(self.parts) == 2 * PARTS:
+                pairs = zip(self.parts[::2], self.parts[1::2], strict=True)
+                self.parts = [(n + m, a + b, v + w) for (n, a, v), (m, b, w) in pairs]
+                self.length *= 2
+            self.parts.append((0, np.zeros((self.pairs, self.bins)), np.zeros((self.pairs, self.bins))))
+        frames, total, weighted = self.parts[-1]
+        self.parts[-1] = (frames + 1, total + counts, weighted + counts * volume)
+
+    def blocks(self, count: int) -> tuple[Floats, Floats, Floats]:
+        """Frames (n,), mean counts and mean counts x volume (n, P, B) of contiguous blocks, at most `count`."""
+        groups = np.array_split(np.arange(len(self.parts)), min(count, len(self.parts)))
+        sums = [[sum(self.parts[i][column] for i in group) for group in groups] for column in range(3)]
+        frames = np.array(sums[0], float)
+        counts, weighted = (np.array(each) / frames[:, None, None] for each in sums[1:])
+        return frames, counts, weighted
+
+
+def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Distributions:
+    """g(r) of all pairs of elements, every periodic image within r_max counted.
+
+    g_ab(r) = <V n_ab(r)> / (N_a N_b v(r)) with n_ab the ordered pairs in a bin, v its shell's volume and V the cell's
+    (Allen and Tildesley, Computer Simulation of Liquids, 2017, section 8.2). An ideal gas of N atoms has 1 for two
+    elements and 1 - 1/N for one. Memory does not grow with the number of frames.
+
+    Raises
+    ------
+    InputError
+        If `path` cannot be read, is not periodic in all directions, or holds no frame of those asked for.
+    """
+    trajectory = frames.open(path)
+    if not trajectory.pbc.all():
+        raise InputError(f"{path}: expected a cell periodic in three directions, found pbc {trajectory.pbc.tolist()}")
+    present = Counter(chemical_symbols[number] for number in trajectory.numbers)
+    symbols = list(present)
+    kind = np.array([symbols.index(chemical_symbols[number]) for number in trajectory.numbers])
+    first, second = np.triu_indices(len(symbols))
+    code = np.zeros((len(symbols), len(symbols)), int)
+    code[first, second] = code[second, first] = np.arange(len(first))
+    edges = options.edges
+    histograms = _Histograms(len(edges) - 1, len(first))
+    half_height = np.inf
+    for positions, cell in _batches(trajectory, path, frames):
+        heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=1)
+        half_height = min(half_height, float(heights.min()) / 2)
+        for counts, box in zip(_count(positions, cell, trajectory, kind, code, edges), cell, strict=True):
+            histograms.add(counts, abs(float(np.linalg.det(box))))
+    atoms = np.array(list(present.values()), float)
+    twice = np.where(first == second, 1.0, 2.0)  # both orders of two elements fall into one histogram
+    ordered = (twice * atoms[first] * atoms[second])[:, None] * (4 / 3 * np.pi * np.diff(edges**3))
+    lengths, counts, weighted = histograms.blocks(options.blocks)
+    per_atom = counts / (twice * atoms[first])[:, None]
+    ratio = atoms[first] / atoms[second]
+    pairs = {
+        name: _pair(edges, lengths, weighted[:, p] / ordered[p], per_atom[:, p], ratio[p], options)
+        for p, name in enumerate(pair_names(symbols))
+    }
+    return Distributions(pairs, dict(present), int(lengths.sum()), len(lengths), half_height)
+
+
+def _batches(trajectory: Trajectory, path: Path, options: FrameOptions) -> Iterator[tuple[Floats, Floats]]:
+    """Positions (T, N, 3) and cells (T, 3, 3) of the frames used."""
+    first, used, seen = options.skip, 0, set[str]()
+    for frames in trajectory.blocks(options.skip, BATCH * options.every):
+        kept = (np.arange(first, first + len(frames)) - options.skip) % options.every == 0
+        first += len(frames)
+        if options.groups is not None:
+            if frames.group is None:
+                raise InputError(f"{path}: holds no `group` to choose {options.groups} from; set groups to null")
+            names = [str(name) for name in frames.group]
+            seen |= set(names)
+            kept &= np.isin(names, options.groups)
+        positions, cell = np.asarray(frames.positions, float)[kept], np.asarray(frames.cell, float)[kept]
+        if not np.isfinite(positions).all():
+            raise InputError(f"{path}: frames {first - len(frames)} to {first - 1}: expected finite positions")
+        used += len(positions)
+        if len(positions):
+            yield positions, cell
+    if absent := set(options.groups or ()) - seen:
+        raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {', '.join(sorted(seen))}")
+    if not used:
+        raise InputError(f"{path}: no frame after skip={options.skip}, expected at least one")
+
+
+def _count(
+    positions: Floats, cell: Floats, trajectory: Trajectory, kind: NDArray, code: NDArray, edges: Floats
+) -> Floats:
+    """Ordered pairs (T, P, B) of every frame, pair of elements and bin."""
+    frames, atoms, _ = positions.shape
+    numbers = [trajectory.numbers] * frames
+    graph = build_graph(
+        list(positions),
+        list(cell),
+        numbers,
+        [trajectory.pbc] * frames,
+        cutoff=float(edges[-1]),
+        centres=[],
+        pairs_of="atoms",
+        dtype=torch.float64,
+    )
+    i, j = graph.pairs.numpy()
+    distance = graph.vectors().norm(dim=1).numpy()
+    bins = np.minimum((distance / edges[1]).astype(int), len(edges) - 2)  # the cut-off itself rounds up
+    pair = code[kind[i % atoms], kind[j % atoms]]
+    pairs = code.max() + 1
+    flat = ((i // atoms) * pairs + pair) * (len(edges) - 1) + bins
+    return np.bincount(flat, minlength=frames * pairs * (len(edges) - 1)).reshape(frames, pairs, -1).astype(float)
+
+
+def _pair(
+    edges: Floats, frames: Floats, g: Floats, per_atom: Floats, ratio: float, options: RdfOptions
+) -> PairDistribution:
+    """From block averages (n, B) of g(r) and of the neighbours of one atom of the first element in each bin."""
+    centres, weights = (edges[1:] + edges[:-1]) / 2, frames / frames.sum()
+    mean = weights @ g
+    running = np.cumsum(per_atom, axis=1)
+    error = _block_error(g) if len(g) > 1 else np.full_like(mean, np.nan)
+    smooth = gaussian_filter1d(mean, options.peak.smoothing / options.bin_width) if options.peak.smoothing else mean
+    peak, minimum = first_peak(smooth, options.peak.prominence)
+    back = None if minimum is None else float(weights @ running[:, minimum]) * ratio
+    known = minimum is not None and len(g) > 1
+    shell = FirstShell(
+        peak=None if peak is None else vertex(centres, smooth, peak),
+        height=None if peak is None else float(mean[peak]),
+        minimum=None if minimum is None else float(edges[minimum + 1]),
+        neighbours=None if minimum is None else float(weights @ running[:, minimum]),
+        neighbours_error=float(_block_error(running[:, minimum])) if known else None,
+        neighbours_back=back,
+    )
+    return PairDistribution(centres, mean, error, weights @ running, shell)
+
+
+def _block_error(values: Floats) -> Floats:
+    """Standard error of the mean of blocks (n, ...)."""
+    return values.std(axis=0, ddof=1) / np.sqrt(len(values))
+
+
+def draw_pair(axes: Axes, pair: PairDistribution, label: str, colour: str, dashed: bool) -> None:
+    """g(r) with a band of one standard error."""
+    axes.plot(pair.centres, pair.g, color=colour, lw=1.0, ls="--" if dashed else "-", label=label)
+    axes.fill_between(pair.centres, pair.g - pair.error, pair.g + pair.error, color=colour, alpha=0.25, lw=0)
+    axes.set_xlim(0, pair.centres[-1])
+    axes.set_ylim(bottom=0, auto=True)
