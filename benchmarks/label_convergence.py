@@ -2,8 +2,8 @@
 
     python -m benchmarks.label_convergence p2_gpaw
 
-One configuration of the dataset's recipe is labelled with its engine at other settings; every line is compared with
-the finest of its series. A killed run goes on; results are in outputs/convergence/NAME.json.
+One configuration of the dataset, the first of a group, is labelled with its engine at other settings; every line is
+compared with the finest of its series. A killed run goes on; results are in outputs/convergence/NAME.json.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from rich.table import Table
 
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
-from ionecho.dynamics.recipes import RECIPES
 from ionecho.labelling.engine import make_engine
+from ionecho.labelling.structures import read_structures
 
-MESH = "engine.kpoints={{size: [{0}, {1}, {2}], gamma: {3}}}".format
+MESH = "engine.kpoints={{size: [{0}, {1}, {2}], density: null, gamma: {3}}}".format
 GAMMA = MESH(1, 1, 1, "true")
 SERIES: dict[str, dict[str, list[list[str]]]] = {
     # dataset -> series -> settings, the last of a series is its reference
@@ -44,8 +44,10 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
     "lps_gpaw": {
         "cut-off at Gamma": [[GAMMA, f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600, 800)],
         "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"), MESH(3, 3, 3, "true"))],
+        "k-points of beta": [[mesh] for mesh in (MESH(1, 2, 2, "false"), MESH(2, 2, 2, "false"))],
     },
 }
+GROUPS = {"p2_gpaw": "rattled_p63mcm", "lps_gpaw": "rattled_gamma", "k-points of beta": "rattled_beta"}
 ION = {"p2_gpaw": 11, "lps_gpaw": 3}
 LABELS = {"forces": "eV/Å", "hyperfine_contact": "%", "efg": "%"}
 
@@ -55,21 +57,32 @@ def main(name: str) -> None:
     store = Path("outputs/convergence") / f"{name}.json"
     store.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-    configuration = next(iter(RECIPES[name]()))
-    for settings in (line for series in SERIES[name].values() for line in series):
-        if (key := " ".join(settings)) not in found:
-            found[key] = _labels(name, settings, configuration)
-            partial = store.with_suffix(".partial")
-            partial.write_text(json.dumps(found))
-            partial.replace(store)
     table = Table("series", "settings", "seconds", *(f"{label} ({unit})" for label, unit in LABELS.items()))
-    ions = np.flatnonzero(configuration.numbers == ION[name])
     for series, lines in SERIES[name].items():
-        reference = found[" ".join(lines[-1])]
-        for line in lines:
-            row = found[" ".join(line)]
-            table.add_row(series, " ".join(line), f"{row['seconds']:.0f}", *_deviations(row, reference, ions))
+        group = GROUPS.get(series, GROUPS[name])
+        configuration = _first(name, group)
+        for settings in lines:
+            if (key := _key(group, settings)) not in found:
+                found[key] = _labels(name, settings, configuration)
+                partial = store.with_suffix(".partial")
+                partial.write_text(json.dumps(found))
+                partial.replace(store)
+        ions = np.flatnonzero(configuration.numbers == ION[name])
+        reference = found[_key(group, lines[-1])]
+        for settings in lines:
+            row = found[_key(group, settings)]
+            table.add_row(series, " ".join(settings), f"{row['seconds']:.0f}", *_deviations(row, reference, ions))
     Console(width=160).print(table)
+
+
+def _first(name: str, group: str) -> Configuration:
+    """The first configuration of a group, of those that `ionecho sample` wrote."""
+    structures = read_structures([str(REPOSITORY / "datasets" / name / "structures.zarr.zip")], every=1)
+    return next(found for found in structures if found.group == group)
+
+
+def _key(group: str, settings: list[str]) -> str:
+    return " ".join([group, *settings])
 
 
 def _labels(name: str, settings: list[str], configuration: Configuration) -> dict[str, Any]:

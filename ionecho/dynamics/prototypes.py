@@ -14,6 +14,7 @@ from ase.geometry import get_distances
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
 
+from ionecho.dynamics.lps import LPS
 from ionecho.errors import InputError
 
 P2_SHIFT = {"p63mcm": 0, "p6322": 1}  # honeycomb of the second layer, in sites of the first: Mg over Mg, or over Mn
@@ -31,16 +32,6 @@ P2_PRISMS = [
 
 NVP_LENGTHS = ((8.43, 21.52), (8.73, 21.80))  # a, c in Å of NaV2(PO4)3 and Na3V2(PO4)3, hexagonal
 NVP_SITES = {"V": (0, 0, 0.1465), "P": (0.289, 0, 0.25), "O1": (0.178, -0.027, 0.192), "O2": (0.190, 0.169, 0.086)}
-
-# Li3PS4 at the measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with PBE at Gamma.
-LPS_GAMMA = {
-    "Li1": (0.2427, 0.3180, 0.9972),
-    "Li2": (0.0, 0.1655, 0.4713),
-    "P": (0.0, 0.8217, 0.0037),
-    "S1": (0.2226, 0.6742, 0.8968),
-    "S2": (0.0, 0.1159, 0.8903),
-    "S3": (0.0, 0.8145, 0.3363),
-}
 
 
 def p2_layered(stacking: str, seed: int) -> ase.Atoms:
@@ -139,12 +130,6 @@ def nvp(sodium: int, seed: int) -> ase.Atoms:
     return atoms[np.argsort([["Na", "V", "P", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
 
 
-def lps_gamma(seed: int) -> ase.Atoms:
-    """gamma-Li3PS4, Pmn2_1, 16 atoms, ordered: the seed draws nothing."""
-    symbols = [name.rstrip("123") for name in LPS_GAMMA]
-    return _plain(crystal(symbols, list(LPS_GAMMA.values()), spacegroup=31, cellpar=[7.708, 6.535, 6.137, 90, 90, 90]))
-
-
 def _plain(atoms: ase.Atoms) -> ase.Atoms:
     """Elements, positions and cell alone."""
     return ase.Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
@@ -152,7 +137,7 @@ def _plain(atoms: ase.Atoms) -> ase.Atoms:
 
 PROTOTYPES: Mapping[str, Callable[[int], ase.Atoms]] = {
     **{f"p2_{stacking}": partial(p2_layered, stacking) for stacking in P2_SHIFT},
-    "lps_gamma": lps_gamma,
+    **LPS,
     **{f"nvp_{sodium}": partial(nvp, sodium) for sodium in range(2, 7)},
 }
 """Name -> cell, by the seed that draws what the structure leaves open (the arrangement of the mobile ions)."""

@@ -37,7 +37,8 @@ class GPAWEngine:
     cutoff
         Plane-wave cut-off, eV.
     kpoints
-        `{size: [n1, n2, n3], gamma: bool}`: a Monkhorst-Pack mesh, shifted to hold Gamma or not.
+        `{size: [n1, n2, n3], gamma: bool}`, a Monkhorst-Pack mesh, shifted to hold Gamma or not; or `{density, gamma}`,
+        the smallest mesh with so many points per Å⁻¹ of each reciprocal vector (2π included), for cells of all sizes.
     hubbard
         Element -> U - J in eV on its d shell (Dudarev).
     paw
@@ -88,11 +89,14 @@ class GPAWEngine:
         polarised = {"magnetic_moment", "spin_density", *HYPERFINE} & set(labels)
         if polarised and not moments:
             raise InputError(f"engine.labels: {', '.join(sorted(polarised))} need starting moments; set engine.moments")
+        mesh = {name: value for name, value in kpoints.items() if value is not None}
+        if len({"size", "density"} & set(mesh)) != 1:
+            raise InputError(f"engine.kpoints: expected either size or density, found {mesh}; set the other to null")
         self.labels = tuple(labels)
         self.settings: dict[str, Any] = {
             "functional": functional,
             "cutoff_eV": cutoff,
-            "kpoints": dict(kpoints),
+            "kpoints": mesh,
             "hubbard_U_minus_J_eV": dict(hubbard),
             "paw": dict(paw),
             "starting_moments": dict(moments),

@@ -1,0 +1,112 @@
+"""Ways to sample configurations to be labelled: displaced cells, dynamics, quenches and hops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import ase
+import numpy as np
+
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
+from ionecho.data.registry import REPOSITORY
+from ionecho.data.schema import Configuration
+from ionecho.data.store import open_zarr
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.neb import minimum_energy_path
+from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.structure import describe
+from ionecho.labelling.structures import read_structures
+
+HOLE = 2.0  # eV
+WORK = REPOSITORY / "outputs" / "recipes"
+Sound = Callable[[Configuration], bool]
+
+
+def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
+    """An unlabelled configuration of a recipe."""
+    source = f"recipe {group}#{frame}"
+    return Configuration(atoms.numbers, atoms.positions, np.array(atoms.cell), atoms.pbc, group, frame, source)
+
+
+def rattled(prototype: Callable[[int], ase.Atoms], group: str, count: int) -> Iterator[Configuration]:
+    """Cells strained by up to 2 % along the axes, the mobile ions arranged anew, atoms displaced by 0.04 to 0.12 Å."""
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        atoms = prototype(seed)
+        atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.02, 0.02, 3))[:, None], scale_atoms=True)
+        atoms.positions += rng.normal(scale=rng.uniform(0.04, 0.12), size=(len(atoms), 3))
+        yield configuration(atoms, group, seed)
+
+
+def simulated(
+    prototype: Callable[[int], ase.Atoms],
+    group: str,
+    checkpoint: str,
+    temperature: float,
+    seed: int,
+    frames: int,
+    sound: Sound,
+    timestep: float = 1.0,
+) -> Iterator[Configuration]:
+    """Frames 100 fs apart of a run at constant volume, the cell strained by up to 1 % along each axis.
+
+    The run ends at a frame that is not `sound`, or where the energy falls by more than 2 eV, as into a hole of the
+    potential.
+    """
+    rng = np.random.default_rng(seed)
+    atoms = prototype(seed)
+    atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
+    ensemble = Ensemble("nvt_langevin", temperature, timestep, 100.0, 0.0, 1000.0, seed)
+    path = _run(atoms, group, checkpoint, ensemble, round(100 / timestep), frames)
+    energy = open_zarr(path, "r")["potential_energy"][:]
+    for found in read_structures([str(path)], every=1):
+        if not sound(found) or energy[found.frame] < energy[0] - HOLE:
+            return
+        yield replace(found, source=f"recipe {group}#{found.frame}")
+
+
+def quenched(
+    atoms: ase.Atoms, group: str, checkpoint: str, stages: Sequence[tuple[float, int]], seed: int, sound: Sound
+) -> Iterator[Configuration]:
+    """The `sound` frames of a stepwise quench at constant volume, 250 fs apart, in steps of 2 fs.
+
+    Parameters
+    ----------
+    stages
+        Temperature in K and number of frames of each stage, from the melt down; velocities are drawn anew.
+    """
+    kept = 0
+    for stage, (temperature, frames) in enumerate(stages):
+        ensemble = Ensemble("nvt_langevin", temperature, 2.0, 100.0, 0.0, 1000.0, seed)
+        path = _run(atoms, f"{group}_{stage}", checkpoint, ensemble, 125, frames)
+        found = list(read_structures([str(path)], every=1))
+        for frame in found:
+            if sound(frame):
+                yield configuration(frame.atoms, group, kept)
+                kept += 1
+        if len(found) < frames:
+            return
+        atoms = found[-1].atoms
+
+
+def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every: int, frames: int) -> Path:
+    settings = Run(steps=every * frames, every=every, block=frames, spread_limit=None, contact_limit=0.5)
+    loaded = load(resolve(checkpoint))
+    identity = {"checkpoint": checkpoint, "checkpoint_sha256": loaded.sha256, **describe(atoms)}
+    return simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{name}.zarr")
+
+
+def hopping(
+    ends: Callable[[int], tuple[ase.Atoms, ase.Atoms]], group: str, checkpoint: str, seed: int, images: int
+) -> Iterator[Configuration]:
+    """Images of the minimum-energy path of a hop, displaced by 0.03 Å; the relaxed ends are left out."""
+    model = load(resolve(checkpoint)).model
+    path = minimum_energy_path(*ends(seed), lambda: Potential(model), images, force=0.1, steps=500)
+    rng = np.random.default_rng(seed)
+    for frame, atoms in enumerate(path.images[1:-1]):
+        atoms.positions += rng.normal(scale=0.03, size=(len(atoms), 3))
+        yield configuration(atoms, group, frame)

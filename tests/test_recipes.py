@@ -1,0 +1,138 @@
+"""Li3PS4 cells and how they are sampled: known distances, composition, density, the same configurations every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase
+import numpy as np
+import pytest
+from ase.calculators.calculator import kpts2sizeandoffsets
+from ase.units import _amu
+from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
+
+from ionecho.dynamics import sampling
+from ionecho.dynamics.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
+from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES, tetrahedra_intact
+from ionecho.dynamics.sampling import configuration, quenched
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine, make_engine
+from ionecho.labelling.structures import read_structures
+
+
+def between(atoms: ase.Atoms, first: str, second: str) -> np.ndarray:
+    """Sorted distances of every atom of one element to those of another, itself left out."""
+    distances = atoms.get_all_distances(mic=True) + np.diag(np.full(len(atoms), np.inf))
+    return np.sort(distances[atoms.symbols == first][:, atoms.symbols == second], axis=1)
+
+
+@pytest.mark.parametrize("name", LPS)
+def test_every_cell_is_li3ps4_of_ps4_units(name: str) -> None:
+    atoms = LPS[name](1)
+    counts = atoms.symbols.formula.count()
+    assert counts == {"Li": 3 * counts["P"], "P": counts["P"], "S": 4 * counts["P"]}
+    distances = between(atoms, "P", "S")
+    assert distances[:, 0].min() > 2.0
+    assert distances[:, 3].max() < 2.15
+    assert distances[:, 4].min() >= 2.9
+    assert tetrahedra_intact(configuration(atoms, "g", 0))
+
+
+@pytest.mark.parametrize(("phase", "atoms", "density"), [("gamma", 16, 1.93), ("beta", 32, 1.85)])
+def test_lithium_of_the_crystals_has_four_or_more_sulphur(phase: str, atoms: int, density: float) -> None:
+    cell = lps_crystal(phase, 0)
+    assert len(cell) == atoms
+    assert grams(cell) == pytest.approx(density, abs=0.01)
+    distances = between(cell, "Li", "S")
+    assert distances.min() > 2.3
+    assert distances[:, 3].max() < 2.75
+
+
+def grams(atoms: ase.Atoms) -> float:
+    """Density in g/cm³."""
+    return float(atoms.get_masses().sum() * _amu * 1e27 / atoms.get_volume())
+
+
+def test_a_frenkel_pair_is_one_lithium_in_a_void() -> None:
+    perfect, pair = lps_crystal("gamma", 0), lps_frenkel("gamma", 3)
+    moved = np.flatnonzero(np.abs(pair.positions - perfect.positions).max(1) > 1e-9)
+    assert len(moved) == 1
+    assert pair.symbols[moved[0]] == "Li"
+    assert between(pair, "Li", "S").min() >= APART["Li", "S"]
+    assert between(pair, "Li", "Li").min() >= APART["Li", "Li"]
+
+
+def test_packings_keep_their_distances_and_densities_and_differ_by_seed() -> None:
+    packings = [lps_packed(2, seed) for seed in range(4)]
+    for atoms in packings:
+        assert DENSITIES[0] <= grams(atoms) <= DENSITIES[1]
+        assert between(atoms, "P", "P").min() > APART["P", "P"]
+        assert between(atoms, "Li", "S").min() > APART["Li", "S"]
+    assert not np.allclose(packings[0].positions, packings[1].positions)
+    np.testing.assert_array_equal(lps_packed(2, 0).positions, packings[0].positions)
+
+
+def test_a_broken_tetrahedron_and_bonded_sulphur_are_found() -> None:
+    broken, bonded = lps_crystal("gamma", 0), lps_crystal("gamma", 0)
+    p, s = (int(np.flatnonzero(broken.symbols == symbol)[0]) for symbol in "PS")
+    nearest = int(np.argmin(np.where(broken.symbols == "S", broken.get_distances(p, range(16), mic=True), np.inf)))
+    broken.set_distance(p, nearest, 2.8, fix=0, mic=True)
+    other = int(np.flatnonzero(bonded.symbols == "S")[-1])
+    bonded.set_distance(s, other, 2.1, fix=0, mic=True)
+    assert not tetrahedra_intact(configuration(broken, "g", 0))
+    assert not tetrahedra_intact(configuration(bonded, "g", 0))
+
+
+def test_a_quench_keeps_the_units_and_the_density_and_is_the_same_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start = lps_packed(2, 0)
+    runs = []
+    for name in ("first", "again"):
+        monkeypatch.setattr(sampling, "WORK", tmp_path / name)
+        (tmp_path / name).mkdir()
+        stages = ((1200.0, 1), (300.0, 1))
+        runs.append(list(quenched(start, "q", LPS_POTENTIAL, stages, 0, tetrahedra_intact)))
+    assert [found.frame for found in runs[0]] == [0, 1]
+    for found, same in zip(*runs, strict=True):
+        assert grams(found.atoms) == pytest.approx(grams(start), rel=1e-12)
+        assert found.atoms.symbols.formula == start.symbols.formula
+        np.testing.assert_array_equal(found.positions, same.positions)
+    assert np.abs(runs[0][1].positions - start.positions).max() > 0.3
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_committed_configurations_begin_as_the_recipe_does(name: str) -> None:
+    first = next(iter(RECIPES[name]()))
+    committed = next(
+        found
+        for found in read_structures([str(REPOSITORY / "datasets" / name / "structures.zarr.zip")], every=1)
+        if (found.group, found.frame) == (first.group, first.frame)
+    )
+    np.testing.assert_allclose(committed.positions, first.positions, rtol=0, atol=1e-9)
+
+
+def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
+    found = list(read_structures([str(REPOSITORY / "datasets/lps_gpaw/structures.zarr.zip")], every=1))
+    assert len(found) >= 500
+    assert len({configuration.group for configuration in found}) >= 60
+    assert all(map(tetrahedra_intact, found))
+
+
+def test_the_mesh_of_the_engine_follows_the_cell() -> None:
+    pytest.importorskip("gpaw")
+    mesh = lps_engine().level_of_theory()["kpoints"]
+    gamma, beta = (kpts2sizeandoffsets(atoms=lps_crystal(phase, 0), **mesh) for phase in ("gamma", "beta"))
+    assert list(gamma[0]) == [2, 2, 2]
+    assert list(gamma[1]) == [0, 0, 0]  # a mesh of even numbers is off Gamma as it is
+    assert list(beta[0]) == [1, 2, 2]
+    for wrong in ("size=[2,2,2]", "density=null"):
+        with pytest.raises(InputError, match="either size or density"):
+            lps_engine(f"engine.kpoints.{wrong}")
+
+
+def lps_engine(*overrides: str) -> Engine:
+    """The engine of the Li3PS4 labels."""
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        return make_engine(compose("label", overrides=["engine=lps_gpaw", *overrides]).engine)
