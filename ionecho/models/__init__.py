@@ -23,8 +23,10 @@ from ionecho.models.species import Statistics
 
 MODELS: Mapping[str, str] = {
     "nn_nmr": "ionecho.models.nn_nmr:NNNMR",
+    "painn": "ionecho.models.painn:PaiNN",
     "painn_nmr": "ionecho.models.painn_nmr:PaiNNNMR",
     "spin_transfer": "ionecho.models.spin_transfer:SpinTransfer",
+    "deep_pot": "ionecho.models.deep_pot:DeepPot",
     "uf3": "ionecho.models.uf3:UF3",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 
@@ -18,12 +19,20 @@ MEMBERS = "_members"
 class Ensemble(nn.Module):
     """Mean, calibrated spread and single predictions of M members that share one neighbour list.
 
+    Where the members' class offers `batched(members)`, a module that gives the outputs of all along a first axis, that
+    is evaluated instead of one after another. It copies their weights, anew when weights are loaded into the ensemble.
+
     Parameters
     ----------
     members
-        Models of one kind.
+        Models of one kind, whose width and depth may differ.
     calibration
         Output -> factor on the members' standard deviation (M - 1). A single member has no spread.
+
+    Raises
+    ------
+    InputError
+        If the members do not share elements, centres and cut-off.
     """
 
     numbers: tuple[int, ...]
@@ -36,18 +45,30 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
-        self.numbers, self.centres = first.numbers, first.centres
-        self.cutoff, self.pairs_of = first.cutoff, first.pairs_of
+        for name in ("numbers", "centres", "cutoff", "pairs_of"):
+            if len(found := {getattr(member, name) for member in members}) > 1:
+                raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(found)}")
+            setattr(self, name, getattr(first, name))
+        self.batched: nn.Module | None = first.batched(members) if hasattr(first, "batched") else None
+        self.register_load_state_dict_post_hook(_refresh)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """Outputs of the members with, for M > 1, `<name>_std` like the mean and `<name>_members` (M, ...)."""
-        outputs = [member(graph) for member in self.members]
-        if len(outputs) == 1:
-            return outputs[0]
+        if self.batched is not None:
+            outputs = self.batched(graph)
+        else:
+            single = [member(graph) for member in self.members]
+            outputs = {name: torch.stack([output[name] for output in single]) for name in single[0]}
         joined: dict[str, Tensor] = {}
-        for name in outputs[0]:
-            stacked = torch.stack([output[name] for output in outputs])
-            joined[name] = stacked.mean(0)
-            joined[name + SPREAD] = self.calibration.get(name, 1.0) * stacked.std(0)
-            joined[name + MEMBERS] = stacked
+        for name, values in outputs.items():
+            joined[name] = values.mean(0)
+            if len(values) > 1:
+                joined[name + SPREAD] = self.calibration.get(name, 1.0) * values.std(0)
+                joined[name + MEMBERS] = values
         return joined
+
+
+def _refresh(ensemble: nn.Module, _: Any) -> None:
+    assert isinstance(ensemble, Ensemble)
+    if ensemble.batched is not None:
+        ensemble.batched.refresh(ensemble.members)  # type: ignore[operator]

@@ -1,0 +1,129 @@
+"""PaiNN (Schütt, Unke, Gastegger, ICML 2021) from SchNetPack as an interatomic potential."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import schnetpack.nn as snn
+import torch
+from schnetpack.representation import PaiNN as Representation
+from torch import Tensor, nn
+
+from ionecho.data.loader import Batch
+from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.painn_batched import BatchedPaiNN, evaluate
+from ionecho.models.species import Species, Statistics
+
+
+class PaiNN(nn.Module):
+    """Energy as a sum over atoms of PaiNN's scalar features through a perceptron; forces are its gradient.
+
+    E = Σ_i e(a_i) + s Σ_i p(q_i). The energies e of the elements come from least squares on the compositions of the
+    training part, s is the root mean square of its force components times 1 Å. They are kept apart from the sum over
+    p, whose values are of the order of one, and are added by composition, so that totals of thousands of eV do not
+    blur it in single precision.
+
+    The modules are SchNetPack's; `painn_batched` evaluates their weights, and equals them.
+
+    Parameters
+    ----------
+    numbers, centres
+        Atomic numbers the model knows; it predicts for all of them, so both are the same.
+    cutoff
+        Neighbour cut-off, Å.
+    features, interactions, radial
+        Width, number of layers, number of radial functions sin(kπr/cutoff)/r.
+    """
+
+    pairs_of: PairsOf = "atoms"
+    one_body: Tensor  # (S,) eV
+    scale: Tensor  # () eV
+
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        centres: Sequence[int],
+        cutoff: float,
+        features: int,
+        interactions: int,
+        radial: int,
+    ) -> None:
+        super().__init__()
+        if set(numbers) != set(centres):
+            raise InputError(
+                f"painn predicts for every element: expected centres {list(numbers)}, found {list(centres)}"
+            )
+        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
+        self.interactions = interactions
+        self.species = Species(numbers)
+        self.representation = Representation(
+            n_atom_basis=features,
+            n_interactions=interactions,
+            radial_basis=snn.BesselRBF(n_rbf=radial, cutoff=cutoff),
+            cutoff_fn=snn.CosineCutoff(cutoff),
+        )
+        self.head = snn.build_mlp(features, 1, n_layers=2)
+        self.register_buffer("one_body", torch.zeros(len(self.numbers)))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Energies of the elements by least squares on composition; scale from the force components."""
+        counts, energies, squares, components = [], [], 0.0, 0
+        for batch in batches:
+            graph, energy = batch.graph, batch.labels["energy"].double()
+            kinds = nn.functional.one_hot(self.species(graph.numbers), len(self.numbers)).double()
+            count = kinds.new_zeros(len(graph.cell), kinds.shape[1]).index_add(0, graph.configuration, kinds)
+            present = torch.isfinite(energy)
+            counts.append(count[present])
+            energies.append(energy[present])
+            if "forces" in batch.labels:
+                forces = batch.labels["forces"][torch.isfinite(batch.labels["forces"])].double()
+                squares, components = squares + float(forces.square().sum()), components + forces.numel()
+        solution = torch.linalg.lstsq(torch.cat(counts), torch.cat(energies), driver="gelsd").solution
+        self.one_body.copy_(solution)
+        if components:
+            self.scale.fill_((squares / components) ** 0.5 or 1.0)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by the names and in the shapes of `painn_batched`, without its first axis."""
+        net, numbers = self.representation, list(self.numbers)
+        features = net.n_atom_basis
+        filters = torch.cat([net.filter_net.bias[:, None], net.filter_net.weight], 1)
+        found = {
+            "embedding": net.embedding.weight[numbers],
+            "frequencies": net.radial_basis.freqs,
+            "one_body": self.one_body,
+            "scale": self.scale,
+            "head_in": self.head[0].weight.T,
+            "head_in_bias": self.head[0].bias,
+            "head_out": self.head[1].weight[0],
+            "head_out_bias": self.head[1].bias[0],
+        }
+        parts = zip(filters.T.unflatten(1, (-1, 3, features)).unbind(1), net.interactions, net.mixing, strict=True)
+        for layer, (filter_, interaction, mixing) in enumerate(parts):
+            found[f"filter_{layer}"] = filter_
+            found[f"mixing_{layer}"] = mixing.mu_channel_mix.weight.T.unflatten(1, (2, features))
+            for name, parts_in, (first, second) in (
+                ("context", (features,), interaction.interatomic_context_net),
+                ("update", (2, features), mixing.intraatomic_context_net),
+            ):
+                found[f"{name}_{layer}_in"] = first.weight.T.unflatten(0, parts_in)
+                found[f"{name}_{layer}_in_bias"] = first.bias
+                found[f"{name}_{layer}_out"] = second.weight.T.unflatten(1, (3, features))
+                found[f"{name}_{layer}_out_bias"] = second.bias.unflatten(0, (3, features))
+        return found
+
+    def forward(self, graph: Graph) -> dict[str, Tensor]:
+        """`energy` (C,) eV, `forces@atoms` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
+        recording = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(recording):
+            weights = {name: tensor[None] for name, tensor in self.weights().items()}
+            outputs = evaluate(weights, self.interactions, self.species, graph, self.cutoff)
+            return {name: values[0] for name, values in outputs.items()}
+
+    @classmethod
+    def batched(cls, members: Sequence[PaiNN]) -> BatchedPaiNN:
+        """The members as one model."""
+        return BatchedPaiNN(members)
