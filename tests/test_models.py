@@ -21,7 +21,7 @@ from ionecho.models.species import Statistics
 from ionecho.training.module import ATOMS
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
-POTENTIALS = {"uf3"}  # energies, forces and stress instead of couplings: test_uf3.py
+POTENTIALS = {"deep_pot", "painn", "uf3"}  # energies, forces and stress instead of couplings: test_potentials.py
 SMALL: dict[str, dict[str, Any]] = {
     "nn_nmr": {
         "descriptor": "factored",

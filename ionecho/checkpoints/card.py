@@ -40,7 +40,13 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         _yaml(data["conventions"]),
         *_shift(config),
         "## Recipe",
-        _yaml({"hyperparameters": config.hyperparameters, "training": config.training}),
+        _yaml(
+            {
+                "hyperparameters": config.hyperparameters,
+                **({"member_overrides": config.member_overrides} if config.member_overrides else {}),
+                "training": config.training,
+            }
+        ),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
 
@@ -67,10 +73,12 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
                 numbers = " | ".join(_number(values[key]) for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {name} | {numbers} | {values['n']} |")
             elif "z_std" in values:
+                one, two = values.get("normal", (0.683, 0.954))
                 notes.append(
-                    f"Spread on the {part} part, calibrated on the validation part (drawn like the training part): "
-                    f"z {values['z_std']:.3f}, within one spread {values['within_1']:.3f} (normal: 0.683), within two "
-                    f"{values['within_2']:.3f} (0.954), rank correlation {_number(values['rank_correlation'])}."
+                    f"Spread of {name.removesuffix('_calibration')} on the {part} part, calibrated on the validation "
+                    f"part (drawn like the training part): z {values['z_std']:.3f}, within one spread "
+                    f"{values['within_1']:.3f} (normal: {one:.3f}), within two {values['within_2']:.3f} ({two:.3f}), "
+                    f"rank correlation {_number(values['rank_correlation'])}."
                 )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
 

@@ -38,6 +38,8 @@ class CheckpointConfig(BaseModel):
     model: str
     hyperparameters: dict[str, Any]
     members: int
+    member_overrides: list[dict[str, Any]] = []
+    """Hyperparameters in which each member differs; empty: all are the same."""
     calibration: dict[str, float]
     """Factor on the members' spread, by output."""
     contact_shift: dict[str, float] | None
@@ -91,7 +93,8 @@ def load(folder: Path) -> Checkpoint:
         config = CheckpointConfig.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{folder}/config.yaml: {error}") from error
-    members = [build_model(config.model, config.hyperparameters) for _ in range(config.members)]
+    overrides = config.member_overrides or [{}] * config.members
+    members = [build_model(config.model, config.hyperparameters | own) for own in overrides]
     model = Ensemble(members, config.calibration)
     expected = model.state_dict()
     if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -12,9 +14,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import nn
 
 from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph
 from ionecho.models.ensemble import SPREAD
 
+SKIN = 0.5  # Å
 ENERGY, FORCES, STRESS = "energy", "forces@atoms", "stress"
 
 
@@ -33,21 +37,31 @@ class Potential(Calculator):
         Precision of the calculation; results are numpy arrays in double precision.
     device
         Where the model lies.
+    skin
+        Å by which neighbours are searched farther than the cut-off, so that a search serves until an atom has moved by
+        half of it or the cell has changed. The model is given those within the cut-off.
 
     Raises
     ------
     InputError
-        If the model predicts no forces, or the atoms hold an element it does not know.
+        If the skin is negative, the model predicts no forces, or the atoms hold an element it does not know.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (declared so by ASE)
 
     def __init__(
-        self, model: nn.Module, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+        self,
+        model: nn.Module,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        skin: float = SKIN,
     ) -> None:
         super().__init__()
+        if skin < 0:
+            raise InputError(f"skin: expected a length in Å of at least zero, found {skin}")
         self.model: Any = model.to(device=device, dtype=dtype).eval()
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device, self.skin = dtype, device, skin
+        self._searched: tuple[Atoms, Graph] | None = None
 
     def calculate(
         self,
@@ -57,17 +71,7 @@ class Potential(Calculator):
     ) -> None:
         """Fill `results` with all properties; stress where the atoms are periodic along all three vectors."""
         super().calculate(atoms, properties, system_changes)
-        graph = build_graph(
-            [self.atoms.positions],
-            [self.atoms.cell.array],
-            [self.atoms.numbers],
-            [self.atoms.pbc],
-            cutoff=self.model.cutoff,
-            centres=self.model.centres,
-            pairs_of=self.model.pairs_of,
-            dtype=self.dtype,
-            device=self.device,
-        )
+        graph = self._graph(self.atoms)
         with torch.no_grad():
             outputs = {name: value.double().cpu().numpy() for name, value in self.model(graph).items()}
         if FORCES not in outputs:
@@ -78,3 +82,29 @@ class Potential(Calculator):
             self.results["stress"] = full_3x3_to_voigt_6_stress(outputs[STRESS][0])
         if ENERGY + SPREAD in outputs:
             self.results |= {"energy_std": float(outputs[ENERGY + SPREAD][0]), "forces_std": outputs[FORCES + SPREAD]}
+
+    def _graph(self, atoms: Atoms) -> Graph:
+        """Neighbours within the cut-off, among those of an earlier search where it still holds."""
+        if self._searched is None or not self._holds(self._searched[0], atoms):
+            graph = build_graph(
+                [atoms.positions],
+                [atoms.cell.array],
+                [atoms.numbers],
+                [atoms.pbc],
+                cutoff=self.model.cutoff + self.skin,
+                centres=self.model.centres,
+                pairs_of=self.model.pairs_of,
+                dtype=self.dtype,
+                device=self.device,
+            )
+            self._searched = atoms.copy(), graph
+        graph = self._searched[1]
+        graph = replace(graph, positions=torch.as_tensor(atoms.positions).to(graph.positions))
+        near = (graph.vectors().norm(dim=1) <= self.model.cutoff).nonzero().squeeze(1)
+        return replace(graph, pairs=graph.pairs.index_select(1, near), shifts=graph.shifts.index_select(0, near))
+
+    def _holds(self, earlier: Atoms, atoms: Atoms) -> bool:
+        same = ("numbers", "pbc", "cell")
+        if len(earlier) != len(atoms) or not all(np.array_equal(getattr(earlier, n), getattr(atoms, n)) for n in same):
+            return False
+        return bool(np.linalg.norm(atoms.positions - earlier.positions, axis=1).max(initial=0.0) <= 0.5 * self.skin)

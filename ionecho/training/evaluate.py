@@ -51,6 +51,8 @@ def predict_part(
             results = ensemble(batch.graph)
             target = target_of(output, batch)
             present = torch.isfinite(target)
+            if ARRAYS[label_of(output)].shape == (3,):
+                present = present.all(1, keepdim=True).expand_as(target)
             owner = torch.arange(len(batch.graph.cell))
             if of_atoms:
                 atoms = torch.arange(len(batch.graph.numbers)) if output.endswith(ATOMS) else batch.graph.centres
@@ -76,17 +78,26 @@ def _by_component(index: Tensor, values: Tensor) -> Tensor:
     return index.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
 
 
-def factor(predictions: Predictions) -> float:
+def factor(predictions: Predictions, output: str) -> float:
     """Calibration of the spread: 1 for a single member."""
     if predictions.spread is None:
         return 1.0
-    return calibration_factor(predictions.predicted - predictions.true, predictions.spread)
+    return calibration_factor(*_lengths(predictions.predicted - predictions.true, predictions.spread, output)[:2])
+
+
+def _lengths(
+    error: NDArray[np.floating], spread: NDArray[np.floating], output: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating], int]:
+    """Errors, spreads and the number of components: of vectors, lengths over all three (science.md B4)."""
+    if ARRAYS[label_of(output)].shape != (3,):
+        return error, spread, 1
+    return np.linalg.norm(error.reshape(-1, 3), axis=1), np.linalg.norm(spread.reshape(-1, 3), axis=1), 3
 
 
 def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None) -> dict[str, Any]:
     """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread.
 
-    Energies are reported as `energy_per_atom`, vectors by component and by element.
+    Energies are reported as `energy_per_atom`, vectors by component and by element, their spreads by atom.
     """
     metrics: dict[str, Any] = {}
     name, unit = label_of(output), np.ones(1)
@@ -106,5 +117,6 @@ def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift:
     if len(names := sorted(set(groups))) <= 16:
         metrics[f"{name}_by_group"] = {g: errors(predicted[groups == g], true[groups == g]) for g in names}
     if predictions.spread is not None:
-        metrics[f"{name}_calibration"] = calibration(predicted - true, unit * predictions.spread)
+        error, spread, components = _lengths(predicted - true, unit * predictions.spread, output)
+        metrics[f"{name}_calibration"] = calibration(error, spread, components=components)
     return metrics

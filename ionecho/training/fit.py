@@ -32,6 +32,25 @@ def hyperparameters(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in plain(config.model).items() if key != "name"}
 
 
+def of_member(config: DictConfig, number: int) -> DictConfig:
+    """The config of one member of an ensemble: its hyperparameters with what `member_overrides` sets for it.
+
+    Raises
+    ------
+    InputError
+        If there are overrides, but not one set a member.
+    """
+    given = config.member_overrides
+    if given and len(given) != config.ensemble:
+        raise InputError(
+            f"member_overrides: expected none or one set of hyperparameters for each of {config.ensemble} members, "
+            f"found {len(given)}"
+        )
+    joined = OmegaConf.merge(config, {"model": given[number]}) if given else config
+    assert isinstance(joined, DictConfig)
+    return joined
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """A part of the config as plain values."""
     content = OmegaConf.to_container(config, resolve=True)
@@ -145,9 +164,8 @@ def _descend(
 ) -> None:
     """Train by gradient descent and leave the model with the weights of the best epoch."""
     settings = config.trainer
-    module = PropertyModule(
-        model, settings.losses, errors, instantiate(settings.optimizer), instantiate(settings.schedule), seed
-    )
+    optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
+    module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
     has_validation = len(data.parts["validation"]) > 0
     keeper = ModelCheckpoint(
         folder / "epochs",

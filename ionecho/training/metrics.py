@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import chi2, spearmanr
 
 Floats = NDArray[np.floating]
 
@@ -39,12 +39,15 @@ def calibration_factor(error: Floats, spread: Floats) -> float:
     return float(np.sqrt(np.mean((error / spread) ** 2)))
 
 
-def calibration(error: Floats, spread: Floats, bins: int = 10) -> dict[str, object]:
+def calibration(error: Floats, spread: Floats, bins: int = 10, components: int = 1) -> dict[str, object]:
     """How far a calibrated spread tells the error.
 
+    Of vectors, `error` is their length and `spread` the root of the summed squares over the `components`.
+
     Returns the standard deviation of error/spread (1 is ideal), the fractions of errors within one and two spreads
-    (0.683 and 0.954 for normal errors), the rank correlation of spread with |error|, and the reliability curve: mean
-    spread against root mean square error in equally filled bins.
+    and what they are for normal errors (0.683 and 0.954 of one component, 0.608 and 0.993 of three), the rank
+    correlation of spread with |error|, and the reliability curve: mean spread against root mean square error in
+    equally filled bins.
     """
     score = np.abs(error / spread)
     correlation = spearmanr(spread, np.abs(error)).statistic
@@ -53,6 +56,7 @@ def calibration(error: Floats, spread: Floats, bins: int = 10) -> dict[str, obje
         "z_std": float(np.sqrt(np.mean(score**2))),
         "within_1": float(np.mean(score <= 1)),
         "within_2": float(np.mean(score <= 2)),
+        "normal": [float(chi2.cdf(components * k**2, components)) for k in (1, 2)],
         "rank_correlation": float(correlation) if np.isfinite(correlation) else None,
         "reliability": {
             "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],

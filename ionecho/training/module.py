@@ -48,6 +48,8 @@ class PropertyModule(pl.LightningModule):
     schedule
         Makes the learning-rate schedule from the optimiser and the number of epochs; stepped once an epoch's
         fraction (`interval`) has passed.
+    loss
+        Of outputs, batch and the fraction of the run that is done; None: the weighted squared errors.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class PropertyModule(pl.LightningModule):
         optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
         schedule: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         seed: int,
+        loss: Callable[[Mapping[str, Tensor], Batch, float], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.loss, self.total_steps = loss, 1
         self.model, self.losses, self.scales, self.seed = model, dict(losses), dict(scales), seed
         self.make_optimizer, self.make_schedule = optimizer, schedule
 
@@ -68,11 +72,14 @@ class PropertyModule(pl.LightningModule):
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Weighted sum of mean squared scaled errors."""
+        """The loss given, or the weighted sum of mean squared scaled errors."""
         outputs = self.model(batch.graph)
-        loss = torch.zeros((), device=self.device, dtype=batch.graph.positions.dtype)
-        for name, weight in self.losses.items():
-            loss = loss + weight * self._mean_square(outputs, name, batch)
+        if self.loss is not None:
+            loss = self.loss(outputs, batch, self.trainer.global_step / self.total_steps)
+        else:
+            loss = torch.zeros((), device=self.device, dtype=batch.graph.positions.dtype)
+            for name, weight in self.losses.items():
+                loss = loss + weight * self._mean_square(outputs, name, batch)
         self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=len(batch.graph.cell))
         return loss
 
@@ -99,5 +106,6 @@ class PropertyModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule as the config names them, the schedule stepped after every batch."""
         optimizer = self.make_optimizer(self.model.parameters())
-        schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        self.total_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self.make_schedule(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -24,7 +24,7 @@ from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import fold_parts
 from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
-from ionecho.training.fit import fit_member, hyperparameters, plain
+from ionecho.training.fit import fit_member, hyperparameters, of_member, plain
 from ionecho.training.metrics import summary
 from ionecho.training.module import is_reported, label_of
 
@@ -114,7 +114,8 @@ def fit_fold(
     console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []
     for number in range(config.ensemble):
-        member, data = fit_member(config, dataset, parts, folder / f"member_{number}", config.seed + number)
+        own = of_member(config, number)
+        member, data = fit_member(own, dataset, parts, folder / f"member_{number}", config.seed + number)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
     converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
@@ -125,7 +126,7 @@ def fit_fold(
         for output in outputs if len(parts[part]) else ():
             predictions = predict_part(ensemble, loader(), parts[part], output)
             if part == "validation":
-                ensemble.calibration[output] = factor(predictions)
+                ensemble.calibration[output] = factor(predictions, output)
                 predictions = predictions.scaled(ensemble.calibration[output])
             metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, output, shift))
             table = pd.DataFrame({k: v for k, v in vars(predictions).items() if v is not None})
@@ -136,6 +137,7 @@ def fit_fold(
         model=config.model.name,
         hyperparameters=hyperparameters(config),
         members=config.ensemble,
+        member_overrides=plain(config)["member_overrides"],
         calibration=ensemble.calibration,
         contact_shift=None if shift is None else shift.to_dict(),
         dataset=metrics["data"],

@@ -1,0 +1,70 @@
+"""Losses other than the weighted squared errors in units of each label's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ionecho.data.loader import Batch
+from ionecho.errors import InputError
+
+ENERGIES = ("total", "per_atom")
+
+
+class EnergyForces:
+    """(1 - ρ) (E - Ê)² + ρ (1/n) Σ_i |F_i - F̂_i|², eV² and (eV/Å)² added as numbers, averaged over a batch.
+
+    The loss of PaiNN's authors and of the potentials of sodium vanadium phosphate (science.md B2). Missing labels do
+    not count.
+
+    Parameters
+    ----------
+    rho
+        Pairs of a fraction of the run and ρ from there on, the first from 0.
+    energy
+        Whether E is the `total` energy of a configuration or `per_atom`.
+
+    Raises
+    ------
+    InputError
+        If a fraction or a ρ is not between 0 and 1, fractions do not increase from 0, or `energy` is unknown.
+    """
+
+    def __init__(self, rho: Sequence[Sequence[float]], energy: str) -> None:
+        starts = [start for start, _ in rho]
+        if not rho or starts[0] != 0 or starts != sorted(starts) or not all(0 <= x <= 1 for pair in rho for x in pair):
+            raise InputError(
+                "rho: expected [fraction of the run, rho from there on] pairs between 0 and 1, the fractions "
+                f"increasing from 0, found {[list(pair) for pair in rho]}"
+            )
+        if energy not in ENERGIES:
+            raise InputError(f"energy: expected one of {', '.join(ENERGIES)}, found {energy}")
+        self.steps, self.per_atom = [(start, value) for start, value in rho], energy == "per_atom"
+
+    def rho(self, progress: float) -> float:
+        """ρ after this fraction of the run."""
+        return next(value for start, value in reversed(self.steps) if start <= progress)
+
+    def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
+        """The loss of a batch after this fraction of the run."""
+        rho, owner = self.rho(progress), batch.graph.configuration
+        atoms = torch.bincount(owner, minlength=len(batch.graph.cell))
+        energy, known = _known(outputs["energy"] - batch.labels["energy"])
+        if self.per_atom:
+            energy = energy / atoms
+        forces, present = _known(outputs["forces@atoms"] - batch.labels["forces"])
+        labelled = present.all(1).to(forces)
+        squares = labelled * forces.square().sum(1)
+        count = forces.new_zeros(len(atoms)).index_add(0, owner, labelled)
+        means = forces.new_zeros(len(atoms)).index_add(0, owner, squares) / count.clamp(min=1.0)
+        of_energies = energy.square().sum() / known.sum().clamp(min=1)
+        of_forces = means.sum() / (count > 0).sum().clamp(min=1)
+        return (1 - rho) * of_energies + rho * of_forces
+
+
+def _known(errors: Tensor) -> tuple[Tensor, Tensor]:
+    """The errors, zero where the label is missing, and where it is not."""
+    present = torch.isfinite(errors)
+    return torch.where(present, errors, 0.0), present
