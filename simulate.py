@@ -15,10 +15,10 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.entry import entry_point, run
-from ionecho.prediction.predict import usable
+from ionecho.prediction.predict import PredictionSettings, predictors, usable
 
 
-@hydra.main(config_path="conf", config_name="simulate", version_base="1.3")
+@hydra.main(config_path="conf/simulate", config_name="simulate", version_base="1.3")
 @entry_point
 def main(config: DictConfig) -> None:
     """Run the potential of a checkpoint from a structure."""
@@ -40,7 +40,10 @@ def main(config: DictConfig) -> None:
     steps = round(femtoseconds(config.time) / config.timestep)
     settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit)
     identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, **describe(atoms)}
-    print(f"trajectory in {simulate(atoms, potential, ensemble, settings, identity, Path(config.output))}")
+    prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
+    properties = predictors(config.properties, atoms, config.contact_shift, prediction)
+    output = simulate(atoms, potential, ensemble, settings, identity, Path(config.output), config.engine, properties)
+    print(f"trajectory in {output}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""All benchmarks, one after another: make bench."""
+"""All benchmarks that need no DFT engine and no training run, one after another: make bench."""
 
 from __future__ import annotations
 
-from benchmarks import data_loading, predict_memory, prediction_speed
+from benchmarks import data_loading, force_noise, md_stability, painn_speed, predict_memory, prediction_speed, uf3_speed
 
-print(f"== {data_loading.__doc__}")
-data_loading.main()
-print(f"== {predict_memory.__doc__}")
-predict_memory.main()
-print(f"== {prediction_speed.__doc__}")
-prediction_speed.main()
+for benchmark in (data_loading, predict_memory, prediction_speed, painn_speed, uf3_speed, md_stability, force_noise):
+    print(f"== {benchmark.__doc__}")
+    benchmark.main()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from ionecho.checkpoints import commands as models
 from ionecho.data import commands as data
 from ionecho.entry import guarded
+from ionecho.errors import InputError
 from ionecho.labelling import commands as label
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -21,6 +25,22 @@ def sample(name: str) -> None:
     from ionecho.dynamics.recipes import write
 
     print(f"configurations in {write(name)}; `ionecho label run {name}` labels them")
+
+
+@models.app.command("export")
+def export(
+    name: str,
+    folder: Path,
+    format: Annotated[str, typer.Option(help="lammps: files of pair_style uf3")] = "lammps",
+) -> None:
+    """Write a potential in the files of another code."""
+    from ionecho.checkpoints.resolve import resolve
+    from ionecho.checkpoints.store import load
+    from ionecho.dynamics import lammps_files
+
+    if format != "lammps":
+        raise InputError(f"--format: expected lammps, found {format!r}")
+    print(f"include {lammps_files.export(load(resolve(name)), folder)}")
 
 
 def main() -> None:

