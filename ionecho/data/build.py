@@ -20,7 +20,7 @@ from ionecho.data.importers import importer
 from ionecho.data.quality import describe, flag
 from ionecho.data.registry import find_card
 from ionecho.data.schema import ARRAYS, LABELS, Configuration
-from ionecho.data.splits import leakage_report, make_split
+from ionecho.data.splits import Fold, leakage_report, make_split
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256, pack
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
@@ -28,6 +28,7 @@ from ionecho.errors import InputError
 BLOCK = 32
 TRAILING_NUMBER = re.compile(r"(\d+)(?:\.\w+)*$")
 Report = Callable[[str], None]
+Splits = Callable[[Dataset], dict[str, list[Fold]]]
 console = Console()
 
 
@@ -76,10 +77,15 @@ def _recipe(card: DatasetCard) -> ImportRecipe:
     return card.ionecho.build
 
 
-def seal(working: Path, card: DatasetCard, target: Path, report: Report = console.print) -> None:
-    """Make the published file of a folder of configurations: flags, splits, hash, all checked; the folder goes."""
+def seal(
+    working: Path, card: DatasetCard, target: Path, report: Report = console.print, splits: Splits | None = None
+) -> None:
+    """Make the published file of a folder of configurations: flags, splits, hash, all checked; the folder goes.
+
+    `splits` makes the folds of every split from the flagged dataset; by default the card's recipes do.
+    """
     try:
-        _finish(working, card, report)
+        _finish(working, card, report, splits or (lambda dataset: _drawn(dataset, card)))
         if problems := verify(working):
             raise InputError(f"{target.name}: {'; '.join(problems)}")
         if target.exists() and _content(target) != _content(working):
@@ -206,7 +212,11 @@ def _source_order(files: Sequence[Path], folder: Path) -> Callable[[str], tuple[
     return lambda source: (position.get(source.rpartition("#")[0], -1), int(source.rpartition("#")[2]))
 
 
-def _finish(working: Path, card: DatasetCard, report: Report) -> None:
+def _drawn(dataset: Dataset, card: DatasetCard) -> dict[str, list[Fold]]:
+    return {name: make_split(dataset, recipe) for name, recipe in card.ionecho.splits.items()}
+
+
+def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) -> None:
     """Flag, split and describe the imported dataset."""
     block = card.ionecho
     writer = DatasetWriter(working, Dataset(working).labels)
@@ -223,7 +233,7 @@ def _finish(working: Path, card: DatasetCard, report: Report) -> None:
         citation=block.citation,
         parent=block.parent,
         created=datetime.now(UTC).date().isoformat(),
-        splits={name: make_split(Dataset(working), recipe) for name, recipe in block.splits.items()},
+        splits=splits(Dataset(working)),
         content_sha256=content_sha256(writer.group),
     )
     found, expected = writer.group.attrs["content_sha256"], block.content_sha256
@@ -232,5 +242,5 @@ def _finish(working: Path, card: DatasetCard, report: Report) -> None:
             f"{block.name} {block.version}: content hash {found}, the card says {expected}. "
             "The upstream files or the importer changed: that is a new version"
         )
-    for name in block.splits:
+    for name in writer.group.attrs["splits"]:
         report(f"split {name}: {leakage_report(Dataset(working), name)}")

@@ -21,7 +21,7 @@ from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import publish
 from ionecho.labelling.queue import LabelQueue, key, look
-from ionecho.labelling.run import label_all
+from ionecho.labelling.run import label_all, open_queue
 from ionecho.labelling.structures import read_structures
 from ionecho.labelling.workers import executor
 
@@ -83,9 +83,7 @@ class Job:
 
     def queue(self) -> LabelQueue:
         """The queue, which no other process may hold."""
-        kind = {"labels": list(self.engine.labels), "conventions": dict(self.engine.conventions)}
-        request = {**kind, **self.engine.level_of_theory()}
-        return LabelQueue(self.folder, self.engine.labels, request)
+        return open_queue(self.folder, self.engine)
 
 
 def _prepare(name: str, overrides: list[str] | None) -> Job:

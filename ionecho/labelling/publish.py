@@ -1,8 +1,12 @@
-"""From a label queue to a dataset: its configurations in order, with splits, hash, provenance and card."""
+"""From label queues to datasets, and to further versions of a dataset: splits, hash, provenance and card."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,14 @@ import numpy as np
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
 from ionecho.data.schema import ARRAYS, Configuration, Quality
+from ionecho.data.splits import Fold
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine
 from ionecho.labelling.queue import LabelQueue
 
 BLOCK = 64
+ADDED = "added"  # level of theory of what a version has beyond its parent, where they are worded differently
 
 
 def publish(queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path) -> Path:
@@ -24,25 +30,102 @@ def publish(queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path) 
 
     Configurations are ordered by group and frame, whatever the order they were labelled in.
     """
-    if queue.count == 0:
-        raise InputError(f"{queue.folder}: nothing is labelled yet")
-    labelled = Dataset(queue.zarr)
-    provenance = queue.provenance()
-    order = sorted(range(len(labelled)), key=lambda i: (str(labelled.group[i]), int(labelled.frame[i])))
     card.ionecho.level_of_theory = engine.level_of_theory()
     card.ionecho.conventions = {**card.ionecho.conventions, **engine.conventions}
+    target, working = _begin(queue, card, folder)
+    _append(queue, DatasetWriter(working, engine.labels), [])
+    seal(working, card, target)
+    text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
+    again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
+    return _describe(target, card, f"{text}{again}.")
+
+
+def publish_version(
+    queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path, parent: Dataset, held: Mapping[str, int]
+) -> Path:
+    """Write a version of `parent` with everything the queue holds behind it, and its card; returns the file.
+
+    It keeps the parent's labels, no more. Folds stay what they were: every new group is put whole into the smallest
+    fold, but never into the fold `held` (split -> fold), the test part from version to version.
+    """
+    block = card.ionecho
+    block.parent = f"{parent.attrs['name']} {parent.attrs['version']} {parent.attrs['content_sha256']}"
+    block.level_of_theory = _joined_level(parent, engine)
+    block.conventions = {**parent.attrs["conventions"], **block.conventions, **engine.conventions}
+    target, working = _begin(queue, card, folder)
+    _copy(parent.path, working)
+    provenance = parent.attrs.get("provenance", [{} for _ in range(len(parent))])
+    _append(queue, DatasetWriter(working, parent.labels), provenance)
+    splits = parent.attrs["splits"]
+    seal(
+        working,
+        card,
+        target,
+        splits=lambda grown: {name: grow(folds, grown, held.get(name)) for name, folds in splits.items()},
+    )
+    return _describe(target, card, f"Grown from {block.parent}; every added group is whole in one fold of each split.")
+
+
+def same_level(parent: Dataset, engine: Engine) -> bool:
+    """Whether the engine's level of theory is that of the dataset, or of what an earlier version added to it."""
+    known = parent.attrs["level_of_theory"]
+    return json.loads(json.dumps(engine.level_of_theory())) in (known, known.get(ADDED))
+
+
+def grow(folds: Sequence[Fold], dataset: Dataset, held: int | None) -> list[Fold]:
+    """The folds with the good configurations of every group that is in none of them, group by group, whole."""
+    grown = [dict(fold) for fold in folds]
+    known = {group for fold in folds for group in fold}
+    added: Fold = defaultdict(list)
+    for index in dataset.good:
+        if (group := str(dataset.group[index])) not in known:
+            added[group].append(int(dataset.frame[index]))
+    for group in sorted(added):
+        open_folds = [fold for number, fold in enumerate(grown) if number != held]
+        min(open_folds, key=lambda fold: sum(map(len, fold.values())))[group] = added[group]
+    return grown
+
+
+def _joined_level(parent: Dataset, engine: Engine) -> dict[str, Any]:
+    known = parent.attrs["level_of_theory"]
+    return known if same_level(parent, engine) else {"parent": known, ADDED: engine.level_of_theory()}
+
+
+def _begin(queue: LabelQueue, card: DatasetCard, folder: Path) -> tuple[Path, Path]:
+    """The file to be made, and an empty place for the folder it is packed from."""
+    if queue.count == 0:
+        reasons = "; ".join(sorted({failure["reason"] for failure in queue.failures.values()}))
+        raise InputError(f"{queue.folder}: nothing is labelled yet" + (f", all failed: {reasons}" if reasons else ""))
     card.ionecho.content_sha256 = None
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / card.filename
     working = target.with_suffix("")
     shutil.rmtree(working, ignore_errors=True)
-    writer = DatasetWriter(working, engine.labels)
+    return target, working
+
+
+def _copy(dataset: Path, working: Path) -> None:
+    if dataset.suffix == ".zip":
+        with zipfile.ZipFile(dataset) as archive:
+            archive.extractall(working)
+    else:
+        shutil.copytree(dataset, working)
+
+
+def _append(queue: LabelQueue, writer: DatasetWriter, provenance: Sequence[dict[str, Any]]) -> None:
+    labelled, told = Dataset(queue.zarr), queue.provenance()
+    order = sorted(range(len(labelled)), key=lambda i: (str(labelled.group[i]), int(labelled.frame[i])))
     for start in range(0, len(order), BLOCK):
         writer.append([_configuration(labelled, index) for index in order[start : start + BLOCK]])
-    writer.group.attrs["provenance"] = [provenance[index] for index in order]
-    seal(working, card, target)
+    writer.group.attrs["provenance"] = [*provenance, *(told[index] for index in order)]
+
+
+def _describe(target: Path, card: DatasetCard, text: str) -> Path:
+    """Write the card beside the dataset, with its text kept where there is one; returns the dataset's file."""
     card.ionecho.content_sha256 = Dataset(target).attrs["content_sha256"]
-    _write_card(folder / "README.md", card)
+    path = target.with_name("README.md")
+    written = FRONT_MATTER.sub("", path.read_text(encoding="utf-8")).strip() if path.exists() else ""
+    write_card(path, card, written or f"# {card.ionecho.name}\n\n{text}")
     return target
 
 
@@ -60,10 +143,3 @@ def _configuration(dataset: Dataset, index: int) -> Configuration:
         Quality(int(row["quality"])),
         {name: np.asarray(row[name]) for name in dataset.labels},
     )
-
-
-def _write_card(path: Path, card: DatasetCard) -> None:
-    """The card with what is now known; its text is kept where there is one."""
-    text = FRONT_MATTER.sub("", path.read_text(encoding="utf-8")).strip() if path.exists() else ""
-    name, engine = card.ionecho.name, card.ionecho.level_of_theory["engine"]
-    write_card(path, card, text or f"# {name}\n\nLabelled with {engine}: `ionecho label run {name}`.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -19,6 +20,12 @@ from ionecho.labelling.engine import Engine, EngineError, Labels, make_engine
 from ionecho.labelling.queue import LabelQueue
 
 DIED = "the worker process died; the system may have killed it for its memory"
+
+
+def open_queue(folder: Path, engine: Engine) -> LabelQueue:
+    """The queue of an engine's labels in `folder`, which no other process may hold."""
+    kind = {"labels": list(engine.labels), "conventions": dict(engine.conventions)}
+    return LabelQueue(folder, engine.labels, {**kind, **engine.level_of_theory()})
 
 
 def label_all(

@@ -1,0 +1,96 @@
+"""Active learning: simulate, pick uncertain frames, label them, train on more, until the simulations hold no surprise.
+
+Every step leaves one output that appears whole, so that a killed exploration goes on with the same line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from ionecho.data.store import Dataset
+from ionecho.dynamics.exploration.rounds import Report, Round
+from ionecho.dynamics.exploration.runs import displaced_cells
+from ionecho.dynamics.exploration.versions import card_of, finished, label
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine, make_engine
+from ionecho.labelling.publish import publish, same_level
+from ionecho.training.run import open_dataset, write_json
+
+MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
+WINDOWS = ("published", "quantile")
+ROUND = re.compile(r"explore_r(\d+)_")
+
+
+def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
+    """Explore in `folder` as `config` says (`conf/explore.yaml`); what is finished there is not done again.
+
+    Yields
+    ------
+    The report of each round. Where the rounds are over before the exploration has converged, a last one tells of the
+    model trained on everything; it has no `frames`.
+
+    Raises
+    ------
+    InputError
+        If the settings do not fit each other or an earlier exploration in the folder, the dataset's labels are of
+        another level of theory than the engine's, or a round that has not converged finds nothing to label.
+    """
+    engine = make_engine(config.engine)
+    _check(config, engine, folder)
+    dataset = _start(config, engine, folder)
+    first = 1 + max((int(found[1]) for group in set(dataset.group) if (found := ROUND.match(group))), default=0)
+    for number in range(first, first + config.rounds):
+        current = Round(config, engine, folder, number, dataset)
+        report = current.report()
+        yield report
+        if report["converged"]:
+            return
+        dataset = current.version()
+    yield Round(config, engine, folder, first + config.rounds, dataset).training()
+
+
+def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
+    """Refuse settings that cannot work, and those of another exploration than the folder's."""
+    if config.ensemble < 2:
+        raise InputError(f"ensemble={config.ensemble}: a spread needs 2 members or more")
+    if config.rounds < 1:
+        raise InputError(f"rounds={config.rounds}: expected 1 or more")
+    if config.select.window not in WINDOWS:
+        raise InputError(f"select.window={config.select.window}: expected {' or '.join(WINDOWS)}")
+    if missing := {"energy", "forces"} - set(engine.labels):
+        raise InputError(f"engine.labels: a potential learns from energy and forces, missing {', '.join(missing)}")
+    if config.structures is None and OmegaConf.is_missing(config.dataset, "name"):
+        raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
+    asked = OmegaConf.to_container(config)
+    assert isinstance(asked, dict)
+    request = json.loads(json.dumps({key: value for key, value in asked.items() if key not in MAY_CHANGE}))
+    stored = folder / "request.json"
+    if not stored.exists():
+        write_json(stored, request)
+    elif (found := json.loads(stored.read_text())) != request:
+        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
+        raise InputError(f"{folder} holds an exploration with another {', '.join(changed)}; choose another output")
+
+
+def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
+    """What to begin with: a dataset, or displaced copies of the structures, labelled."""
+    if not OmegaConf.is_missing(config.dataset, "name"):
+        dataset = open_dataset(config.dataset.name)
+        if not config.accept_level and not same_level(dataset, engine):
+            raise InputError(
+                f"{dataset.path}: its level of theory is {dataset.attrs['level_of_theory']}, the engine's is "
+                f"{engine.level_of_theory()}; labels of two kinds do not mix. If both are the same: accept_level=true"
+            )
+        return dataset
+    if config.structures is None:
+        raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
+    cells = list(displaced_cells(config))
+    card = card_of(config, cells, 0)
+    if (made := finished(card, folder)) is None:
+        made = publish(label(config, engine, cells, folder / "start"), engine, card, folder / "dataset")
+    return Dataset(made)

@@ -1,0 +1,210 @@
+"""One round of active learning: train, simulate, select, label, and tell what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.schema import Configuration
+from ionecho.data.store import Dataset
+from ionecho.dynamics.calculator import FORCES
+from ionecho.dynamics.exploration.honest_test import by_frame, honest_test, predictions
+from ionecho.dynamics.exploration.runs import Explored, explore_by, plan
+from ionecho.dynamics.exploration.versions import card_of, described, finished, label
+from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
+from ionecho.errors import InputError
+from ionecho.labelling.engine import Engine
+from ionecho.labelling.publish import publish_version
+from ionecho.labelling.structures import read_structures
+from ionecho.training.data import fold_parts
+from ionecho.training.run import train, write_json
+
+# What train.py is told.
+TRAINING = ("name", "seed", "ensemble", "member_overrides", "model", "trainer", "dataset", "logger")
+BINS, BELOW = 40, 100.0  # of the histogram of scores: from the window's lower end over this, to its upper end
+console = Console()
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round with a version of the dataset. Each step leaves its output in `place`, and is not done again."""
+
+    config: DictConfig
+    engine: Engine
+    folder: Path
+    number: int
+    dataset: Dataset
+
+    @property
+    def place(self) -> Path:
+        """Folder of the round."""
+        return self.folder / f"round_{self.number}"
+
+    def report(self) -> Report:
+        """All steps of the round, and what came of them."""
+        stored = self.place / "report.json"
+        if stored.exists():
+            return dict(json.loads(stored.read_text()))
+        console.print(f"round {self.number}: {len(self.dataset)} configurations in {self.dataset.path.name}")
+        report = self.training() | self.selection()
+        frames = report["frames"]
+        total = sum(frames[place] for place in ("below", "inside", "above"))
+        stopped = sum(run["stopped"] is not None for run in report["runs"])
+        report["converged"] = not stopped and frames["inside"] <= self.config.converged * total
+        if not report["converged"]:
+            if not report["selected"]:
+                raise InputError(
+                    f"round {self.number}: {stopped} runs stopped, {frames['inside']} of {total} frames in the window, "
+                    "none of them new: nothing to label. Lower md.every, md.temperatures or select.resolution"
+                )
+            version = self.version()
+            report |= {"version": described(version), "before": self._before(version)}
+        report["seconds"] = json.loads((self.place / "seconds.json").read_text())
+        write_json(stored, report)
+        return report
+
+    def training(self) -> Report:
+        """Train the ensemble; its errors on the test part."""
+        config = OmegaConf.masked_copy(self.config, list(TRAINING))
+        config.dataset.name = str(self.dataset.path)
+        whole = OmegaConf.merge(config, {"resume": "auto", "cv": {"folds": None}, "learning_curve": None})
+        assert isinstance(whole, DictConfig)
+        with self._timed("train"):
+            metrics = train(whole, self.place)
+        reported = ("energy_per_atom", "forces", "forces_calibration")
+        return {
+            "round": self.number,
+            "dataset": described(self.dataset),
+            "configurations": metrics["data"]["configurations"],
+            "test": {name: metrics["test"][name] for name in reported if name in metrics.get("test", {})},
+            "checkpoint": str(self.place / "checkpoint"),
+            "converged": False,
+        }
+
+    def selection(self) -> Report:
+        """Simulate, and choose the frames to label."""
+        stored = self.place / "selection.json"
+        if not stored.exists():
+            with self._timed("simulate"):
+                explored = self._explored
+            with self._timed("select"):
+                write_json(stored, self._select(explored))
+        return dict(json.loads(stored.read_text()))
+
+    def version(self) -> Dataset:
+        """Label the chosen frames; the dataset with them."""
+        explored = {run.planned.name: run for run in self._explored}
+        chosen = [explored[row["run"]].frames[row["frame"]] for row in self.selection()["selected"]]
+        card = card_of(self.config, chosen, self.number, self.dataset)
+        if (made := finished(card, self.folder)) is None:
+            with self._timed("label"):
+                queue = label(self.config, self.engine, chosen, self.place / "labels")
+            held = {} if self.config.dataset.fold is None else {self.config.dataset.split: self.config.dataset.fold}
+            made = publish_version(queue, self.engine, card, self.folder / "dataset", self.dataset, held)
+        return Dataset(made)
+
+    @cached_property
+    def window(self) -> Window:
+        """The window on the members' standard deviation as it is, or on a bound of the error (`conformal_factor`)."""
+        select, checkpoint = self.config.select, self.checkpoint
+        scale = 1.0 / checkpoint.config.calibration[FORCES]
+        if select.window == "quantile":
+            held_out = self._parts["validation"]
+            error, spread = by_frame(predictions(checkpoint, self.dataset, held_out, FORCES, self.config.trainer))
+            scale = conformal_factor(error, spread, select.quantile)
+        return Window(select.low, select.high, scale)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The trained ensemble, loaded anew."""
+        return load(self.place / "checkpoint")
+
+    @cached_property
+    def _parts(self) -> dict[str, NDArray]:
+        of = self.config.dataset
+        return fold_parts(self.dataset, of.split, of.fold, of.validation, self.config.seed)
+
+    @cached_property
+    def _known(self) -> list[Configuration]:
+        """All but the test part."""
+        every = list(read_structures([str(self.dataset.path)], every=1))
+        return [every[k] for k in np.union1d(self._parts["train"], self._parts["validation"])]
+
+    @cached_property
+    def _explored(self) -> list[Explored]:
+        limit, checkpoint = self.window.spread_limit, self.checkpoint
+        planned = plan(self.config, self.number, self._known)
+        return [explore_by(run, checkpoint, limit, self.config, self.place / f"{run.name}.zarr") for run in planned]
+
+    def _select(self, explored: Sequence[Explored]) -> Report:
+        """Frames in the window that are no duplicates, the farthest from all that is known first."""
+        window, settings = self.window, self.config.select
+        scores = [window.scale * run.largest for run in explored]
+        inside = [(run, k) for run, score in zip(explored, scores, strict=True) for k in window.inside(score)]
+        describe = MeanSOAP(self.checkpoint.model.numbers)
+        known = [configuration.atoms for configuration in self._known]
+        resolution = describe.resolution(known, settings.resolution)
+        candidates = describe(run.frames[k].atoms for run, k in inside)
+        chosen, distances = farthest_points(candidates, describe(known), settings.per_round, resolution)
+        every = np.concatenate(scores)
+        edges = np.geomspace(window.low / BELOW, window.high, BINS + 1)
+        counts, _ = np.histogram(every.clip(edges[0], edges[-1]), edges)
+        below, above = int((every < window.low).sum()), int((every > window.high).sum())
+        return {
+            "window": {**asdict(window), "kind": settings.window, "spread_limit": window.spread_limit},
+            "calibration": self.checkpoint.config.calibration[FORCES],
+            "frames": {"below": below, "inside": len(inside), "above": above},
+            "histogram": {"score": edges.tolist(), "frames": counts.tolist()},
+            "runs": [row_of(run, score) for run, score in zip(explored, scores, strict=True)],
+            "resolution": resolution,
+            "selected": [
+                {
+                    "run": (run := inside[index][0]).planned.name,
+                    "frame": (frame := int(inside[index][1])),
+                    "score": float(window.scale * run.largest[frame]),
+                    "distance": float(distance),
+                }
+                for index, distance in zip(chosen, distances, strict=True)
+            ],
+        }
+
+    def _before(self, version: Dataset) -> Report:
+        """What the model, which has not seen them, makes of the new labels."""
+        new = np.arange(len(self.dataset), len(version))
+        return honest_test(self.checkpoint, version, new, self.window.scale, self.config.trainer)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        """Add the wall time of a step, in all the runs that it took; that of a killed one is lost."""
+        start, stored = time.perf_counter(), self.place / "seconds.json"
+        yield
+        seconds = json.loads(stored.read_text()) if stored.exists() else {}
+        write_json(stored, seconds | {step: round(seconds.get(step, 0.0) + time.perf_counter() - start, 2)})
+
+
+def row_of(run: Explored, score: NDArray[np.floating]) -> Report:
+    """A simulation in a round's report; scores (T,) and the mean spread of its atoms' forces in eV/Å."""
+    planned = run.planned
+    return {
+        "run": planned.name,
+        "structure": planned.structure,
+        "temperature": planned.temperature,
+        "strain": planned.strain,
+        "frames": len(score),
+        "largest_score": float(score.max(initial=0.0)),
+        "mean_spread": float(run.mean.mean()) if len(score) else None,
+        "stopped": run.stopped,
+    }

@@ -1,0 +1,134 @@
+"""The simulations of a round of active learning: where they begin, how they run, and how unsure the model was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import ase
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from ionecho.checkpoints.store import Checkpoint
+from ionecho.data.schema import Configuration
+from ionecho.data.store import open_zarr
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.simulate import SPREAD, Run, femtoseconds, simulate
+from ionecho.dynamics.structure import describe, read_structure
+from ionecho.errors import InputError
+from ionecho.labelling.structures import read_structures
+from ionecho.prediction.predict import usable
+
+SEEDS = 1000  # between the random numbers of two rounds
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One simulation: where it begins, strained by `strain` along all axes, and how hot (K)."""
+
+    name: str
+    structure: str
+    atoms: ase.Atoms
+    temperature: float
+    strain: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What a simulation visited: its T frames, the largest and the mean spread of a force in each (T,), eV/Å."""
+
+    planned: Planned
+    frames: Sequence[Configuration]
+    largest: NDArray[np.floating]
+    mean: NDArray[np.floating]
+    stopped: str | None
+
+
+def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> list[Planned]:
+    """The simulations of round `number`: all combinations of structures, temperatures, strains and seeds.
+
+    Without `structures` each begins in a configuration drawn from the training part.
+    """
+    settings = config.md
+    conditions = list(product(settings.temperatures, settings.strains, settings.seeds))
+    if config.structures is None:
+        drawn = np.random.default_rng((config.seed, number)).integers(len(training), size=len(conditions))
+        starts = [
+            (f"{training[k].group}#{training[k].frame}", training[k].atoms, *condition)
+            for k, condition in zip(drawn, conditions, strict=True)
+        ]
+    else:
+        starts = [
+            (name, read_structure(name, condition[2], tuple(config.repeat)), *condition)
+            for name in _listed(config.structures)
+            for condition in conditions
+        ]
+    if not starts:
+        raise InputError("md: temperatures, strains and seeds should each hold at least one value")
+    planned = []
+    for k, (structure, atoms, temperature, strain, seed) in enumerate(starts):
+        atoms = atoms.copy()
+        atoms.set_cell(atoms.cell * (1 + strain), scale_atoms=True)
+        run = Planned(f"explore_r{number}_{k:02d}", structure, atoms, temperature, strain, seed + SEEDS * number)
+        planned.append(run)
+    return planned
+
+
+def explore_by(
+    planned: Planned, checkpoint: Checkpoint, spread_limit: float, config: DictConfig, path: Path
+) -> Explored:
+    """Simulate, up to the first frame whose spread passes the limit, and read what was visited."""
+    settings = config.md
+    potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
+    ensemble = Ensemble(
+        settings.ensemble,
+        planned.temperature,
+        settings.timestep,
+        settings.thermostat_time,
+        settings.pressure,
+        settings.barostat_time,
+        planned.seed,
+    )
+    steps = round(femtoseconds(settings.time) / settings.timestep)
+    run = Run(steps, settings.every, settings.block, spread_limit, settings.contact_limit)
+    identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, **describe(planned.atoms)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        simulate(planned.atoms, potential, ensemble, run, identity, path)
+    except InputError as error:
+        if "no frame was reached" not in str(error):
+            raise
+        return Explored(planned, [], np.empty(0), np.empty(0), str(error).partition("the run stopped ")[2])
+    group = open_zarr(path, "r")
+    frames = list(read_structures([str(path)], every=1))
+    for configuration in frames:
+        configuration.group = planned.name
+        configuration.source = f"{planned.name}#{configuration.frame}"
+    spread = group[SPREAD][:].astype(float)
+    return Explored(planned, frames, spread.max(1), spread.mean(1), group.attrs["stopped"])
+
+
+def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
+    """Copies of the structures, strained along each axis and with displaced atoms, to begin with from nothing."""
+    settings = config.rattle
+    for name in _listed(config.structures):
+        for number in range(settings.copies):
+            rng = np.random.default_rng((config.seed, number))
+            atoms = read_structure(name, number, tuple(config.repeat))
+            strain = rng.uniform(-settings.strain, settings.strain, 3)
+            atoms.set_cell(atoms.cell * (1 + strain)[:, None], scale_atoms=True)
+            atoms.positions += rng.normal(scale=rng.uniform(*settings.displacement), size=(len(atoms), 3))
+            group = f"displaced_{Path(name).name.split('.')[0]}"
+            yield Configuration(
+                atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, group, number, f"{group}#{number}"
+            )
+
+
+def _listed(structures: str | Sequence[str]) -> list[str]:
+    return [structures] if isinstance(structures, str) else list(structures)

@@ -1,0 +1,163 @@
+"""Report of active learning: a table of the rounds, what the model foretold of new labels and what it got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rich.table
+from matplotlib.figure import Figure as Canvas
+
+from ionecho.report.files import SUMMARY, plain, report_folder, write_json
+from ionecho.report.html import Figure, Table, render_page
+from ionecho.report.style import DOUBLE, GREY, SINGLE, figure_style, shades
+
+Report = Mapping[str, Any]
+CONVENTIONS = {
+    "spread": "standard deviation of the members (M - 1), length of its vector, times the checkpoint's calibration",
+    "calibration": "factor on the members' standard deviation that makes it the error of the held-out configurations",
+    "score": "largest spread of a force in a frame, eV/Å, times the scale of the window",
+    "window": "published: on the members' standard deviation as it is; quantile: on a bound of the error",
+    "above": "frames kept above the window; a run stops at the first it meets, which is not kept",
+    "new": "errors on the labels of a round, of the model that picked the frames and had not seen the labels",
+    "rank_correlation": "Spearman's, of the largest spread with the largest force error of a frame",
+    "z": "root mean square of error / spread over the forces of the new labels, 1 is ideal",
+}
+
+
+def rows(reports: Sequence[Report]) -> pd.DataFrame:
+    """One row a round; forces in eV/Å by component, energies in meV an atom."""
+    return pd.DataFrame([_row(report) for report in reports])
+
+
+def _row(report: Report) -> dict[str, Any]:
+    row = {"round": report["round"], "trained on": report["configurations"]["train"]}
+    if "frames" in report:
+        stopped = sum(run["stopped"] is not None for run in report["runs"])
+        row |= {"calibration": report["calibration"], **report["frames"], "stopped": stopped}
+    if "before" in report:
+        before, grown = report["before"], report["version"]["size"] - report["dataset"]["size"]
+        row |= {
+            "labelled": grown,
+            "failed": len(report["selected"]) - grown,
+            "new forces": before["forces"]["rmse"],
+            "new energy": 1e3 * before["energy_per_atom"]["rmse"],
+            "rank correlation": before["rank_correlation"],
+            "z": before["forces_calibration"]["z_std"],
+        }
+    if report["test"]:
+        energy, forces = (report["test"][name]["rmse"] for name in ("energy_per_atom", "forces"))
+        row |= {"test forces": forces, "test energy": 1e3 * energy}
+    if "seconds" in report:
+        row["seconds"] = sum(report["seconds"].values())
+    return row
+
+
+def table(reports: Sequence[Report]) -> rich.table.Table:
+    """The rounds for the terminal, a column each."""
+    frame = rows(reports)
+    shown = rich.table.Table("round", *map(str, frame["round"]), caption="RMSE of forces in eV/Å, energies in meV/atom")
+    for name, values in frame.drop(columns="round").items():
+        shown.add_row(str(name), *map(_cell, values))
+    return shown
+
+
+def _cell(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def write_report(reports: Sequence[Report], folder: Path) -> None:
+    """Write summary.json, csv tables, figures and report.html of the rounds so far into `folder`, all at once."""
+    frame = rows(reports)
+    runs = pd.DataFrame([{"round": report["round"], **run} for report in reports for run in report.get("runs", [])])
+    last = reports[-1]
+    headline = [
+        f"{'Converged' if last['converged'] else 'Not converged'} after {sum('frames' in r for r in reports)} rounds",
+        f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+    ]
+    summary = plain({"analysis": "exploration", "ionecho": version("ionecho"), "rounds": reports})
+    with report_folder(folder) as target:
+        frame.to_csv(target / "rounds.csv", index=False)
+        runs.to_csv(target / "runs.csv", index=False)
+        write_json(target / SUMMARY, {**summary, "conventions": CONVENTIONS})
+        page = render_page(
+            "Active learning",
+            headline,
+            [],
+            [
+                Table("Rounds", frame, "RMSE of forces in eV/Å, of energies in meV an atom. Data: rounds.csv."),
+                Table("Simulations", runs, "Temperature in K, score and spread in eV/Å. Data: runs.csv."),
+            ],
+            _figures(reports, target),
+            {
+                "window": next((plain(report["window"]) for report in reports if "window" in report), {}),
+                "versions": {f"round {report['round']}": plain(report["dataset"]) for report in reports},
+                "conventions": CONVENTIONS,
+            },
+        )
+        (target / "report.html").write_text(page, encoding="utf-8")
+
+
+def _figures(reports: Sequence[Report], folder: Path) -> list[Figure]:
+    with figure_style():
+        figures = [_scores([report for report in reports if "frames" in report], folder / "scores.png")]
+        if labelled := [report for report in reports if "before" in report]:
+            figures.append(_foretold(labelled, folder / "foretold.png"))
+        return [*figures, _errors(reports, folder / "errors.png")]
+
+
+def _scores(reports: Sequence[Report], path: Path) -> Figure:
+    canvas = Canvas(figsize=(DOUBLE, 2.2))
+    axis = canvas.subplots()
+    shade = shades([report["round"] for report in reports])
+    for report in reports:
+        histogram = report["histogram"]
+        edges, counts = np.array(histogram["score"]), np.array(histogram["frames"])
+        axis.stairs(
+            counts / max(counts.sum(), 1), edges, color=shade[report["round"]], label=f"round {report['round']}"
+        )
+    for edge in (reports[0]["window"]["low"], reports[0]["window"]["high"]):
+        axis.axvline(edge, color=GREY, lw=0.8, ls="--")
+    axis.set(xlabel="score / eV Å$^{-1}$", ylabel="share of frames", xscale="log")
+    axis.legend()
+    canvas.savefig(path)
+    return Figure(path, "Scores of the frames of each round; between the dashed lines they are worth a label.")
+
+
+def _foretold(reports: Sequence[Report], path: Path) -> Figure:
+    canvas = Canvas(figsize=(DOUBLE, 2.8))
+    frames, atoms = canvas.subplots(1, 2)
+    shade = shades([report["round"] for report in reports])
+    for report in reports:
+        colour, before = shade[report["round"]], report["before"]
+        spread = np.array(before["frames"]["score"]) / report["window"]["scale"]
+        frames.scatter(spread, before["frames"]["error"], s=8, color=colour, label=f"round {report['round']}")
+        reliability = before["forces_calibration"]["reliability"]
+        atoms.plot(reliability["spread"], reliability["rmse"], "o-", ms=3, lw=0.8, color=colour)
+    for axis, what in ((frames, "largest {} of a frame"), (atoms, "{} of a force")):
+        axis.axline((1.0, 1.0), slope=1, color=GREY, lw=0.8)
+        error = "error" if axis is frames else "RMSE"
+        axis.set(xscale="log", yscale="log")
+        axis.tick_params(which="minor", labelbottom=False, labelleft=False)
+        axis.set(xlabel=what.format("spread") + " / eV Å$^{-1}$", ylabel=what.format(error) + " / eV Å$^{-1}$")
+    frames.legend()
+    canvas.savefig(path)
+    caption = "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the"
+    return Figure(path, f"{caption} largest of each frame. Right: reliability, in equally filled bins of the spread.")
+
+
+def _errors(reports: Sequence[Report], path: Path) -> Figure:
+    canvas = Canvas(figsize=(SINGLE, 2.4))
+    axis = canvas.subplots()
+    frame = rows(reports)
+    for name, label in (("test forces", "test part"), ("new forces", "new labels")):
+        if name in frame:
+            axis.plot(frame["trained on"], frame[name], "o-", ms=3, label=label)
+    axis.set(xlabel="training configurations", ylabel="force RMSE / eV Å$^{-1}$", yscale="log")
+    axis.legend()
+    canvas.savefig(path)
+    return Figure(path, "Force errors of each round's model on the test part, and on the frames that it picked.")
