@@ -120,6 +120,24 @@ def test_a_run_stops_where_atoms_meet(tmp_path: Path) -> None:
         run(tmp_path / "contact.zarr", settings=replace(RUN, contact_limit=1.1))
 
 
+class Lost(EMT):
+    """A potential that falls into a hole at its twelfth call."""
+
+    calls = 0
+
+    def calculate(self, *arguments: object, **keywords: object) -> None:
+        super().calculate(*arguments, **keywords)
+        self.calls += 1
+        if self.calls == 12:
+            self.results["forces"] = self.results["forces"] * 1e9
+
+
+def test_a_run_stops_at_the_step_at_which_the_potential_is_lost(tmp_path: Path) -> None:
+    path = run(tmp_path / "lost.zarr", calculator=Lost())
+    assert "the potential does not know this structure" in open_zarr(path, "r").attrs["stopped"]
+    assert len(positions(path)) == 2
+
+
 def test_frames_fit_into_the_time() -> None:
     with pytest.raises(InputError, match="a multiple of every"):
         replace(RUN, steps=4)

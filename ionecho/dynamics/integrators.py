@@ -20,6 +20,9 @@ from ionecho.errors import InputError
 ENSEMBLES = ("nve", "nvt_langevin", "nvt_nose_hoover", "npt")
 
 
+LOST = 1e3  # eV/Å, a force that no structure of a solid has
+
+
 class Broken(Exception):
     """The run cannot go on; the text says why."""
 
@@ -103,6 +106,13 @@ class AseEngine:
             self.atoms.set_positions(state["positions"])
             self.atoms.set_momenta(state["momenta"])
         self.integrator = integrator(self.ensemble, self.atoms, block, state.get("integrator", {}))
+        self.integrator.attach(self._check_forces)
+
+    def _check_forces(self) -> None:
+        """Stop at the step at which the potential is lost: the next one may have no neighbours to search."""
+        largest = np.abs(self.atoms.get_forces()).max()
+        if not largest < LOST:
+            raise Broken(f"a force of {largest:.3g} eV/Å, the potential does not know this structure")
 
     def advance(self, steps: int) -> Mapping[str, Any]:
         """Run, and give what the calculator found for the last positions."""
