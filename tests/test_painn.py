@@ -52,6 +52,24 @@ def graph(structures: list[ase.Atoms], dtype: torch.dtype = torch.float64, cutof
     return graph_of(structures, cutoff, "atoms", NUMBERS, dtype)
 
 
+def test_a_wall_stands_below_the_shortest_distances_of_the_training_part() -> None:
+    model, atoms = painn(0), p2_crystal(0)
+    free = model(graph([atoms]))
+    labels = {"energy": torch.zeros(1, dtype=torch.float64), "forces": torch.ones(len(atoms), 3, dtype=torch.float64)}
+    fitted = deepcopy(model)
+    fitted.fit({}, [Batch(graph([atoms]), labels)])
+    model.shortest.copy_(fitted.shortest)
+    torch.testing.assert_close(model(graph([atoms]))[FORCES], free[FORCES])
+    distances = atoms.get_all_distances(mic=True) + 9 * np.eye(len(atoms))
+    i, j = np.unravel_index(distances.argmin(), distances.shape)
+    near = atoms.copy()
+    near.set_distance(i, j, distances[i, j] - 0.2, fix=0, mic=True)
+    walled = model(graph([near]))["energy"]
+    model.shortest.zero_()
+    raised = float(walled - model(graph([near]))["energy"])
+    assert raised >= 50.0 * 0.2**3 * (1 - 1e-9)  # other pairs may have come too near as well
+
+
 def schnetpack_outputs(model: Any, graph: Graph) -> dict[str, torch.Tensor]:
     """Energies and forces by SchNetPack's own forward pass."""
     graph.positions.requires_grad_()

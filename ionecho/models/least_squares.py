@@ -20,6 +20,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models.continuation import harmonic_continuation
+from ionecho.models.wall import shortest_distances
 
 if TYPE_CHECKING:
     from ionecho.models.uf3 import UF3
@@ -87,14 +88,7 @@ def assign(model: UF3, columns: Columns, solution: NDArray) -> None:
 
 def inner_radii(model: UF3, batches: Iterable[Batch]) -> Tensor:
     """`MARGIN` times the shortest distance of every pair of elements, (S, S) Å; as it was where there is no pair."""
-    count = len(model.numbers)
-    shortest = torch.full((count * count,), torch.inf, dtype=torch.float64)
-    for batch in batches:
-        species = model.species(batch.graph.numbers)
-        i, j = batch.graph.pairs
-        r = batch.graph.vectors().norm(dim=1).double()
-        shortest.scatter_reduce_(0, species[i] * count + species[j], r, "amin")
-    shortest = shortest.view(count, count)
+    shortest = shortest_distances(model.species, len(model.numbers), batches)
     limit = MARGIN * model.three_body_cutoff
     return torch.where(torch.isfinite(shortest), (MARGIN * shortest).clamp(max=limit), model.inner.double())
 

@@ -15,15 +15,17 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
 from ionecho.models.species import Species, Statistics
+from ionecho.models.wall import shortest_distances
 
 
 class PaiNN(nn.Module):
     """Energy as a sum over atoms of PaiNN's scalar features through a perceptron; forces are its gradient.
 
-    E = Σ_i e(a_i) + s Σ_i p(q_i). The energies e of the elements come from least squares on the compositions of the
-    training part, s is the root mean square of its force components times 1 Å. They are kept apart from the sum over
-    p, whose values are of the order of one, and are added by composition, so that totals of thousands of eV do not
-    blur it in single precision.
+    E = Σ_i e(a_i) + s Σ_i p(q_i) + Σ_{i<j} w(r_ij). The energies e of the elements come from least squares on the
+    compositions of the training part, s is the root mean square of its force components times 1 Å, and w is a wall
+    below the shortest distances of the training part (`wall`), where a network goes on as it likes. The first sum is
+    kept apart from the second, whose terms are of the order of one, and is added by composition, so that totals of
+    thousands of eV do not blur it in single precision.
 
     The modules are SchNetPack's; `painn_batched` evaluates their weights, and equals them.
 
@@ -40,6 +42,7 @@ class PaiNN(nn.Module):
     pairs_of: PairsOf = "atoms"
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
+    shortest: Tensor  # (S, S) Å, distances of the elements in the training part; 0: no wall
 
     def __init__(
         self,
@@ -67,9 +70,12 @@ class PaiNN(nn.Module):
         self.head = snn.build_mlp(features, 1, n_layers=2)
         self.register_buffer("one_body", torch.zeros(len(self.numbers)))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("shortest", torch.zeros(len(self.numbers), len(self.numbers)))
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
-        """Energies of the elements by least squares on composition; scale from the force components."""
+        """Energies of the elements by least squares on composition; scale from the force components; the wall."""
+        shortest = shortest_distances(self.species, len(self.numbers), batches)
+        self.shortest.copy_(torch.where(torch.isfinite(shortest), shortest, 0.0))
         counts, energies, squares, components = [], [], 0.0, 0
         for batch in batches:
             graph, energy = batch.graph, batch.labels["energy"].double()
@@ -96,6 +102,7 @@ class PaiNN(nn.Module):
             "frequencies": net.radial_basis.freqs,
             "one_body": self.one_body,
             "scale": self.scale,
+            "shortest": self.shortest,
             "head_in": self.head[0].weight.T,
             "head_in_bias": self.head[0].bias,
             "head_out": self.head[1].weight[0],

@@ -22,6 +22,7 @@ from torch.nn.functional import one_hot, silu
 from ionecho.geometry.graph import Graph
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
 from ionecho.models.species import Species
+from ionecho.models.wall import wall
 
 EPSILON = 1e-8  # under the root of the norm of vector features, as in SchNetPack
 DENSE = 3.0  # how many times more entries than pairs a matrix of all atoms of a configuration may have
@@ -217,6 +218,10 @@ def evaluate(
         kinds, blocks = species(copies.numbers[: len(graph.numbers)]), Blocks.of(graph)
         energies = atomic_energies(weights, layers, vectors.unflatten(0, (members, -1)), kinds, blocks, cutoff)
         surroundings = energies.new_zeros(len(copies.cell)).index_add(0, copies.configuration, energies.flatten())
+        i, j = graph.pairs
+        shortest = weights["shortest"][:, kinds[i], kinds[j]].flatten()
+        apart, _ = wall(vectors.norm(dim=1), shortest)
+        surroundings = surroundings.index_add(0, copies.configuration[copies.pairs[0]], 0.5 * apart)
         forces, stress = forces_and_stress(surroundings, vectors, copies, create_graph)
         counted = one_hot(kinds, weights["one_body"].shape[1]).to(energies)
         composition = energies.new_zeros(len(graph.cell), counted.shape[1]).index_add(0, graph.configuration, counted)

@@ -15,11 +15,11 @@ from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models import least_squares
 from ionecho.models.species import Species, Statistics
+from ionecho.models.wall import wall
 
 COULOMB = 14.399645  # e²/(4πε0), eV Å
 ZBL = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 ZBL_LENGTH = 0.46850  # Å
-WALL = 50.0  # eV/Å³
 
 
 class UF3(nn.Module):
@@ -31,10 +31,10 @@ class UF3(nn.Module):
     cut-off. The last three in r_ij and r_ik are dropped, so that energy and forces vanish smoothly.
 
     What holds the atoms apart where there are no data is part of the model at all distances and is subtracted from
-    the labels before the fit: Z is the screened Coulomb repulsion of Ziegler, Biersack and Littmark (1985), times half
-    a cosine that ends at the cut-off, plus a wall, `WALL` times the third power of the depth below the shortest
-    distance seen, which no training label feels. Between this distance and the inner radius the penalty on curvature
-    continues the splines; below it they go on as constants, as their first three coefficients are one.
+    the labels before the fit: Z is the screened Coulomb repulsion of Ziegler, Biersack and Littmark (1985), times
+    half a cosine that ends at the cut-off, plus a `wall` below the shortest distance seen. Between this distance
+    and the inner radius the penalty on curvature continues the splines; below it they go on as constants, as their
+    first three coefficients are one.
 
     The paper leaves open what the splines do in the other gaps of the data, such as between two coordination shells
     at 300 K. Penalties alone let atoms fall into them in hotter dynamics. Hence a second fit, with `displaced` copies
@@ -173,8 +173,7 @@ class UF3(nn.Module):
 
     def wall(self, r: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (P,) and slopes (P,) of the wall below the shortest distances seen."""
-        depth = (self.inner[a, b] / least_squares.MARGIN - r).clamp(min=0.0)
-        return WALL * depth**3, -3 * WALL * depth**2
+        return wall(r, self.inner[a, b] / least_squares.MARGIN)
 
     def three_body_terms(self, sides: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (T,) and slopes (3, T) of triplets with sides r_ij, r_ik, r_jk (3, T) of elements a, b, c (3, T)."""
