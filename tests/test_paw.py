@@ -16,8 +16,10 @@ from gpaw.old.calculator import GPAW
 
 from ionecho.data import fetch
 from ionecho.errors import InputError
+from ionecho.geometry.bader import bader
 from ionecho.labelling import paw_datasets
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw_density import basins, valence_densities
 from ionecho.nmr.isotopes import isotope
 
 ALL_ELECTRON_LIH = {"Li": -0.0401, "H": 0.0509}  # V_zz in a.u., PySCF aug-pcseg-3: benchmarks.label_references LiH
@@ -128,7 +130,7 @@ def test_provenance_of_the_datasets_used() -> None:
     molecule = ase.Atoms("LiH", [[0, 0, 0], [0, 0, 1.6]], cell=[4, 4, 5], pbc=True)
     calculator = GPAW(mode=PW(250), xc="PBE", setups=paw_datasets.use("Li.1s"), txt=None)
     calculator.initialize(molecule)
-    found = paw_datasets.sha256_of_datasets(calculator)
+    found = paw_datasets.datasets_of(calculator)
     assert {symbol: entry["file"] for symbol, entry in found.items()} == {"Li": "Li.1s.PBE", "H": "H.PBE.gz"}
     assert found["Li"]["sha256"] == fetch.sha256(paw_datasets.generate(paw_datasets.RECIPES["Li.1s"]))
 
@@ -149,3 +151,25 @@ def test_the_all_electron_reference_gives_textbook_gradients() -> None:
     bare, screened = gradients_of_density(pair, np.diag([1.0, 0.0]))
     assert bare[2, 2] == pytest.approx(2 / distance**3, rel=1e-6)
     np.testing.assert_allclose(screened, 0, atol=1e-8)
+
+
+def test_the_stored_valence_density_keeps_electrons_and_the_bader_charge_of_the_metal() -> None:
+    """Valence electrons of 13 for Mn and 8 for O; charges and moments against those of all electrons on GPAW's grid."""
+    crystal = bulk("MnO", "rocksalt", a=4.44)
+    crystal.rattle(0.05, seed=1)
+    crystal.set_initial_magnetic_moments([5, 0])
+    calculator = converged(
+        crystal, 400, kpts={"size": [2, 2, 2], "gamma": False}, occupations=FermiDirac(0.05, fixmagmom=True)
+    )
+    cell = crystal.cell.array
+    shape = tuple(np.ceil(crystal.cell.lengths() / 0.14).astype(int))
+    up, down = valence_densities(calculator, shape, 0.6)
+    volume = crystal.get_volume() / up.size
+    assert up.sum() * volume == pytest.approx(13, abs=2e-3)  # the splines of the partial waves have 400 points
+    assert down.sum() * volume == pytest.approx(8, abs=2e-3)
+    reference = basins(calculator, crystal.get_scaled_positions(), cell)
+    cores = np.array([10, 2])
+    stored = bader(up + down, cell, crystal.positions, up - down, cores)
+    assert stored.electrons.sum() == pytest.approx(33, abs=5e-3)
+    np.testing.assert_allclose(stored.electrons, reference.electrons, atol=0.01)
+    np.testing.assert_allclose(stored.moment, reference.moment, atol=0.01)

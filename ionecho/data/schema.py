@@ -50,6 +50,8 @@ _ARRAYS = (
     Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric"),
     Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric"),
     Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding"),
+    Array("bader_charge", "atom", (), "float64", "e", "nuclear charge less the electrons of the atom's Bader basin"),
+    Array("bader_moment", "atom", (), "float64", "μB", "spin moment of the atom's Bader basin, up minus down"),
     Array("charge_density", "grid", (), "float32", "e/Å³", "electron density, positive; point ijk at i/n1, j/n2, k/n3"),
     Array("spin_density", "grid", (), "float32", "μB/Å³", "spin density, up minus down, on the same points"),
 )
@@ -63,6 +65,8 @@ LABELS = (
     "hyperfine_dipolar",
     "efg",
     "shielding",
+    "bader_charge",
+    "bader_moment",
     "charge_density",
     "spin_density",
 )

@@ -11,8 +11,10 @@ from scipy.sparse.linalg import spsolve_triangular
 from scipy.spatial import ConvexHull, Voronoi
 
 from ionecho.errors import InputError
+from ionecho.geometry.fourier import gaussians
 
 Floats = NDArray[np.floating]
+CORE_WIDTH = 0.2  # Å
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,13 @@ class Basins:
     furthest_maximum: Floats  # (N,) Å from an atom to the furthest maximum that was given to it; 0 if it has none
 
 
-def bader(density: Floats, cell: Floats, positions: Floats, spin_density: Floats | None = None) -> Basins:
+def bader(
+    density: Floats,
+    cell: Floats,
+    positions: Floats,
+    spin_density: Floats | None = None,
+    cores: Floats | None = None,
+) -> Basins:
     """Electrons, and spin, in the Bader basins of the atoms.
 
     The electrons of a grid point flow to its neighbours of higher density, in proportion to the slope and to the facet
@@ -42,6 +50,9 @@ def bader(density: Floats, cell: Floats, positions: Floats, spin_density: Floats
         (N, 3) Å.
     spin_density
         Up minus down, μB per Å³ on the same grid, or None.
+    cores
+        Electrons of the frozen core of every atom, (N,), which `density` does not hold: they are added as Gaussians of
+        `CORE_WIDTH`, so that there is a maximum at every nucleus.
 
     Raises
     ------
@@ -53,6 +64,8 @@ def bader(density: Floats, cell: Floats, positions: Floats, spin_density: Floats
         raise InputError(f"bader: expected densities on one grid (n1, n2, n3), found {density.shape} and {found}")
     if not density.sum() > 0:
         raise InputError("bader: the density integrates to nothing; is it the charge density?")
+    if cores is not None:
+        density = density + gaussians(density.shape, cell, positions, cores, CORE_WIDTH)
     values = np.asarray(density, dtype=float).ravel()
     order = np.argsort(-values, kind="stable")
     flow = _flow(values, order, density.shape, np.asarray(cell) / np.array(density.shape)[:, None])

@@ -16,12 +16,14 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.labelling.engine import EngineError, Labels
 from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors
-from ionecho.labelling.paw_datasets import RECIPES, sha256_of_datasets, use
+from ionecho.labelling.paw_datasets import RECIPES, datasets_of, use
+from ionecho.labelling.paw_density import basins, valence_densities
 from ionecho.nmr.isotopes import isotope
 
 HYPERFINE = ("hyperfine_contact", "hyperfine_dipolar")
 DENSITIES = ("charge_density", "spin_density")
-ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *DENSITIES)
+BADER = ("bader_charge", "bader_moment")
+ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *BADER, *DENSITIES)
 MIXERS = {"sum": gpaw.MixerSum, "difference": gpaw.MixerDif, "separate": gpaw.Mixer}
 
 
@@ -59,8 +61,9 @@ class GPAWEngine:
         `{kind: sum | difference | separate, beta, history, weight}`; null: GPAW's own choice.
     iterations
         Most self-consistency steps.
-    grid_refinement
-        Points of the density grids for each point of GPAW's own grid along an axis (1, 2 or 4).
+    density_grid
+        `{spacing, radius}`: largest distance in Å of the points of the density grids along a lattice vector, and the
+        radius about the nuclei in Å within which the valence density is replaced by a smooth one.
     log
         File for GPAW's text output; null: none.
     """
@@ -81,12 +84,12 @@ class GPAWEngine:
         convergence: Mapping[str, float],
         mixer: Mapping[str, Any] | None,
         iterations: int,
-        grid_refinement: int,
+        density_grid: Mapping[str, float],
         log: str | None = None,
     ) -> None:
         if unable := set(labels) - set(ABLE):
             raise InputError(f"engine.labels: GPAW gives {', '.join(ABLE)}, not {', '.join(sorted(unable))}")
-        polarised = {"magnetic_moment", "spin_density", *HYPERFINE} & set(labels)
+        polarised = {"magnetic_moment", "spin_density", *HYPERFINE, *BADER} & set(labels)
         if polarised and not moments:
             raise InputError(f"engine.labels: {', '.join(sorted(polarised))} need starting moments; set engine.moments")
         mesh = {name: value for name, value in kpoints.items() if value is not None}
@@ -107,7 +110,7 @@ class GPAWEngine:
             "mixer": None if mixer is None else dict(mixer),
             "iterations": iterations,
         }
-        self.isotopes, self.grid_refinement, self.log = dict(isotopes), grid_refinement, log
+        self.isotopes, self.density_grid, self.log = dict(isotopes), dict(density_grid), log
 
     @property
     def conventions(self) -> dict[str, Any]:
@@ -118,8 +121,11 @@ class GPAWEngine:
             found["hyperfine_contact"] = "valence and polarised frozen core"
             found["isotopes"] = self.isotopes
         if set(DENSITIES) & set(self.labels):
-            found["charge_density"] = "all electrons, core included"
-            found["grid"] = f"{self.grid_refinement} points along an axis for each of GPAW's own"
+            spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]
+            found["charge_density"] = f"valence electrons, smooth within {radius} Å of the nuclei, of the same charge"
+            found["grid"] = f"points up to {spacing} Å apart along the lattice vectors"
+        if set(BADER) & set(self.labels):
+            found["bader"] = "weight method, density of all electrons on twice the engine's grid"
         return found
 
     def level_of_theory(self) -> dict[str, Any]:
@@ -137,7 +143,7 @@ class GPAWEngine:
         try:
             atoms.calc = calculator
             atoms.get_potential_energy()
-            values = {name: np.asarray(self._value(name, atoms, calculator), dtype=float) for name in self._sources()}
+            values = self._values(atoms, calculator)
         except gpaw.KohnShamConvergenceError as error:
             steps = self.settings["iterations"]
             raise EngineError(f"GPAW: not converged in {steps} iterations; try another mixer or moments") from error
@@ -145,11 +151,10 @@ class GPAWEngine:
             raise
         except Exception as error:
             raise EngineError(f"GPAW: {type(error).__name__}: {error}") from error
-        values |= self._split_hyperfine(values.pop("hyperfine", None))
         provenance = {
             "seconds": round(time.process_time() - start, 1),
             "iterations": calculator.get_number_of_iterations(),
-            "paw": sha256_of_datasets(calculator),
+            "paw": datasets_of(calculator),
         }
         return Labels(values, provenance=provenance)
 
@@ -177,42 +182,34 @@ class GPAWEngine:
             **extra,
         )
 
-    def _sources(self) -> list[str]:
-        """What is to be computed: both hyperfine labels come from one tensor."""
-        return list(dict.fromkeys("hyperfine" if name in HYPERFINE else name for name in self.labels))
-
-    def _value(self, name: str, atoms: ase.Atoms, calculator: GPAW) -> Any:
-        match name:
-            case "energy":
-                return calculator.results["free_energy"]
-            case "forces":
-                return atoms.get_forces()
-            case "stress":
-                return voigt_to_tensor(atoms.get_stress())
-            case "magnetic_moment":
-                return calculator.get_magnetic_moments()
-            case "hyperfine":
-                return hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms))
-            case "efg":
-                return electric_field_gradients(calculator)
-            case "charge_density":
-                return calculator.get_all_electron_density(gridrefinement=self.grid_refinement)
-            case _:
-                up, down = (
-                    calculator.get_all_electron_density(spin=spin, gridrefinement=self.grid_refinement)
-                    for spin in (0, 1)
-                )
-                return up - down
+    def _values(self, atoms: ase.Atoms, calculator: GPAW) -> dict[str, NDArray[np.floating]]:
+        asked, found = set(self.labels), {"energy": calculator.results["free_energy"]}
+        if "forces" in asked:
+            found["forces"] = atoms.get_forces()
+        if "stress" in asked:
+            found["stress"] = voigt_to_tensor(atoms.get_stress())
+        if "magnetic_moment" in asked:
+            found["magnetic_moment"] = calculator.get_magnetic_moments()
+        if asked & set(HYPERFINE):
+            found |= _contact_and_dipolar(hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms)))
+        if "efg" in asked:
+            found["efg"] = electric_field_gradients(calculator)
+        if asked & set(BADER):
+            held = basins(calculator, atoms.get_scaled_positions(), atoms.cell.array)
+            found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
+        if asked & set(DENSITIES):
+            shape = np.ceil(atoms.cell.lengths() / self.density_grid["spacing"]).astype(int)
+            up, down = valence_densities(calculator, tuple(shape), self.density_grid["radius"])
+            found |= {"charge_density": up + down, "spin_density": up - down}
+        return {name: np.asarray(found[name], dtype=float) for name in self.labels}
 
     def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:
         if missing := set(atoms.symbols) - set(self.isotopes):
             raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
         return np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
 
-    def _split_hyperfine(self, tensors: NDArray[np.floating] | None) -> dict[str, NDArray[np.floating]]:
-        """Contact (N,) and dipolar (N, 3, 3) couplings of the tensors."""
-        if tensors is None:
-            return {}
-        contact = np.trace(tensors, axis1=1, axis2=2) / 3
-        parts = {"hyperfine_contact": contact, "hyperfine_dipolar": tensors - contact[:, None, None] * np.eye(3)}
-        return {name: parts[name] for name in HYPERFINE if name in self.labels}
+
+def _contact_and_dipolar(tensors: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
+    """Contact (N,) and dipolar (N, 3, 3) couplings of the tensors."""
+    contact = np.trace(tensors, axis1=1, axis2=2) / 3
+    return {"hyperfine_contact": contact, "hyperfine_dipolar": tensors - contact[:, None, None] * np.eye(3)}

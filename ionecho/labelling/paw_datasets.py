@@ -87,15 +87,16 @@ def use(*names: str) -> dict[str, str]:
     return setups
 
 
-def sha256_of_datasets(calculator: Any) -> dict[str, dict[str, str]]:
-    """{symbol: {"file": name, "sha256": checksum of the uncompressed file}} of all datasets a calculator holds."""
+def datasets_of(calculator: Any) -> dict[str, dict[str, Any]]:
+    """{symbol: {file, sha256 of the uncompressed file, core_electrons}} of all datasets a calculator holds."""
     datasets = {}
     for setup in calculator.setups:
         path = Path(setup.data.filename)
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        datasets[setup.symbol] = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest()}
+        checksum = hashlib.sha256(content).hexdigest()
+        datasets[setup.symbol] = {"file": path.name, "sha256": checksum, "core_electrons": int(setup.Nc)}
     return datasets
 
 
