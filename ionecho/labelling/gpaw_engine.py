@@ -125,7 +125,7 @@ class GPAWEngine:
             found["charge_density"] = f"valence electrons, smooth within {radius} Å of the nuclei, of the same charge"
             found["grid"] = f"points up to {spacing} Å apart along the lattice vectors"
         if set(BADER) & set(self.labels):
-            found["bader"] = "weight method, density of all electrons on twice the engine's grid"
+            found["bader"] = "weight method, valence density on the engine's fine grid and Gaussians for the cores"
         return found
 
     def level_of_theory(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ class GPAWEngine:
         if "efg" in asked:
             found["efg"] = electric_field_gradients(calculator)
         if asked & set(BADER):
-            held = basins(calculator, atoms.get_scaled_positions(), atoms.cell.array)
+            held = basins(calculator, atoms.cell.array, atoms.get_scaled_positions(), self.density_grid["radius"])
             found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
         if asked & set(DENSITIES):
             shape = np.ceil(atoms.cell.lengths() / self.density_grid["spacing"]).astype(int)

@@ -71,20 +71,32 @@ def _added_by_partial_waves(packed: NDArray, setup: Any, radius: float) -> tuple
 
 
 def _smooth_within(radial: NDArray, grid: Any, radius: float, momentum: int) -> NDArray:
-    """The function with r^l (a + b r² + c r⁴) within `radius`, of the same value, slope and moment of order l there."""
+    """The function with a polynomial within `radius`, r^l (a + b r² + c r⁴ + d r⁶), of the same moment of order l.
+
+    Value, slope and curvature go on at the radius: a kink would ring in the plane waves, as far as between the atoms.
+    """
     r, inside = grid.r_g, grid.r_g < radius
     edge = int(inside.sum())
     end = r[edge]
+    slope = grid.derivative(radial)
+    curvature = grid.derivative(slope)
     moments = radial * r ** (momentum + 2) * grid.dr_g
     moment = moments[:edge].sum() + 0.5 * moments[edge]
-    powers = momentum + np.array([0, 2, 4])
+    powers = momentum + np.array([0, 2, 4, 6])
     order = powers + momentum + 3
-    conditions = np.array([end**powers, powers * end ** (powers - 1.0), end**order / order])
-    coefficients = np.linalg.solve(conditions, [radial[edge], grid.derivative(radial)[edge], moment])
+    conditions = [end**powers, powers * end ** (powers - 1.0), powers * (powers - 1) * end ** (powers - 2.0)]
+    conditions.append(end**order / order)
+    values = [radial[edge], slope[edge], curvature[edge], moment]
+    coefficients = np.linalg.solve(np.array(conditions), values)
     return np.where(inside, (coefficients * r[:, None] ** powers).sum(1), radial)
 
 
-def basins(calculator: Any, scaled: Floats, cell: Floats) -> Basins:
-    """Bader basins of the density of all electrons, core included, on twice GPAW's grid along each axis."""
-    spins = [calculator.get_all_electron_density(spin=spin, gridrefinement=2) for spin in range(2)]
-    return bader(spins[0] + spins[1], cell, scaled @ cell, spins[0] - spins[1])
+def basins(calculator: Any, cell: Floats, scaled: Floats, radius: float) -> Basins:
+    """Bader basins of the valence density on GPAW's fine grid, with Gaussians for the frozen cores.
+
+    GPAW's own density of all electrons gives charges that scatter by 0.01 e with the grid: it takes the partial waves
+    at its points.
+    """
+    up, down = valence_densities(calculator, tuple(calculator.density.finegd.N_c), radius)
+    cores = np.array([setup.Nc for setup in calculator.wfs.setups])
+    return bader(up + down, cell, scaled @ cell, up - down, cores)
