@@ -82,6 +82,21 @@ def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
     assert gpaw.conventions["isotopes"] == {"H": "1H"}
 
 
+def test_the_composition_can_decide_the_total_moment() -> None:
+    given = ["engine.labels=[magnetic_moment,energy]", "engine.cutoff=200", "+engine.moments={H: 0.4}"]
+    given += ["engine.fix_moment={H: 0.75, Li: -0.25}", "engine.paw={Li: Li.1s}"]
+    atoms = ase.Atoms("H2Li2", [[0, 0, 0], [2, 2, 0], [2, 0, 0], [0, 2, 0]], cell=[4, 4, 3], pbc=True)
+    gpaw: Any = engine("gpaw", *given)
+    assert gpaw._starting_moments(atoms) == pytest.approx([0.5, 0.5, 0.0, 0.0])
+    assert gpaw.level_of_theory()["fixed_moment"] == {"H": 0.75, "Li": -0.25}
+    atoms.set_initial_magnetic_moments(gpaw._starting_moments(atoms))
+    atoms.calc = gpaw._calculator(atoms)
+    atoms.get_potential_energy()
+    assert atoms.calc.get_magnetic_moment() == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(EngineError, match="no atom of Li2 has a starting moment"):
+        gpaw._starting_moments(atoms[2:])
+
+
 def test_gpaw_that_does_not_converge_is_a_failure_with_its_reason() -> None:
     with pytest.raises(EngineError, match="not converged in 2 iterations"):
         engine("gpaw", "engine.cutoff=200", "engine.iterations=2").label(hydrogen())

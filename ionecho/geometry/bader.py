@@ -11,10 +11,11 @@ from scipy.sparse.linalg import spsolve_triangular
 from scipy.spatial import ConvexHull, Voronoi
 
 from ionecho.errors import InputError
-from ionecho.geometry.fourier import gaussians
+from ionecho.geometry.fourier import gaussians, resampled
 
 Floats = NDArray[np.floating]
 CORE_WIDTH = 0.2  # Å
+FINE = 0.1  # Å
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,27 @@ class Basins:
     furthest_maximum: Floats  # (N,) Å from an atom to the furthest maximum that was given to it; 0 if it has none
 
 
-def bader(
-    density: Floats,
-    cell: Floats,
-    positions: Floats,
-    spin_density: Floats | None = None,
-    cores: Floats | None = None,
+def valence_bader(
+    density: Floats, cell: Floats, positions: Floats, cores: Floats, spin_density: Floats | None = None
 ) -> Basins:
+    """Bader basins of a valence density that is smooth at the nuclei, on a grid that may be coarse.
+
+    The density is interpolated by its Fourier series to points `FINE` apart, as charges of the weight method depend on
+    the grid by h²; Gaussians of `CORE_WIDTH` stand for the frozen cores, so that there is a maximum at every nucleus.
+
+    Parameters
+    ----------
+    density, spin_density
+        Valence electrons, and up minus down, as in `bader`.
+    cores
+        Electrons of the frozen core of every atom, (N,); `electrons` of the basins hold them.
+    """
+    shape = tuple(np.maximum(np.ceil(np.linalg.norm(cell, axis=1) / FINE).astype(int), density.shape))
+    total = resampled(density, shape) + gaussians(shape, cell, positions, cores, CORE_WIDTH)
+    return bader(total, cell, positions, None if spin_density is None else resampled(spin_density, shape))
+
+
+def bader(density: Floats, cell: Floats, positions: Floats, spin_density: Floats | None = None) -> Basins:
     """Electrons, and spin, in the Bader basins of the atoms.
 
     The electrons of a grid point flow to its neighbours of higher density, in proportion to the slope and to the facet
@@ -50,9 +65,6 @@ def bader(
         (N, 3) Å.
     spin_density
         Up minus down, μB per Å³ on the same grid, or None.
-    cores
-        Electrons of the frozen core of every atom, (N,), which `density` does not hold: they are added as Gaussians of
-        `CORE_WIDTH`, so that there is a maximum at every nucleus.
 
     Raises
     ------
@@ -64,8 +76,6 @@ def bader(
         raise InputError(f"bader: expected densities on one grid (n1, n2, n3), found {density.shape} and {found}")
     if not density.sum() > 0:
         raise InputError("bader: the density integrates to nothing; is it the charge density?")
-    if cores is not None:
-        density = density + gaussians(density.shape, cell, positions, cores, CORE_WIDTH)
     values = np.asarray(density, dtype=float).ravel()
     order = np.argsort(-values, kind="stable")
     flow = _flow(values, order, density.shape, np.asarray(cell) / np.array(density.shape)[:, None])

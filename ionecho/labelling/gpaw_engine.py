@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
+from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
 from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, use
-from ionecho.labelling.paw_density import basins, valence_densities
+from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
 
 HYPERFINE = ("hyperfine_contact", "hyperfine_dipolar")
@@ -48,7 +49,8 @@ class GPAWEngine:
     moments
         Element -> starting moment, Bohr magnetons. Empty: no spin polarisation.
     fix_moment
-        Keep the total moment at the sum of the starting moments.
+        Keep the total moment at the sum of the starting moments; or element -> what each of its atoms adds to the total
+        that is kept, to which the starting moments are scaled: where the composition says how many ions are oxidised.
     smearing
         Width of the Fermi-Dirac occupations, eV.
     bands
@@ -77,7 +79,7 @@ class GPAWEngine:
         hubbard: Mapping[str, float],
         paw: Mapping[str, str],
         moments: Mapping[str, float],
-        fix_moment: bool,
+        fix_moment: bool | Mapping[str, float],
         smearing: float,
         bands: int | str | None,
         isotopes: Mapping[str, str],
@@ -103,7 +105,7 @@ class GPAWEngine:
             "hubbard_U_minus_J_eV": dict(hubbard),
             "paw": dict(paw),
             "starting_moments": dict(moments),
-            "fixed_moment": fix_moment,
+            "fixed_moment": dict(fix_moment) if isinstance(fix_moment, Mapping) else fix_moment,
             "fermi_width_eV": smearing,
             "bands": bands,
             "convergence": dict(convergence),
@@ -120,12 +122,12 @@ class GPAWEngine:
             found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
             found["hyperfine_contact"] = "valence and polarised frozen core"
             found["isotopes"] = self.isotopes
-        if set(DENSITIES) & set(self.labels):
+        if {*BADER, *DENSITIES} & set(self.labels):
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]
             found["charge_density"] = f"valence electrons, smooth within {radius} Å of the nuclei, of the same charge"
             found["grid"] = f"points up to {spacing} Å apart along the lattice vectors"
         if set(BADER) & set(self.labels):
-            found["bader"] = "weight method, valence density on the engine's fine grid and Gaussians for the cores"
+            found["bader"] = "weight method on the stored valence density, interpolated, with Gaussians for the cores"
         return found
 
     def level_of_theory(self) -> dict[str, Any]:
@@ -136,9 +138,8 @@ class GPAWEngine:
         """Converge the density of one configuration and compute its labels."""
         start = time.process_time()
         atoms = atoms.copy()
-        moments = self.settings["starting_moments"]
-        if moments:
-            atoms.set_initial_magnetic_moments([moments.get(symbol, 0.0) for symbol in atoms.symbols])
+        if self.settings["starting_moments"]:
+            atoms.set_initial_magnetic_moments(self._starting_moments(atoms))
         calculator = self._calculator(atoms)
         try:
             atoms.calc = calculator
@@ -158,6 +159,16 @@ class GPAWEngine:
         }
         return Labels(values, provenance=provenance)
 
+    def _starting_moments(self, atoms: ase.Atoms) -> NDArray[np.floating]:
+        """Of every atom (N,), scaled to the total moment where the composition decides it."""
+        start = np.array([self.settings["starting_moments"].get(symbol, 0.0) for symbol in atoms.symbols])
+        kept = self.settings["fixed_moment"]
+        if isinstance(kept, bool):
+            return start
+        if not start.any():
+            raise EngineError(f"GPAW: no atom of {atoms.symbols} has a starting moment; see engine.moments")
+        return start * (sum(kept.get(symbol, 0.0) for symbol in atoms.symbols) / start.sum())
+
     def _calculator(self, atoms: ase.Atoms) -> GPAW:
         settings, mixer = self.settings, self.settings["mixer"]
         chosen = {element: name for element, name in settings["paw"].items() if element in set(atoms.symbols)}
@@ -173,7 +184,7 @@ class GPAWEngine:
             kpts=settings["kpoints"],
             setups=setups,
             spinpol=bool(settings["starting_moments"]),
-            occupations=gpaw.FermiDirac(settings["fermi_width_eV"], fixmagmom=settings["fixed_moment"]),
+            occupations=gpaw.FermiDirac(settings["fermi_width_eV"], fixmagmom=bool(settings["fixed_moment"])),
             nbands=settings["bands"],
             convergence=settings["convergence"],
             maxiter=settings["iterations"],
@@ -194,13 +205,14 @@ class GPAWEngine:
             found |= _contact_and_dipolar(hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms)))
         if "efg" in asked:
             found["efg"] = electric_field_gradients(calculator)
-        if asked & set(BADER):
-            held = basins(calculator, atoms.cell.array, atoms.get_scaled_positions(), self.density_grid["radius"])
-            found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
-        if asked & set(DENSITIES):
+        if asked & {*BADER, *DENSITIES}:
             shape = np.ceil(atoms.cell.lengths() / self.density_grid["spacing"]).astype(int)
             up, down = valence_densities(calculator, tuple(shape), self.density_grid["radius"])
             found |= {"charge_density": up + down, "spin_density": up - down}
+        if asked & set(BADER):
+            cores = core_electrons(calculator)
+            held = valence_bader(up + down, atoms.cell.array, atoms.positions, cores, up - down)
+            found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
         return {name: np.asarray(found[name], dtype=float) for name in self.labels}
 
     def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:

@@ -11,7 +11,6 @@ from gpaw.old.pw.lfc import PWLFC
 from gpaw.utilities import unpack_density
 from numpy.typing import NDArray
 
-from ionecho.geometry.bader import Basins, bader
 from ionecho.geometry.fourier import resampled
 
 MOST = 2  # angular momentum of what the partial waves add
@@ -91,12 +90,6 @@ def _smooth_within(radial: NDArray, grid: Any, radius: float, momentum: int) -> 
     return np.where(inside, (coefficients * r[:, None] ** powers).sum(1), radial)
 
 
-def basins(calculator: Any, cell: Floats, scaled: Floats, radius: float) -> Basins:
-    """Bader basins of the valence density on GPAW's fine grid, with Gaussians for the frozen cores.
-
-    GPAW's own density of all electrons gives charges that scatter by 0.01 e with the grid: it takes the partial waves
-    at its points.
-    """
-    up, down = valence_densities(calculator, tuple(calculator.density.finegd.N_c), radius)
-    cores = np.array([setup.Nc for setup in calculator.wfs.setups])
-    return bader(up + down, cell, scaled @ cell, up - down, cores)
+def core_electrons(calculator: Any) -> NDArray[np.integer]:
+    """Electrons of every atom that are frozen, (N,)."""
+    return np.array([int(setup.Nc) for setup in calculator.wfs.setups])
