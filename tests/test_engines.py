@@ -84,7 +84,7 @@ def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
 
 def test_the_composition_can_decide_the_total_moment() -> None:
     given = ["engine.labels=[magnetic_moment,energy]", "engine.cutoff=200", "+engine.moments={H: 0.4}"]
-    given += ["engine.fix_moment={H: 0.75, Li: -0.25}", "engine.paw={Li: Li.1s}"]
+    given += ["engine.fix_moment={H: 0.75, Li: -0.25}", "+engine.paw={Li: Li.1s}"]
     atoms = ase.Atoms("H2Li2", [[0, 0, 0], [2, 2, 0], [2, 0, 0], [0, 2, 0]], cell=[4, 4, 3], pbc=True)
     gpaw: Any = engine("gpaw", *given)
     assert gpaw._starting_moments(atoms) == pytest.approx([0.5, 0.5, 0.0, 0.0])
