@@ -33,6 +33,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         + f" configurations. Cite: {data['citation']}",
         "## Accuracy",
         _accuracy(metrics),
+        *(["### Limits", metrics["limits"]] if "limits" in metrics else []),
         *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
         *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
         "## Physics",
@@ -69,10 +70,13 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     notes = []
     for part in ("validation", "test"):
         for name, values in metrics.get(part, {}).items():
-            if "rmse" in values:
-                numbers = " | ".join(_number(values[key]) for key in ("rmse", "mae", "bias", "r2"))
-                lines.append(f"| {part} | {name} | {numbers} | {values['n']} |")
-            elif "z_std" in values:
+            rows = {name: values} if "rmse" in values else {}
+            if name.endswith("_by_element"):
+                rows = {f"{name.removesuffix('_by_element')}, {symbol}": of for symbol, of in values.items()}
+            for quantity, errors in rows.items():
+                numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
+                lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
+            if "z_std" in values:
                 one, two = values.get("normal", (0.683, 0.954))
                 notes.append(
                     f"Spread of {name.removesuffix('_calibration')} on the {part} part, calibrated on the validation "

@@ -43,9 +43,10 @@ def verify_model(name: str) -> None:
 def release_model(
     run: Path,
     measured: Annotated[list[Path] | None, typer.Argument(help="runs with cv.folds or learning_curve")] = None,
+    limits: Annotated[str | None, typer.Option(help="for the card: what it should not be used for")] = None,
 ) -> None:
     """Put the checkpoint of a training run into `models/`, with what other runs measured in its card."""
-    console.print(f"{release(run, measured or [])}")
+    console.print(f"{release(run, measured or [], limits)}")
 
 
 @app.command("publish")

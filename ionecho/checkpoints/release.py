@@ -12,8 +12,10 @@ from ionecho.data.registry import REPOSITORY
 from ionecho.errors import InputError
 
 
-def release(run: Path, measured: Sequence[Path] = (), target: Path | None = None) -> Path:
+def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None, target: Path | None = None) -> Path:
     """Copy the checkpoint of `run` to `models/<name>`, its metrics joined by those of cross-validations and curves.
+
+    `limits` says in the card what the checkpoint should not be used for.
 
     Raises
     ------
@@ -32,6 +34,8 @@ def release(run: Path, measured: Sequence[Path] = (), target: Path | None = None
             metrics.setdefault("cv", {}).update(found["cv"])
         if "learning_curve" in found:
             metrics["learning_curve"] = found["learning_curve"]
+    if limits is not None:
+        metrics["limits"] = limits
     folder = target or REPOSITORY / "models" / checkpoint.config.name
     save(folder, checkpoint.config, checkpoint.model, metrics, model_card(checkpoint.config, metrics))
     return folder
