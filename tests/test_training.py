@@ -212,11 +212,13 @@ def test_a_folder_of_another_run_is_refused_and_begun_anew_on_request(toy_datase
 def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_dataset: Path, tmp_path: Path) -> None:
     train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=5"), tmp_path / "cv")
     train(train_config(toy_dataset, "trainer.max_epochs=1", "learning_curve=[8]"), tmp_path / "curve")
-    folder = release(toy_checkpoint.parent, [tmp_path / "cv", tmp_path / "curve"], "Not at 900 K.", tmp_path / "models" / "toy")
+    runs = [tmp_path / "cv", tmp_path / "curve"]
+    folder = release(toy_checkpoint.parent, runs, "Not at 900 K.", tmp_path / "models" / "toy")
     metrics = json.loads((folder / "metrics.json").read_text())
     card = (folder / "README.md").read_text()
     assert load(folder).sha256 == load(toy_checkpoint).sha256
     assert f"{metrics['cv']['configuration']['errors']['hyperfine_contact']['rmse']['mean']:.4g} ±" in card
     assert "Learning curve" in card
+    assert "Not at 900 K." in card
     with pytest.raises(InputError, match="has the run finished"):
         release(toy_checkpoint.parent, [tmp_path])
