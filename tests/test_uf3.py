@@ -122,12 +122,14 @@ def test_energy_and_forces_are_continuous_where_a_neighbour_crosses_a_cutoff(mod
     same(found[0], found[1], 2e-7 * 100.0)  # 100 eV/Å² bounds how fast the forces change here
 
 
-def test_the_wall_begins_at_the_shortest_distance_seen(model: Any) -> None:
-    r = torch.tensor([1.6 / 0.9 + 1e-9, 1.6 / 0.9 - 0.1], dtype=torch.float64)
-    kind = torch.tensor([0, 0])
-    height, slope = model.wall(r, kind, kind)
-    torch.testing.assert_close(height, torch.tensor([0.0, 50 * 0.1**3]).double())
-    torch.testing.assert_close(slope, torch.tensor([0.0, -150 * 0.1**2]).double())
+def test_the_wall_begins_at_the_shortest_distance_seen_or_at_contact(model: Any) -> None:
+    contact = 0.9 * 2 * 0.66  # of two O; 1.6 Å over 0.9 was seen
+    for kind, foot in ((0, contact), (3, 1.6 / 0.9)):
+        r = torch.tensor([foot + 1e-9, foot - 0.1], dtype=torch.float64)
+        of_pair = torch.tensor([kind, kind])
+        height, slope = model.wall(r, of_pair, of_pair)
+        torch.testing.assert_close(height, torch.tensor([0.0, 50 * 0.1**3]).double(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(slope, torch.tensor([0.0, -150 * 0.1**2]).double(), atol=1e-5, rtol=0)
 
 
 def test_short_distances_are_repulsive_whatever_was_fitted(model: Any) -> None:

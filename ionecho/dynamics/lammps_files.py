@@ -18,7 +18,6 @@ from torch import Tensor
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.errors import InputError
 from ionecho.geometry.splines import DEGREE, cubic_splines
-from ionecho.models.least_squares import MARGIN
 from ionecho.models.uf3 import UF3
 
 LINE = 1023  # characters
@@ -129,7 +128,7 @@ def _two_body_block(model: UF3, a: int, b: int, symbols: str) -> Iterator[str]:
     """Half of the splines of a pair, as LAMMPS counts every pair twice, and of the wall, a spline with a knot more."""
     inner = model.inner[a, b].item()
     open_knots = _knots(inner, model.cutoff, model.intervals)[:-DEGREE]
-    foot = inner / MARGIN
+    foot = model.foot()[a, b].item()
     knots = np.sort(np.append(open_knots[np.abs(open_knots - foot) > CLOSE], [foot, *[open_knots[-1]] * DEGREE]))
     sites = np.convolve(knots[1:-1], np.full(DEGREE, 1 / DEGREE), "valid")  # Greville's
     r = torch.from_numpy(sites)

@@ -15,15 +15,15 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
 from ionecho.models.species import Species, Statistics
-from ionecho.models.wall import shortest_distances
+from ionecho.models.wall import contacts, shortest_distances
 
 
 class PaiNN(nn.Module):
     """Energy as a sum over atoms of PaiNN's scalar features through a perceptron; forces are its gradient.
 
     E = Σ_i e(a_i) + s Σ_i p(q_i) + Σ_{i<j} w(r_ij). The energies e of the elements come from least squares on the
-    compositions of the training part, s is the root mean square of its force components times 1 Å, and w is a wall
-    below the shortest distances of the training part (`wall`), where a network goes on as it likes. The first sum is
+    compositions of the training part, s is the root mean square of its force components times 1 Å, and w is a wall at
+    short distances that the training part does not hold (`wall`), where a network goes on as it likes. The first sum is
     kept apart from the second, whose terms are of the order of one, and is added by composition, so that totals of
     thousands of eV do not blur it in single precision.
 
@@ -71,6 +71,7 @@ class PaiNN(nn.Module):
         self.register_buffer("one_body", torch.zeros(len(self.numbers)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shortest", torch.zeros(len(self.numbers), len(self.numbers)))
+        self.register_buffer("contacts", contacts(numbers), persistent=False)
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Energies of the elements by least squares on composition; scale from the force components; the wall."""
@@ -102,7 +103,7 @@ class PaiNN(nn.Module):
             "frequencies": net.radial_basis.freqs,
             "one_body": self.one_body,
             "scale": self.scale,
-            "shortest": self.shortest,
+            "foot": torch.minimum(self.shortest, self.contacts),
             "head_in": self.head[0].weight.T,
             "head_in_bias": self.head[0].bias,
             "head_out": self.head[1].weight[0],

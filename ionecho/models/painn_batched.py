@@ -219,8 +219,7 @@ def evaluate(
         energies = atomic_energies(weights, layers, vectors.unflatten(0, (members, -1)), kinds, blocks, cutoff)
         surroundings = energies.new_zeros(len(copies.cell)).index_add(0, copies.configuration, energies.flatten())
         i, j = graph.pairs
-        shortest = weights["shortest"][:, kinds[i], kinds[j]].flatten()
-        apart, _ = wall(vectors.norm(dim=1), shortest)
+        apart, _ = wall(vectors.norm(dim=1), weights["foot"][:, kinds[i], kinds[j]].flatten())
         surroundings = surroundings.index_add(0, copies.configuration[copies.pairs[0]], 0.5 * apart)
         forces, stress = forces_and_stress(surroundings, vectors, copies, create_graph)
         counted = one_hot(kinds, weights["one_body"].shape[1]).to(energies)

@@ -15,7 +15,7 @@ from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models import least_squares
 from ionecho.models.species import Species, Statistics
-from ionecho.models.wall import wall
+from ionecho.models.wall import contacts, wall
 
 COULOMB = 14.399645  # e²/(4πε0), eV Å
 ZBL = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
@@ -105,6 +105,7 @@ class UF3(nn.Module):
         self.register_buffer("three_body", torch.zeros(kinds, kinds, kinds, side, side, base))
         charges = torch.tensor(self.numbers, dtype=torch.get_default_dtype())
         self.register_buffer("charges", charges, persistent=False)
+        self.register_buffer("contacts", contacts(numbers), persistent=False)
         self.register_buffer("windows", torch.empty(0), persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _: module.tabulate())
         self.tabulate()
@@ -172,8 +173,12 @@ class UF3(nn.Module):
         return energy * fade + height, slope * fade + energy * fall + steepness
 
     def wall(self, r: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (P,) and slopes (P,) of the wall below the shortest distances seen."""
-        return wall(r, self.inner[a, b] / least_squares.MARGIN)
+        """Energies (P,) and slopes (P,) of the wall."""
+        return wall(r, self.foot()[a, b])
+
+    def foot(self) -> Tensor:
+        """Where the walls of all pairs of elements begin, (S, S) Å."""
+        return torch.minimum(self.inner / least_squares.MARGIN, self.contacts)
 
     def three_body_terms(self, sides: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (T,) and slopes (3, T) of triplets with sides r_ij, r_ik, r_jk (3, T) of elements a, b, c (3, T)."""
