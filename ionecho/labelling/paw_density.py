@@ -90,6 +90,6 @@ def _smooth_within(radial: NDArray, grid: Any, radius: float, momentum: int) -> 
     return np.where(inside, (coefficients * r[:, None] ** powers).sum(1), radial)
 
 
-def core_electrons(calculator: Any) -> NDArray[np.integer]:
+def core_electrons(calculator: Any) -> Floats:
     """Electrons of every atom that are frozen, (N,)."""
-    return np.array([int(setup.Nc) for setup in calculator.wfs.setups])
+    return np.array([float(setup.Nc) for setup in calculator.wfs.setups])

@@ -42,6 +42,7 @@ class PaiNN(nn.Module):
     pairs_of: PairsOf = "atoms"
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
+    contacts: Tensor  # (S, S) Å
     shortest: Tensor  # (S, S) Å, distances of the elements in the training part; 0: no wall
 
     def __init__(

@@ -66,6 +66,7 @@ class UF3(nn.Module):
     two_body: Tensor  # (S, S, intervals + 3) eV
     charges: Tensor  # (S,) e
     three_body: Tensor  # (S, S, S, M + 3, M + 3, N + 3) eV, of element a at i, b at j, c at k
+    contacts: Tensor  # (S, S) Å
     windows: Tensor  # (S³ M² N, 64) the coefficients of the splines that are nonzero in each cell of the grid
 
     def __init__(
