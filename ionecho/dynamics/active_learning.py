@@ -87,8 +87,6 @@ def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
                 f"{engine.level_of_theory()}; labels of two kinds do not mix. If both are the same: accept_level=true"
             )
         return dataset
-    if config.structures is None:
-        raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
     cells = list(displaced_cells(config))
     card = card_of(config, cells, 0)
     if (made := finished(card, folder)) is None:

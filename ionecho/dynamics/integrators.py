@@ -18,8 +18,6 @@ from ase.md.verlet import VelocityVerlet
 from ionecho.errors import InputError
 
 ENSEMBLES = ("nve", "nvt_langevin", "nvt_nose_hoover", "npt")
-
-
 LOST = 1e3  # eV/Å, a force that no structure of a solid has
 
 

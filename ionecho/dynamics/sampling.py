@@ -32,13 +32,18 @@ def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
     return Configuration(atoms.numbers, atoms.positions, np.array(atoms.cell), atoms.pbc, group, frame, source)
 
 
+def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displacement: tuple[float, float]) -> None:
+    """Strain a cell along each axis by up to `strain`; displace its atoms by a standard deviation in a range, Å."""
+    atoms.set_cell(atoms.cell * (1 + rng.uniform(-strain, strain, 3))[:, None], scale_atoms=True)
+    atoms.positions += rng.normal(scale=rng.uniform(*displacement), size=(len(atoms), 3))
+
+
 def rattled(prototype: Callable[[int], ase.Atoms], group: str, count: int) -> Iterator[Configuration]:
     """Cells strained by up to 2 % along the axes, the mobile ions arranged anew, atoms displaced by 0.04 to 0.12 Å."""
     for seed in range(count):
         rng = np.random.default_rng(seed)
         atoms = prototype(seed)
-        atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.02, 0.02, 3))[:, None], scale_atoms=True)
-        atoms.positions += rng.normal(scale=rng.uniform(0.04, 0.12), size=(len(atoms), 3))
+        displace(atoms, rng, 0.02, (0.04, 0.12))
         yield configuration(atoms, group, seed)
 
 

@@ -33,6 +33,14 @@ SPREAD = "force_spread"
 console = Console()
 
 
+class NoFrame(InputError):
+    """A run stopped before its first frame; `reason` says why."""
+
+    def __init__(self, output: Path, reason: str | None) -> None:
+        super().__init__(f"{output}: no frame was reached, the run stopped {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Run:
     """How long, how often a frame is kept, and when to stop early."""
@@ -96,7 +104,7 @@ def simulate(
         _begin(group, atoms, properties, request)
     reason = _advance(group, moving, run, ensemble.timestep, properties)
     if group.attrs["committed"] == 0:
-        raise InputError(f"{output}: no frame was reached, the run stopped {reason}")
+        raise NoFrame(output, reason)
     if reason is not None:
         console.print(f"stopped: {reason}")
     return partial.replace(output)

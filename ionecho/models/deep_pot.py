@@ -15,7 +15,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
-from ionecho.models.species import Species, Statistics
+from ionecho.models.species import Species, Statistics, composition
 
 SPARE = 1.1  # more slots than neighbours in the training part, then rounded up to a multiple of four (DeePMD-kit)
 SMALLEST_DEVIATION = 0.01  # 1/Å (DeePMD-kit)
@@ -210,12 +210,6 @@ class DeepPot(nn.Module):
             place = order[(start[:, None] + slot).clamp(max=len(i))]
             found.append(torch.where(slot < count[:, None], place, len(i)))
         return found
-
-
-def composition(graph: Graph, species: Tensor, kinds: int) -> Tensor:
-    """How many atoms of each element the configurations hold, (C, S)."""
-    cells = len(graph.cell)
-    return torch.bincount(graph.configuration * kinds + species, minlength=cells * kinds).view(cells, kinds)
 
 
 class Residual(nn.Module):

@@ -14,7 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
-from ionecho.models.species import Species, Statistics
+from ionecho.models.species import Species, Statistics, composition
 from ionecho.models.wall import contacts, shortest_distances
 
 
@@ -81,8 +81,7 @@ class PaiNN(nn.Module):
         counts, energies, squares, components = [], [], 0.0, 0
         for batch in batches:
             graph, energy = batch.graph, batch.labels["energy"].double()
-            kinds = nn.functional.one_hot(self.species(graph.numbers), len(self.numbers)).double()
-            count = kinds.new_zeros(len(graph.cell), kinds.shape[1]).index_add(0, graph.configuration, kinds)
+            count = composition(graph, self.species(graph.numbers), len(self.numbers)).double()
             present = torch.isfinite(energy)
             counts.append(count[present])
             energies.append(energy[present])

@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot, silu
 
 from ionecho.geometry.graph import Graph
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
-from ionecho.models.species import Species
+from ionecho.models.species import Species, composition
 from ionecho.models.wall import wall
 
 EPSILON = 1e-8  # under the root of the norm of vector features, as in SchNetPack
@@ -222,9 +222,8 @@ def evaluate(
         apart, _ = wall(vectors.norm(dim=1), weights["foot"][:, kinds[i], kinds[j]].flatten())
         surroundings = surroundings.index_add(0, copies.configuration[copies.pairs[0]], 0.5 * apart)
         forces, stress = forces_and_stress(surroundings, vectors, copies, create_graph)
-        counted = one_hot(kinds, weights["one_body"].shape[1]).to(energies)
-        composition = energies.new_zeros(len(graph.cell), counted.shape[1]).index_add(0, graph.configuration, counted)
-        energy = surroundings.view(members, -1) + weights["one_body"] @ composition.T
+        counts = composition(graph, kinds, weights["one_body"].shape[1]).to(energies)
+        energy = surroundings.view(members, -1) + weights["one_body"] @ counts.T
     return {
         "energy": energy if create_graph else energy.detach(),
         "forces@atoms": forces.unflatten(0, (members, -1)),

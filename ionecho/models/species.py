@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,9 @@ class Species(nn.Module):
             known = ", ".join(chemical_symbols[z] for z in (self.lookup >= 0).nonzero().flatten().tolist())
             raise InputError(f"the model does not know {', '.join(unknown)}; it was trained on {known}")
         return index
+
+
+def composition(graph: Graph, species: Tensor, kinds: int) -> Tensor:
+    """How many atoms of each element the configurations hold, (C, S)."""
+    cells = len(graph.cell)
+    return torch.bincount(graph.configuration * kinds + species, minlength=cells * kinds).view(cells, kinds)

@@ -18,7 +18,8 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.simulate import SPREAD, Run, femtoseconds, simulate
+from ionecho.dynamics.sampling import displace
+from ionecho.dynamics.simulate import SPREAD, NoFrame, Run, femtoseconds, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.structures import read_structures
@@ -101,10 +102,8 @@ def explore_by(
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         simulate(planned.atoms, potential, ensemble, run, identity, path)
-    except InputError as error:
-        if "no frame was reached" not in str(error):
-            raise
-        return Explored(planned, [], np.empty(0), np.empty(0), str(error).partition("the run stopped ")[2])
+    except NoFrame as lost:
+        return Explored(planned, [], np.empty(0), np.empty(0), lost.reason)
     group = open_zarr(path, "r")
     frames = list(read_structures([str(path)], every=1))
     for configuration in frames:
@@ -121,9 +120,7 @@ def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
         for number in range(settings.copies):
             rng = np.random.default_rng((config.seed, number))
             atoms = read_structure(name, number, tuple(config.repeat))
-            strain = rng.uniform(-settings.strain, settings.strain, 3)
-            atoms.set_cell(atoms.cell * (1 + strain)[:, None], scale_atoms=True)
-            atoms.positions += rng.normal(scale=rng.uniform(*settings.displacement), size=(len(atoms), 3))
+            displace(atoms, rng, settings.strain, settings.displacement)
             group = f"displaced_{Path(name).name.split('.')[0]}"
             yield Configuration(
                 atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, group, number, f"{group}#{number}"
