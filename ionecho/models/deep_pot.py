@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
-from ionecho.models.species import Species, Statistics, composition
+from ionecho.models.species import Species, Statistics, composition, one_body_and_scale
 
 SPARE = 1.1  # more slots than neighbours in the training part, then rounded up to a multiple of four (DeePMD-kit)
 SMALLEST_DEVIATION = 0.01  # 1/Å (DeePMD-kit)
@@ -112,7 +111,6 @@ class DeepPot(nn.Module):
         kinds = len(self.numbers)
         most, atoms = torch.zeros(2, kinds, dtype=torch.int64)
         moments = torch.zeros(kinds, 4, dtype=torch.float64)
-        compositions, energies, squares, components = [], [], 0.0, 0
         for batch in batches:
             species = self.species(batch.graph.numbers)
             radial, angular = self.rows(batch.graph.vectors().double()).split([1, 3], dim=1)
@@ -120,19 +118,14 @@ class DeepPot(nn.Module):
             moments = moments.index_add(0, species[batch.graph.pairs[0]], powers)
             most = torch.maximum(most, self.neighbours(batch.graph, species).amax(0))
             atoms += torch.bincount(species, minlength=kinds)
-            known = batch.labels["energy"].isfinite()
-            compositions.append(composition(batch.graph, species, kinds)[known].double())
-            energies.append(batch.labels["energy"][known].double())
-            squares += float(batch.labels["forces"].double().square().nansum())
-            components += int(batch.labels["forces"].isfinite().sum())
         self.slots.copy_(4 * ((SPARE * most).long() + 3).div(4, rounding_mode="floor"))
         averages = moments / (atoms * self.slots.sum()).clamp(min=1)[:, None]
         variances = averages[:, 1::2] - averages[:, 0::2] ** 2
         self.mean.copy_(averages[:, 0])
         self.deviation.copy_(variances.clamp(min=0.0).sqrt().clamp(min=SMALLEST_DEVIATION))
-        counts, energy = torch.cat(compositions).numpy(), torch.cat(energies).numpy()
-        self.one_body.copy_(torch.from_numpy(np.linalg.lstsq(counts, energy, rcond=None)[0]))
-        self.scale.fill_((squares / components) ** 0.5 if squares else 1.0)
+        one_body, scale = one_body_and_scale(self.species, kinds, batches)
+        self.one_body.copy_(one_body)
+        self.scale.fill_(scale)
         self.measure_descriptors(batches)
 
     @torch.no_grad()

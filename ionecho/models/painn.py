@@ -14,7 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
-from ionecho.models.species import Species, Statistics, composition
+from ionecho.models.species import Species, Statistics, one_body_and_scale
 from ionecho.models.wall import contacts, shortest_distances
 
 
@@ -78,20 +78,9 @@ class PaiNN(nn.Module):
         """Energies of the elements by least squares on composition; scale from the force components; the wall."""
         shortest = shortest_distances(self.species, len(self.numbers), batches)
         self.shortest.copy_(torch.where(torch.isfinite(shortest), shortest, 0.0))
-        counts, energies, squares, components = [], [], 0.0, 0
-        for batch in batches:
-            graph, energy = batch.graph, batch.labels["energy"].double()
-            count = composition(graph, self.species(graph.numbers), len(self.numbers)).double()
-            present = torch.isfinite(energy)
-            counts.append(count[present])
-            energies.append(energy[present])
-            if "forces" in batch.labels:
-                forces = batch.labels["forces"][torch.isfinite(batch.labels["forces"])].double()
-                squares, components = squares + float(forces.square().sum()), components + forces.numel()
-        solution = torch.linalg.lstsq(torch.cat(counts), torch.cat(energies), driver="gelsd").solution
-        self.one_body.copy_(solution)
-        if components:
-            self.scale.fill_((squares / components) ** 0.5 or 1.0)
+        one_body, scale = one_body_and_scale(self.species, len(self.numbers), batches)
+        self.one_body.copy_(one_body)
+        self.scale.fill_(scale)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights by the names and in the shapes of `painn_batched`, without its first axis."""

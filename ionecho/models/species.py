@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from ionecho.data.loader import Batch
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 
@@ -52,3 +53,21 @@ def composition(graph: Graph, species: Tensor, kinds: int) -> Tensor:
     """How many atoms of each element the configurations hold, (C, S)."""
     cells = len(graph.cell)
     return torch.bincount(graph.configuration * kinds + species, minlength=cells * kinds).view(cells, kinds)
+
+
+def one_body_and_scale(species: Species, kinds: int, batches: Iterable[Batch]) -> tuple[Tensor, float]:
+    """Energies of the elements (S,) by least squares on compositions, and the size of the forces times 1 Å, eV.
+
+    The size is the root mean square of the components; 1 where there are none, or all are zero.
+    """
+    counts, energies, squares, components = [], [], 0.0, 0
+    for batch in batches:
+        graph, energy, forces = batch.graph, batch.labels["energy"], batch.labels.get("forces")
+        known = energy.isfinite()
+        counts.append(composition(graph, species(graph.numbers), kinds)[known].double())
+        energies.append(energy[known].double())
+        if forces is not None:
+            squares += float(forces.double().square().nansum())
+            components += int(forces.isfinite().sum())
+    energies_of_elements = torch.linalg.lstsq(torch.cat(counts), torch.cat(energies), driver="gelsd").solution
+    return energies_of_elements, (squares / max(components, 1)) ** 0.5 or 1.0
