@@ -1,4 +1,4 @@
-"""The `ionecho` command: datasets and models on disk, in the cache and on the Hub, and labels from DFT engines."""
+"""The `ionecho` command: datasets and models on disk and on the Hub, labels from DFT engines, minimum-energy paths."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def sample(name: str) -> None:
     from ionecho.dynamics.recipes import write
 
     print(f"configurations in {write(name)}; `ionecho label run {name}` labels them")
+
+
+@app.command("neb")
+def neb(
+    output: Annotated[Path, typer.Argument(help="zarr folder, appears when the path has converged")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="of conf/neb.yaml: initial=a.xyz final=b.xyz checkpoint=painn-p2_gpaw")
+    ] = None,
+) -> None:
+    """Relax the minimum-energy path between two structures with a potential or an engine; a killed run goes on."""
+    from ionecho.dynamics.commands import find_path
+
+    print(f"path in {find_path(output, overrides or [])}")
 
 
 @models.app.command("export")

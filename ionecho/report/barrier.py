@@ -1,0 +1,251 @@
+"""Report of barriers along minimum-energy paths: summary.json, tables, a figure and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ase.data import chemical_symbols
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from ionecho.analysis.barrier import (
+    Band,
+    Barrier,
+    BarrierOptions,
+    Comparison,
+    barrier,
+    compare,
+    draw_profile,
+    read_band,
+)
+from ionecho.data.registry import find_input
+from ionecho.errors import InputError
+from ionecho.report.files import SUMMARY, plain, report_folder, write_json
+from ionecho.report.html import Figure, Table, render_page
+from ionecho.report.style import DOUBLE, GREY, SINGLE, colours, figure_style
+
+CONVENTIONS = {
+    "barrier": "highest energy of the images less that of the first (forward) or of the last (backward)",
+    "fit": "cubic pieces through the energies and the forces along the path; its maximum may lie between images",
+    "path_length": "sum of |R_i+1 - R_i| over all coordinates, to the nearest periodic image",
+    "reference": "the same images computed by another level of theory, not its own path",
+    "difference": "the path's less the reference's, energies above the first image",
+    "force_rmse": "over the Cartesian components on all atoms of the labelled images",
+    "force_spread": "largest standard deviation of the ensemble's forces on an atom",
+}
+Paths = Mapping[str, tuple[Band, Barrier]]
+
+
+def run(input: str | list[str], output: str, settings: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
+    """Barriers of one path or several, the first compared with `reference`; writes the report folder, its summary.
+
+    Raises
+    ------
+    InputError
+        If the settings, an input, the reference or the output folder cannot be used.
+    """
+    options = BarrierOptions.parse(settings, "barrier")
+    inputs = [input] if isinstance(input, str) else list(input)
+    names = [Path(path).stem for path in inputs]
+    names = inputs if len(set(names)) < len(names) else names
+    if len(set(names)) < len(names):
+        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
+    bands = {name: read_band(Path(path)) for name, path in zip(names, inputs, strict=True)}
+    paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
+    compared = None if reference is None else compare(*paths[names[0]], find_input(reference), options)
+    summary = summarise(paths, reference, compared, options)
+    write_report(paths, compared, summary, Path(output))
+    return summary
+
+
+def summarise(
+    paths: Paths, reference: str | None, compared: Comparison | None, options: BarrierOptions
+) -> dict[str, Any]:
+    """All numbers, settings and conventions as plain data (the content of summary.json)."""
+    first = next(iter(paths))
+    headline = [_line(name, band, found) for name, (band, found) in paths.items()]
+    start = paths[first][1].forward
+    headline += [
+        f"Barrier of {name} less that of {first}: {found.forward - start:+.3f} eV."
+        for name, (_, found) in list(paths.items())[1:]
+    ]
+    if compared is not None:
+        headline.append(_compared_line(first, str(reference), compared))
+    entries = {
+        name: {
+            "computed_by": band.computed_by,
+            "images": len(band.length),
+            "path_length_A": band.length[-1],
+            **_numbers(found),
+            "largest_force_spread": None if band.spread is None else band.spread.max(),
+        }
+        for name, (band, found) in paths.items()
+    }
+    other = compared and {
+        "name": reference,
+        "computed_by": compared.computed_by,
+        "images": compared.labelled,
+        **_numbers(compared.barrier),
+        **{key: getattr(compared, key) for key in ("forward_difference", "energy_rmse", "force_rmse")},
+    }
+    return plain(
+        {
+            "analysis": "barrier",
+            "ionecho": version("ionecho"),
+            "headline": headline,
+            "paths": entries,
+            "reference": other,
+            "source": _source(paths, compared),
+            "settings": options,
+            "conventions": CONVENTIONS,
+            "notes": _notes(paths, reference, compared),
+        }
+    )
+
+
+def _source(paths: Paths, compared: Comparison | None) -> dict[str, Any]:
+    known = {} if compared is None else compared.attributes
+    kept = {key: known[key] for key in ("level_of_theory", "content_sha256") if key in known}
+    return {"paths": {name: band.request for name, (band, _) in paths.items()}, "reference": kept}
+
+
+def _numbers(found: Barrier) -> dict[str, Any]:
+    fit = found.fit
+    return {
+        "highest_image": found.top,
+        "forward_eV": found.forward,
+        "backward_eV": found.backward,
+        "reaction_energy_eV": found.reaction_energy,
+        "fit": fit and {"forward_eV": fit.forward, "backward_eV": fit.backward, "position_A": fit.position},
+    }
+
+
+def _line(name: str, band: Band, found: Barrier) -> str:
+    fit = "" if found.fit is None else f" ({found.fit.forward:.3f} and {found.fit.backward:.3f} by the fit)"
+    return (
+        f"{name} ({band.computed_by}): barrier {found.forward:.3f} eV, back {found.backward:.3f} eV{fit}; reaction "
+        f"energy {found.reaction_energy:.3f} eV; {len(band.length)} images over {band.length[-1]:.2f} Å."
+    )
+
+
+def _compared_line(first: str, reference: str, compared: Comparison) -> str:
+    line = f"{reference} ({compared.computed_by}) on {compared.labelled} images of {first}: "
+    if compared.forward_difference is not None:
+        line += f"barrier {compared.barrier.forward:.3f} eV, that of {first} {compared.forward_difference:+.3f} eV; "
+    line += f"energies of {first} off by {1e3 * compared.energy_rmse:.0f} meV"
+    return line + ("." if compared.force_rmse is None else f", forces by {1e3 * compared.force_rmse:.0f} meV/Å (RMSE).")
+
+
+def _notes(paths: Paths, reference: str | None, compared: Comparison | None) -> list[str]:
+    notes = []
+    first, (begun, _) = next(iter(paths.items()))
+    for name, (band, found) in paths.items():
+        if found.top in (0, len(band.length) - 1):
+            notes.append(
+                f"{name}: no barrier in between, the highest image is {'an end' if found.top else 'the first'}."
+            )
+        if any(band.request[end] != begun.request[end] for end in ("initial", "final")):
+            notes.append(f"{name} was asked for between other structures than {first}.")
+    if compared is not None and compared.labelled < len(begun.length):
+        notes.append(
+            f"{reference} labels {compared.labelled} of {len(begun.length)} images; its barrier is over these."
+        )
+    return notes
+
+
+def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Name of a csv file -> its table; the first column is the path."""
+    rows = {**summary["paths"], **({} if compared is None else {summary["reference"]["name"]: summary["reference"]})}
+    known = [
+        {"path": name} | {key: value for key, value in row.items() if key != "name" and value is not None}
+        for name, row in rows.items()
+    ]
+    barriers = pd.json_normalize(known, sep="_")
+    images = pd.concat([_images(name, band, found) for name, (band, found) in paths.items()], ignore_index=True)
+    if compared is not None:
+        extra = {"reference": compared.barrier.energies, "difference": compared.difference}
+        extra |= {} if compared.force_rmse_of_images is None else {"force_rmse": compared.force_rmse_of_images}
+        images = images.join(pd.DataFrame(extra))
+    curves = [
+        pd.DataFrame({"path": name, "length": found.fit.length, "energy": found.fit.energies})
+        for name, (_, found) in paths.items()
+        if found.fit is not None
+    ]
+    return {"barriers": barriers, "images": images} | ({"fit": pd.concat(curves)} if curves else {})
+
+
+def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
+    columns = {"path": name, "image": np.arange(len(band.length)), "length": band.length, "energy": found.energies}
+    return pd.DataFrame(columns | ({} if band.spread is None else {"force_spread": band.spread}))
+
+
+def write_report(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], folder: Path) -> None:
+    """Write summary.json, the csv tables, the figure and report.html into `folder`, all at once."""
+    with report_folder(folder) as target:
+        frames = tables(paths, compared, summary)
+        for name, frame in frames.items():
+            frame.to_csv(target / f"{name}.csv", index=False)
+        with figure_style():
+            figure = _draw(paths, compared, summary, target / "barrier.png")
+        write_json(target / SUMMARY, summary)
+        shown = [
+            Table("Barriers", frames["barriers"].round(4), "eV, Å, eV/Å. Data: barriers.csv."),
+            Table("Images", frames["images"].round(4), "Energies in eV above the first image. Data: images.csv."),
+        ]
+        blocks = {name: summary[name] for name in ("settings", "conventions", "source")}
+        page = render_page("Barriers", summary["headline"], summary["notes"], shown, [figure], blocks)
+        (target / "report.html").write_text(page, encoding="utf-8")
+
+
+def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], path: Path) -> Figure:
+    band = next(iter(paths.values()))[0]
+    parity = compared is not None and compared.force_rmse is not None
+    canvas = Canvas(figsize=(DOUBLE if parity else SINGLE, 2.6))
+    axes = list(canvas.subplots(1, 2 if parity else 1, squeeze=False)[0])
+    for colour, (name, (each, found)) in zip(colours(list(paths)).values(), paths.items(), strict=True):
+        draw_profile(axes[0], each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
+    if compared is not None:
+        label = f"{summary['reference']['name']}: {compared.computed_by}"
+        draw_profile(axes[0], band.length, compared.barrier, label, "black", reference=True)
+    axes[0].set_xlabel("path length / Å")
+    axes[0].set_ylabel("energy / eV")
+    axes[0].margins(y=0.08)
+    axes[0].legend(loc="best")
+    if parity:
+        _draw_forces(axes[1], band, compared)
+    canvas.savefig(path)
+    caption = "Energy of the images above the first, with the fit"
+    if compared is not None:
+        caption += "; squares: the reference on the same images"
+    return Figure(path, f"{caption}{'; right: forces on them' if parity else ''}. Data: images.csv, fit.csv.")
+
+
+def _draw_forces(axes: Axes, band: Band, compared: Comparison | None) -> None:
+    """Components of the path's forces over the reference's, by element."""
+    assert compared is not None
+    assert compared.forces is not None
+    assert band.forces is not None
+    symbols = np.array([chemical_symbols[number] for number in band.numbers])
+    for symbol, colour in colours(list(dict.fromkeys(symbols.tolist()))).items():
+        atoms = symbols == symbol
+        axes.plot(
+            compared.forces[:, atoms].ravel(),
+            band.forces[:, atoms].ravel(),
+            ls="none",
+            marker=".",
+            ms=3,
+            color=colour,
+            label=symbol,
+        )
+    axes.axline((0, 0), slope=1, color=GREY, lw=0.7, zorder=0)
+    both = np.abs([compared.forces, band.forces])[:, np.isfinite(compared.difference)]
+    largest = 1.1 * max(float(both.max()), 1e-3)
+    axes.set(xlim=(-largest, largest), ylim=(-largest, largest), aspect="equal")
+    axes.set_xlabel("force of the reference / eV Å$^{-1}$")
+    axes.set_ylabel("force of the path / eV Å$^{-1}$")
+    axes.legend(loc="upper left")
