@@ -22,7 +22,7 @@ from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
-from ionecho.dynamics.prototypes import PROTOTYPES, p2_hop
+from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
@@ -248,6 +248,22 @@ def test_a_hop_moves_the_two_sodium_ions_of_one_interlayer_to_the_next_prisms(se
     np.testing.assert_allclose(moved[:2], 5.0095 / 3, atol=1e-3)
     np.testing.assert_allclose(moved[2:], 0, atol=1e-12)
     assert end.get_all_distances(mic=True)[:4, :4][~np.eye(4, dtype=bool)].min() > 2.5
+
+
+@pytest.mark.parametrize("sodium", range(2, 7))
+def test_a_hop_in_nvp_moves_one_sodium_ion_from_na1_to_an_empty_na2(sodium: int) -> None:
+    """From (0, 0, 0) to a third of the cell less (0.64, 0, 1/4); Na1, of symmetry -3, has six O at one distance."""
+    filling = (sodium - 2) / 4
+    a, c = 8.43 + 0.30 * filling, 21.52 + 0.28 * filling
+    x, y = 2 / 3 - 0.64, 1 / 3
+    start, end = nvp_hop(sodium, 1)
+    moved = find_mic(end.positions - start.positions, start.cell)[1]
+    assert moved[0] == pytest.approx(np.sqrt(a**2 * (x**2 + y**2 - x * y) + (c / 12) ** 2), abs=1e-6)
+    np.testing.assert_allclose(moved[1:], 0, atol=1e-12)
+    apart = end.get_all_distances(mic=True)[:sodium, :sodium][~np.eye(sodium, dtype=bool)]
+    assert apart.min() > 3.0
+    oxygen = np.sort(start.get_distances(0, np.flatnonzero(start.numbers == 8), mic=True))
+    np.testing.assert_allclose(oxygen[:6], oxygen[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("sodium", range(2, 7))

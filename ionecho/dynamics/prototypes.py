@@ -110,6 +110,23 @@ def nvp(sodium: int, seed: int) -> ase.Atoms:
     seed
         Draws which of the six Na2 sites are filled.
     """
+    first, second, framework = _nvp_sites(sodium)
+    return _nvp([*first, *_shuffled(second, seed)[: sodium - 2]], framework)
+
+
+def nvp_hop(sodium: int, seed: int) -> tuple[ase.Atoms, ase.Atoms]:
+    """The ends of a hop of one Na from Na1 to the nearest empty Na2, the others as in `nvp`."""
+    first, second, framework = _nvp_sites(sodium)
+    second = _shuffled(second, seed)
+    filled, empty = second[: sodium - 2], second[sodium - 2 :]
+    distances = framework.cell.scaled_positions(empty) - framework.cell.scaled_positions(first[0])
+    nearest = np.linalg.norm((distances - distances.round()) @ framework.cell, axis=1).argmin()
+    start, end = (_nvp([moving, *first[1:], *filled], framework) for moving in (first[0], empty[nearest]))
+    return start, end
+
+
+def _nvp_sites(sodium: int) -> tuple[NDArray[np.floating], NDArray[np.floating], ase.Atoms]:
+    """Positions of the two Na1 and the six Na2 in Å, and V2(PO4)3, at the lengths for so many Na."""
     if not 2 <= sodium <= 6:
         raise InputError(f"sodium: expected 2 to 6 atoms in two formula units, found {sodium}")
     filling = (sodium - 2) / 4
@@ -122,12 +139,17 @@ def nvp(sodium: int, seed: int) -> ase.Atoms:
         cellpar=[a, a, c, 90, 90, 120],
         primitive_cell=True,
     )
-    kinds = np.array([list(sites)[kind] for kind in cell.arrays["spacegroup_kinds"]])
-    second = np.flatnonzero(kinds == "Na2")
-    filled = np.random.default_rng(seed).permutation(second)[: sodium - 2]
-    keep = (kinds != "Na2") | np.isin(np.arange(len(cell)), filled)
-    atoms = _plain(cell)[keep]
+    kinds = cell.arrays["spacegroup_kinds"]
+    return cell.positions[kinds == 0], cell.positions[kinds == 1], _plain(cell)[kinds > 1]
+
+
+def _nvp(sodium: list[NDArray[np.floating]], framework: ase.Atoms) -> ase.Atoms:
+    atoms = ase.Atoms(f"Na{len(sodium)}", np.array(sodium), cell=framework.cell, pbc=True) + framework
     return atoms[np.argsort([["Na", "V", "P", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
+
+
+def _shuffled(sites: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
+    return np.random.default_rng(seed).permutation(sites)
 
 
 def _plain(atoms: ase.Atoms) -> ase.Atoms:
