@@ -1,4 +1,4 @@
-"""Convergence of the labels of the project's own datasets with cut-off, k-points and U.
+"""Convergence of the labels of the project's own datasets with cut-off, k-points, U and density grid.
 
     python -m benchmarks.label_convergence p2_gpaw
 
@@ -46,10 +46,20 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
         "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"), MESH(3, 3, 3, "true"))],
         "k-points of beta": [[mesh] for mesh in (MESH(1, 2, 2, "false"), MESH(2, 2, 2, "false"))],
     },
+    "nvp_gpaw": {
+        "cut-off": [[f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600)],
+        "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"))],
+        "density grid": [[f"engine.density_grid.spacing={spacing}"] for spacing in (0.25, 0.18, 0.12)],
+    },
 }
-GROUPS = {"p2_gpaw": "rattled_p63mcm", "lps_gpaw": "rattled_gamma", "k-points of beta": "rattled_beta"}
-ION = {"p2_gpaw": 11, "lps_gpaw": 3}
-LABELS = {"forces": "eV/Å", "hyperfine_contact": "%", "efg": "%"}
+GROUPS = {
+    "p2_gpaw": "rattled_p63mcm",
+    "lps_gpaw": "rattled_gamma",
+    "k-points of beta": "rattled_beta",
+    "nvp_gpaw": "rattled_4",
+}
+ION = {"p2_gpaw": 11, "lps_gpaw": 3, "nvp_gpaw": 23}
+LABELS = {"forces": "eV/Å", "hyperfine_contact": "%", "efg": "%", "bader_charge": "e", "bader_moment": "μB"}
 
 
 def main(name: str) -> None:
@@ -94,7 +104,7 @@ def _labels(name: str, settings: list[str], configuration: Configuration) -> dic
 
 
 def _deviations(row: dict[str, Any], reference: dict[str, Any], ions: np.ndarray) -> list[str]:
-    """Root mean square deviation of all forces; of the ion's couplings and gradients, relative to their own size."""
+    """Root mean square of all forces; the ion's couplings and gradients relative to their size; else the largest."""
     cells = []
     for label, unit in LABELS.items():
         if label not in row:
@@ -104,8 +114,10 @@ def _deviations(row: dict[str, Any], reference: dict[str, Any], ions: np.ndarray
         if unit == "%":
             value, exact = value[ions], exact[ions]
             cells.append(f"{100 * np.linalg.norm(value - exact) / np.linalg.norm(exact):.1f}")
-        else:
+        elif label == "forces":
             cells.append(f"{np.sqrt(np.mean((value - exact) ** 2)):.3f}")
+        else:
+            cells.append(f"{np.abs(value[ions] - exact[ions]).max():.4f}")
     return cells
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
-from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, p2_hop
+from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, nvp_hop, p2_hop
 from ionecho.dynamics.sampling import WORK, hopping, quenched, rattled, simulated
 from ionecho.errors import InputError
 
-P2_POTENTIAL, LPS_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps"
-OCTAHEDRON = 2.6  # Å
+P2_POTENTIAL, LPS_POTENTIAL, NVP_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps", "nvp_xtb"
+OCTAHEDRON, PHOSPHATE = 2.6, 1.9  # Å
 TETRAHEDRON, BOND = 2.7, 2.4  # Å, longest P-S, and least S-S: no S is bonded to S
 QUENCH = ((1200.0, 2), (900.0, 1), (600.0, 1), (300.0, 2))  # K and frames of each stage
 
@@ -78,7 +78,29 @@ def tetrahedra_intact(found: Configuration) -> bool:
     return bool(np.all((distances[phosphorus][:, sulphur] < TETRAHEDRON).sum(1) == 4) and among.min() > BOND)
 
 
-RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {"lps_gpaw": lps_gpaw, "p2_gpaw": p2_gpaw}
+def nvp_gpaw() -> Iterator[Configuration]:
+    """Na_x V2(PO4)3, x from 1 to 3 in steps of a half: displaced, at three temperatures, and hops from Na1 to Na2."""
+    for sodium in range(2, 7):
+        prototype = PROTOTYPES[f"nvp_{sodium}"]
+        yield from rattled(prototype, f"rattled_{sodium}", 3)
+        for temperature in (300, 600, 1000):
+            group = f"md_{sodium}_{temperature}K"
+            yield from simulated(prototype, group, NVP_POTENTIAL, temperature, sodium, 3, phosphate_intact, spacing=400)
+        yield from hopping(partial(nvp_hop, sodium), f"hop_{sodium}", NVP_POTENTIAL, sodium, 5)
+
+
+def phosphate_intact(found: Configuration) -> bool:
+    """Whether every P has four O within 1.9 Å, and every V five or more within 2.6 Å."""
+    distances = found.atoms.get_all_distances(mic=True)[:, found.numbers == 8]
+    of_p, of_v = distances[found.numbers == 15], distances[found.numbers == 23]
+    return bool(np.all((of_p < PHOSPHATE).sum(1) == 4) and np.all((of_v < OCTAHEDRON).sum(1) >= 5))
+
+
+RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {
+    "lps_gpaw": lps_gpaw,
+    "nvp_gpaw": nvp_gpaw,
+    "p2_gpaw": p2_gpaw,
+}
 
 
 def write(name: str) -> Path:

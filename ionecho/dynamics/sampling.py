@@ -56,8 +56,9 @@ def simulated(
     frames: int,
     sound: Sound,
     timestep: float = 1.0,
+    spacing: float = 100.0,
 ) -> Iterator[Configuration]:
-    """Frames 100 fs apart of a run at constant volume, the cell strained by up to 1 % along each axis.
+    """Frames `spacing` fs apart of a run at constant volume, the cell strained by up to 1 % along each axis.
 
     The run ends at a frame that is not `sound`, or where the energy falls by more than 2 eV, as into a hole of the
     potential.
@@ -66,7 +67,7 @@ def simulated(
     atoms = prototype(seed)
     atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
     ensemble = Ensemble("nvt_langevin", temperature, timestep, 100.0, 0.0, 1000.0, seed)
-    path = _run(atoms, group, checkpoint, ensemble, round(100 / timestep), frames)
+    path = _run(atoms, group, checkpoint, ensemble, round(spacing / timestep), frames)
     energy = open_zarr(path, "r")["potential_energy"][:]
     for found in read_structures([str(path)], every=1):
         if not sound(found) or energy[found.frame] < energy[0] - HOLE:
