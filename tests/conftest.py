@@ -12,6 +12,7 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -30,6 +31,7 @@ from ionecho.training.run import train
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the structures are small, and other work may use the cores
 NA, MG, MN, O = 11, 12, 25, 8  # noqa: E741
+EMT_ENGINE = ("engine=ase", "engine.calculator._target_=ase.calculators.emt.EMT")
 
 
 @pytest.fixture(scope="session")
@@ -197,3 +199,14 @@ def toy_checkpoint(toy_dataset: Path, tmp_path_factory: pytest.TempPathFactory) 
     shift = f"dataset.contact_shift={{gyromagnetic_ratio:11.27,{curie_weiss},sz_cell:24,s_formal:1.5}}"
     train(train_config(toy_dataset, "trainer.max_epochs=3", "ensemble=2", shift), folder)
     return folder / "checkpoint"
+
+
+def vacancy_hop(folder: Path) -> list[str]:
+    """Overrides that name the ends: an atom of copper hops into the vacancy beside it."""
+    first = bulk("Cu", cubic=True).repeat((2, 2, 1))
+    last = first.copy()
+    last.positions[1] = first.positions[0]
+    for name, atoms in {"initial": first, "final": last}.items():
+        del atoms[0]
+        atoms.write(folder / f"{name}.xyz")
+    return [f"{name}={folder / name}.xyz" for name in ("initial", "final")]

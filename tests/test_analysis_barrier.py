@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from ase.build import bulk
-from conftest import run_entry
+from conftest import EMT_ENGINE, run_entry, vacancy_hop
 from numpy.typing import NDArray
 
 from ionecho.analysis.barrier import Barrier, BarrierOptions, Comparison, barrier, compare, read_band
@@ -27,7 +26,6 @@ from ionecho.report.barrier import run
 HEIGHT, TILT, LENGTH = 0.4, 0.1, 4.0  # eV, eV, Å
 CELL = np.diag([5.0, 5.0, 5.0])
 NUMBERS = np.array([11, 8])
-EMT_ENGINE = ["engine=ase", "engine.calculator._target_=ase.calculators.emt.EMT"]
 OPTIONS = BarrierOptions(tolerance=1e-3)
 
 
@@ -172,14 +170,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("here")
 def test_a_path_is_found_labelled_and_reported(tmp_path: Path) -> None:
     """The engine that relaxed the path labels its images: no difference at all."""
-    first = bulk("Cu", cubic=True).repeat((2, 2, 1))
-    last = first.copy()
-    last.positions[1] = first.positions[0]
-    for name, atoms in {"initial": first, "final": last}.items():
-        del atoms[0]
-        atoms.write(tmp_path / f"{name}.xyz")
-    ends = [f"{name}={tmp_path / name}.xyz" for name in ("initial", "final")]
-    path = find_path(tmp_path / "ml.zarr", [*ends, *EMT_ENGINE, "images=5"])
+    path = find_path(tmp_path / "ml.zarr", [*vacancy_hop(tmp_path), *EMT_ENGINE, "images=5"])
     splits = "++card.splits={configuration: {kind: configuration, folds: 2}}"
     commands.run_labels("hop", [f"input={path}", *EMT_ENGINE, splits])
     output = tmp_path / "report"

@@ -16,6 +16,7 @@ from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from conftest import EMT_ENGINE, vacancy_hop
 
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.commands import SNAPSHOT, find_path
@@ -25,8 +26,6 @@ from ionecho.errors import InputError
 from ionecho.labelling.ase_engine import ASEEngine
 from ionecho.labelling.calculator import EngineCalculator
 from ionecho.labelling.structures import read_structures
-
-EMT_ENGINE = ("engine=ase", "engine.calculator._target_=ase.calculators.emt.EMT")
 
 
 class MuellerBrown(Calculator):
@@ -86,17 +85,6 @@ def test_ends_that_do_not_match_are_refused() -> None:
         minimum_energy_path(ase.Atoms("H"), ase.Atoms("He"), EMT, images=5, force=0.05, steps=10)
     with pytest.raises(InputError, match="at least 3"):
         minimum_energy_path(ase.Atoms("H"), ase.Atoms("H"), EMT, images=2, force=0.05, steps=10)
-
-
-def vacancy_hop(folder: Path) -> list[str]:
-    """Overrides that name the ends: an atom of copper hops into the vacancy beside it."""
-    first = bulk("Cu", cubic=True).repeat((2, 2, 1))
-    last = first.copy()
-    last.positions[1] = first.positions[0]
-    for name, atoms in {"initial": first, "final": last}.items():
-        del atoms[0]
-        atoms.write(folder / f"{name}.xyz")
-    return [f"{name}={folder / name}.xyz" for name in ("initial", "final")]
 
 
 def test_a_command_killed_in_the_band_goes_on_and_finds_the_same_path(tmp_path: Path) -> None:

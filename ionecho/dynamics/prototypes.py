@@ -119,8 +119,7 @@ def nvp_hop(sodium: int, seed: int) -> tuple[ase.Atoms, ase.Atoms]:
     first, second, framework = _nvp_sites(sodium)
     second = _shuffled(second, seed)
     filled, empty = second[: sodium - 2], second[sodium - 2 :]
-    distances = framework.cell.scaled_positions(empty) - framework.cell.scaled_positions(first[0])
-    nearest = np.linalg.norm((distances - distances.round()) @ framework.cell, axis=1).argmin()
+    nearest = get_distances(first[:1], empty, cell=framework.cell, pbc=True)[1].argmin()
     start, end = (_nvp([moving, *first[1:], *filled], framework) for moving in (first[0], empty[nearest]))
     return start, end
 
