@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
 from ionecho.errors import InputError
+from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import Engine, EngineError, make_engine
 
 
@@ -80,6 +81,25 @@ def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
     np.testing.assert_allclose(np.trace(values["hyperfine_dipolar"], axis1=1, axis2=2), 0, atol=1e-9)
     assert gpaw.conventions["hyperfine_normalisation"].startswith("<S_z> of the cell")
     assert gpaw.conventions["isotopes"] == {"H": "1H"}
+
+
+def test_gpaw_bader_charges_are_those_of_the_stored_densities() -> None:
+    """Hydroxyl: 7 valence electrons, one unpaired, mostly on the oxygen; grids with 9 bits of mantissa."""
+    given = ["engine.labels=[bader_charge,bader_moment,charge_density,spin_density]", "engine.cutoff=300"]
+    given += ["+engine.moments={O: 1}", "engine.smearing=0.0", "engine.density_grid.keepbits=9"]
+    molecule = ase.Atoms("OH", [[0, 0, 0], [0.3, 0.2, 0.9]], cell=[3.6, 3.7, 3.8], pbc=True)
+    labels = engine("gpaw", *given).label(molecule)
+    values = labels.values
+    charge, spin = values["charge_density"], values["spin_density"]
+    assert not (charge.view("u4") & (2**14 - 1)).any()
+    assert charge.mean(dtype=float) * molecule.get_volume() == pytest.approx(7, abs=0.01)
+    assert values["bader_charge"].sum() == pytest.approx(0, abs=0.01)
+    assert values["bader_moment"].sum() == pytest.approx(1, abs=0.01)
+    assert values["bader_moment"][0] > 0.8
+    assert values["bader_charge"][1] > 0.3
+    cores = np.array([labels.provenance["paw"][symbol]["core_electrons"] for symbol in molecule.symbols])
+    held = valence_bader(charge, molecule.cell.array, molecule.positions, cores, spin)
+    np.testing.assert_allclose(values["bader_charge"], molecule.numbers - held.electrons, atol=1e-10)
 
 
 def test_the_composition_can_decide_the_total_moment() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore, ZipStore
 
 from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration
@@ -22,6 +23,7 @@ ATOM_CHUNK = 65_536
 CONFIGURATION_CHUNK = 1_024
 GRID_CHUNK = 262_144  # 1 MiB of float32
 CHUNKS = {"atom": ATOM_CHUNK, "configuration": CONFIGURATION_CHUNK, "grid": GRID_CHUNK}
+GRID_CODEC = BloscCodec(cname="zstd", clevel=9, shuffle="shuffle", typesize=4)  # bytes of like weight side by side
 LAYOUT = ("atom_offsets", "grid_offsets", "grid_shape")  # where a configuration's atoms and grid points lie
 HASH_ROWS = 65_536
 
@@ -55,7 +57,12 @@ class DatasetWriter:
             array = ARRAYS[name]
             dtype: Any = str if array.dtype == "str" else array.dtype
             created = self.group.create_array(
-                name, shape=(0, *array.shape), chunks=(CHUNKS[array.per], *array.shape), dtype=dtype, overwrite=True
+                name,
+                shape=(0, *array.shape),
+                chunks=(CHUNKS[array.per], *array.shape),
+                dtype=dtype,
+                compressors=GRID_CODEC if array.per == "grid" else "auto",
+                overwrite=True,
             )
             created.attrs.update(unit=array.unit, description=array.description)
         layout: dict[str, tuple[int, ...]] = {"atom_offsets": (1,)}

@@ -12,6 +12,7 @@ import numpy as np
 from gpaw.old.calculator import GPAW
 from numpy.typing import NDArray
 
+from ionecho.data.importers.density import rounded
 from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
@@ -64,8 +65,9 @@ class GPAWEngine:
     iterations
         Most self-consistency steps.
     density_grid
-        `{spacing, radius}`: largest distance in Å of the points of the density grids along a lattice vector, and the
-        radius about the nuclei in Å within which the valence density is replaced by a smooth one.
+        `{spacing, radius, keepbits}`: largest distance in Å of the points of the density grids along a lattice vector;
+        the radius about the nuclei in Å within which the valence density is replaced by a smooth one; the bits of the
+        mantissa that are kept, the rest is zero so that the grids compress well.
     log
         File for GPAW's text output; null: none.
     """
@@ -86,7 +88,7 @@ class GPAWEngine:
         convergence: Mapping[str, float],
         mixer: Mapping[str, Any] | None,
         iterations: int,
-        density_grid: Mapping[str, float],
+        density_grid: Mapping[str, Any],
         log: str | None = None,
     ) -> None:
         if unable := set(labels) - set(ABLE):
@@ -126,6 +128,7 @@ class GPAWEngine:
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]
             found["charge_density"] = f"valence electrons, smooth within {radius} Å of the nuclei, of the same charge"
             found["grid"] = f"points up to {spacing} Å apart along the lattice vectors"
+            found["grid_mantissa_bits"] = self.density_grid["keepbits"]
         if set(BADER) & set(self.labels):
             found["bader"] = "weight method on the stored valence density, interpolated, with Gaussians for the cores"
         return found
@@ -208,12 +211,13 @@ class GPAWEngine:
         if asked & {*BADER, *DENSITIES}:
             shape = np.ceil(atoms.cell.lengths() / self.density_grid["spacing"]).astype(int)
             up, down = valence_densities(calculator, tuple(shape), self.density_grid["radius"])
-            found |= {"charge_density": up + down, "spin_density": up - down}
+            charge, spin = (rounded(values, self.density_grid["keepbits"]) for values in (up + down, up - down))
+            found |= {"charge_density": charge, "spin_density": spin}
         if asked & set(BADER):
             cores = core_electrons(calculator)
-            held = valence_bader(up + down, atoms.cell.array, atoms.positions, cores, up - down)
+            held = valence_bader(charge, atoms.cell.array, atoms.positions, cores, spin)
             found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
-        return {name: np.asarray(found[name], dtype=float) for name in self.labels}
+        return {name: np.asarray(found[name]) for name in self.labels}
 
     def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:
         if missing := set(atoms.symbols) - set(self.isotopes):
