@@ -382,11 +382,14 @@ def test_a_missing_engine_is_one_line_with_the_cure(
 
 def test_bad_requests_end_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "say what to label with input=FILE" in refusal(capsys, "mine")
-    ase.io.write("cells.xyz", rattled(1))
+    ase.io.write("cells.xyz", rattled(5))
     assert "no version to record" in refusal(capsys, "mine", "input=cells.xyz", *EMT_ENGINE, "engine.package=vasp")
     assert "ionecho.labelling" in refusal(capsys, "mine", "input=cells.xyz", "engine._target_=os.getcwd")
     assert "name" in refusal(capsys, "My-Set", "input=cells.xyz", *EMT_ENGINE)
     assert "not labelled here" in refusal(capsys, "p2_nmmo", "input=cells.xyz")
+    ase.io.write("cells.xyz", rattled(3))
+    text = refusal(capsys, "mine", "input=cells.xyz", *EMT_ENGINE)
+    assert "card.splits.configuration.folds: a configuration split needs 2 to 3 folds, found 5" in text
 
 
 def test_results_under_other_keys_and_in_a_folder_of_their_own(
@@ -416,11 +419,11 @@ def test_results_under_other_keys_and_in_a_folder_of_their_own(
 
 def test_labels_that_are_not_finite_are_a_failure(here: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EMT, "calculate", lambda self, *_: self.results.update(energy=np.nan))
-    ase.io.write("cells.xyz", rattled(1))
+    ase.io.write("cells.xyz", rattled(5))
     with pytest.raises(InputError, match="nothing is labelled yet"):
         commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE, "engine.labels=[energy]"])
-    (failure,) = json.loads((home / "labels" / "copper" / "failures.json").read_text()).values()
-    assert failure["reason"] == "not finite: energy"
+    failures = json.loads((home / "labels" / "copper" / "failures.json").read_text()).values()
+    assert [failure["reason"] for failure in failures] == ["not finite: energy"] * 5
 
 
 def outputs(folder: Path, cells: list[ase.Atoms]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,16 +30,25 @@ class SplitRecipe(BaseModel):
     folds: int | None = None
     seed: int = 0
 
+    def check(self, groups: Sequence[str], where: object) -> None:
+        """Raise InputError if the folds cannot be drawn from configurations of these groups, one for each."""
+        most = len(set(groups)) if self.kind == "group" else len(groups)
+        if self.folds is None and self.kind == "group":
+            return
+        if self.folds is None or not 2 <= self.folds <= most:
+            raise InputError(f"{where}: a {self.kind} split needs 2 to {most} folds, found {self.folds}")
+
 
 def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
     """The folds of a split over the good configurations of a dataset."""
     good = dataset.good
+    recipe.check(dataset.group[good].tolist(), dataset.path)
     if recipe.kind == "group":
         names = sorted(set(dataset.group[good]))
-        dealt = [[name] for name in names] if recipe.folds is None else _deal(names, recipe, dataset)
+        shuffled = np.random.default_rng(recipe.seed).permutation(names)
+        dealt = [[name] for name in names] if recipe.folds is None else np.array_split(shuffled, recipe.folds)
         return [_by_content(dataset, good[np.isin(dataset.group[good].astype(str), part)]) for part in dealt]
-    if recipe.folds is None or not 2 <= recipe.folds <= len(good):
-        raise InputError(f"{dataset.path}: a {recipe.kind} split needs 2 to {len(good)} folds, found {recipe.folds}")
+    assert recipe.folds is not None
     if recipe.kind == "configuration":
         shuffled = np.random.default_rng(recipe.seed).permutation(good)
         return [_by_content(dataset, np.sort(part)) for part in np.array_split(shuffled, recipe.folds)]
@@ -49,13 +59,6 @@ def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
         for block, part in zip(blocks, np.array_split(ordered, recipe.folds), strict=True):
             block.append(part)
     return [_by_content(dataset, np.concatenate(parts)) for parts in blocks]
-
-
-def _deal(names: list[str], recipe: SplitRecipe, dataset: Dataset) -> list[list[str]]:
-    if recipe.folds is None or not 2 <= recipe.folds <= len(names):
-        raise InputError(f"{dataset.path}: a group split needs 2 to {len(names)} folds, found {recipe.folds}")
-    shuffled = np.random.default_rng(recipe.seed).permutation(names)
-    return [part.tolist() for part in np.array_split(shuffled, recipe.folds)]
 
 
 def _by_content(dataset: Dataset, indices: NDArray[np.integer]) -> Fold:

@@ -17,6 +17,7 @@ from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe
 from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY, card_folders, find_card
 from ionecho.data.schema import Configuration
+from ionecho.data.splits import SplitRecipe
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import publish
@@ -104,6 +105,8 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
         raise InputError(f"input: {', '.join(inputs)} holds no configuration")
     if known and known[1].is_relative_to(REPOSITORY):
         return Job(config, engine, configurations, *known)
+    for split, recipe in config.card.splits.items():
+        SplitRecipe(**recipe).check([c.group for c in configurations], f"card.splits.{split}.folds")
     lasting = [override for override in given if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
     return Job(config, engine, configurations, _card(name, config, configurations, lasting), _own_folder(name))
 
