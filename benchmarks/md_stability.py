@@ -21,10 +21,11 @@ from ionecho.checkpoints.store import load
 from ionecho.data.registry import find_dataset
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.coordination import octahedra_intact
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.simulate import Run, femtoseconds, simulate
 
-OCTAHEDRON, HOLE = 2.6, 2.0  # Å, eV
+HOLE = 2.0  # eV
 EVERY = 50  # steps
 EQUILIBRATION = 0.2  # of the run at constant energy, left out of the line
 
@@ -37,18 +38,12 @@ def start(seed: int, seeds: int) -> ase.Atoms:
     return ase.Atoms(numbers, positions, cell=dataset.rows("cell", frame, frame + 1)[0], pbc=True)
 
 
-def intact(atoms: ase.Atoms) -> bool:
-    """Whether every Mg and Mn has six O around it."""
-    metal, oxygen = np.isin(atoms.numbers, (12, 25)), atoms.numbers == 8
-    return bool(np.all((atoms.get_all_distances(mic=True)[metal][:, oxygen] < OCTAHEDRON).sum(1) == 6))
-
-
 def sound(group: Any) -> int:
     """Number of frames before the structure breaks."""
     energy, positions, cell = (group[name][:] for name in ("potential_energy", "positions", "cell"))
     for frame in range(len(energy)):
         atoms = ase.Atoms(group["numbers"][:], positions[frame], cell=cell[frame], pbc=True)
-        if energy[frame] < energy[0] - HOLE or not intact(atoms):
+        if energy[frame] < energy[0] - HOLE or not octahedra_intact(atoms):
             return frame
     return len(energy)
 

@@ -13,9 +13,11 @@ from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
 from ionecho.dynamics import sampling
+from ionecho.dynamics.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
 from ionecho.dynamics.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
-from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES, tetrahedra_intact
-from ionecho.dynamics.sampling import configuration, quenched
+from ionecho.dynamics.prototypes import PROTOTYPES
+from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES
+from ionecho.dynamics.sampling import quenched
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.structures import read_structures
@@ -36,7 +38,7 @@ def test_every_cell_is_li3ps4_of_ps4_units(name: str) -> None:
     assert distances[:, 0].min() > 2.0
     assert distances[:, 3].max() < 2.15
     assert distances[:, 4].min() >= 2.9
-    assert tetrahedra_intact(configuration(atoms, "g", 0))
+    assert thiophosphate_intact(atoms)
 
 
 @pytest.mark.parametrize(("phase", "atoms", "density"), [("gamma", 16, 1.93), ("beta", 32, 1.85)])
@@ -80,8 +82,19 @@ def test_a_broken_tetrahedron_and_bonded_sulphur_are_found() -> None:
     broken.set_distance(p, nearest, 2.8, fix=0, mic=True)
     other = int(np.flatnonzero(bonded.symbols == "S")[-1])
     bonded.set_distance(s, other, 2.1, fix=0, mic=True)
-    assert not tetrahedra_intact(configuration(broken, "g", 0))
-    assert not tetrahedra_intact(configuration(bonded, "g", 0))
+    assert not thiophosphate_intact(broken)
+    assert not thiophosphate_intact(bonded)
+
+
+def test_whole_and_broken_polyhedra_of_the_oxides() -> None:
+    layered, nasicon = PROTOTYPES["p2_p63mcm"](0), PROTOTYPES["nvp_4"](0)
+    assert coordination(layered, ["Mg", "Mn"], "O", 2.6).tolist() == [6] * 6
+    assert octahedra_intact(layered)
+    assert phosphate_intact(nasicon)
+    layered.positions[layered.symbols == "Mn"] += [0, 0, 1.2]
+    nasicon.positions[nasicon.symbols == "P"] += [0.5, 0, 0]
+    assert not octahedra_intact(layered)
+    assert not phosphate_intact(nasicon)
 
 
 def test_a_quench_keeps_the_units_and_the_density_and_is_the_same_again(
@@ -93,7 +106,7 @@ def test_a_quench_keeps_the_units_and_the_density_and_is_the_same_again(
         monkeypatch.setattr(sampling, "WORK", tmp_path / name)
         (tmp_path / name).mkdir()
         stages = ((1200.0, 1), (300.0, 1))
-        runs.append(list(quenched(start, "q", LPS_POTENTIAL, stages, 0, tetrahedra_intact)))
+        runs.append(list(quenched(start, "q", LPS_POTENTIAL, stages, 0, thiophosphate_intact)))
     assert [found.frame for found in runs[0]] == [0, 1]
     for found, same in zip(*runs, strict=True):
         assert grams(found.atoms) == pytest.approx(grams(start), rel=1e-12)
@@ -117,7 +130,7 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     found = list(read_structures([str(REPOSITORY / "datasets/lps_gpaw/structures.zarr.zip")], every=1))
     assert len(found) >= 500
     assert len({configuration.group for configuration in found}) >= 60
-    assert all(map(tetrahedra_intact, found))
+    assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
 
 
 def test_the_mesh_of_the_engine_follows_the_cell() -> None:

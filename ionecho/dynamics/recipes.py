@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
+from ionecho.dynamics.coordination import octahedra_intact, phosphate_intact, thiophosphate_intact
 from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, nvp_hop, p2_hop
 from ionecho.dynamics.sampling import WORK, hopping, quenched, rattled, simulated
 from ionecho.errors import InputError
 
 P2_POTENTIAL, LPS_POTENTIAL, NVP_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps", "nvp_xtb"
-OCTAHEDRON, PHOSPHATE = 2.6, 1.9  # Å
-TETRAHEDRON, BOND = 2.7, 2.4  # Å, longest P-S, and least S-S: no S is bonded to S
 QUENCH = ((1200.0, 2), (900.0, 1), (600.0, 1), (300.0, 2))  # K and frames of each stage
 
 
@@ -37,13 +34,6 @@ def p2_gpaw() -> Iterator[Configuration]:
             yield from hopping(partial(p2_hop, stacking), f"hop_{stacking}_{seed}", P2_POTENTIAL, seed, 7)
 
 
-def octahedra_intact(found: Configuration) -> bool:
-    """Whether every Mg and Mn has six O within 2.6 Å."""
-    atoms = found.atoms
-    metal, oxygen = np.isin(atoms.numbers, (12, 25)), atoms.numbers == 8
-    return bool(np.all((atoms.get_all_distances(mic=True)[metal][:, oxygen] < OCTAHEDRON).sum(1) == 6))
-
-
 def lps_gpaw() -> Iterator[Configuration]:
     """Li3PS4: gamma and beta displaced and at three temperatures, Frenkel pairs of gamma, quenched random packings."""
     temperatures = (300, 500, 700)
@@ -52,7 +42,7 @@ def lps_gpaw() -> Iterator[Configuration]:
         yield from rattled(prototype, f"rattled_{phase}", displaced)
         for seed, temperature in enumerate(runs * temperatures):
             group = f"md_{phase}_{temperature}K_{seed}"
-            yield from simulated(prototype, group, LPS_POTENTIAL, temperature, seed, frames, tetrahedra_intact, 2.0)
+            yield from simulated(prototype, group, LPS_POTENTIAL, temperature, seed, frames, thiophosphate_intact, 2.0)
     for seed in range(6):
         yield from simulated(
             PROTOTYPES["lps_frenkel_gamma"],
@@ -61,21 +51,13 @@ def lps_gpaw() -> Iterator[Configuration]:
             500,
             seed,
             8,
-            tetrahedra_intact,
+            thiophosphate_intact,
             2.0,
         )
     for units, runs in ((2, 26), (3, 4)):
         for seed in range(runs):
             packed = PROTOTYPES[f"lps_packed_{units}"](seed)
-            yield from quenched(packed, f"quench_{8 * units}_{seed}", LPS_POTENTIAL, QUENCH, seed, tetrahedra_intact)
-
-
-def tetrahedra_intact(found: Configuration) -> bool:
-    """Whether every P has four S within 2.7 Å, and no two S are within 2.4 Å."""
-    distances = found.atoms.get_all_distances(mic=True)
-    phosphorus, sulphur = found.numbers == 15, found.numbers == 16
-    among = distances[sulphur][:, sulphur] + np.diag(np.full(sulphur.sum(), np.inf))
-    return bool(np.all((distances[phosphorus][:, sulphur] < TETRAHEDRON).sum(1) == 4) and among.min() > BOND)
+            yield from quenched(packed, f"quench_{8 * units}_{seed}", LPS_POTENTIAL, QUENCH, seed, thiophosphate_intact)
 
 
 def nvp_gpaw() -> Iterator[Configuration]:
@@ -87,13 +69,6 @@ def nvp_gpaw() -> Iterator[Configuration]:
             group = f"md_{sodium}_{temperature}K"
             yield from simulated(prototype, group, NVP_POTENTIAL, temperature, sodium, 3, phosphate_intact, spacing=400)
         yield from hopping(partial(nvp_hop, sodium), f"hop_{sodium}", NVP_POTENTIAL, sodium, 5)
-
-
-def phosphate_intact(found: Configuration) -> bool:
-    """Whether every P has four O within 1.9 Å, and every V five or more within 2.6 Å."""
-    distances = found.atoms.get_all_distances(mic=True)[:, found.numbers == 8]
-    of_p, of_v = distances[found.numbers == 15], distances[found.numbers == 23]
-    return bool(np.all((of_p < PHOSPHATE).sum(1) == 4) and np.all((of_v < OCTAHEDRON).sum(1) >= 5))
 
 
 RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {

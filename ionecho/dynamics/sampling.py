@@ -23,7 +23,7 @@ from ionecho.labelling.structures import read_structures
 
 HOLE = 2.0  # eV
 WORK = REPOSITORY / "outputs" / "recipes"
-Sound = Callable[[Configuration], bool]
+Sound = Callable[[ase.Atoms], bool]
 
 
 def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
@@ -70,7 +70,7 @@ def simulated(
     path = _run(atoms, group, checkpoint, ensemble, round(spacing / timestep), frames)
     energy = open_zarr(path, "r")["potential_energy"][:]
     for found in read_structures([str(path)], every=1):
-        if not sound(found) or energy[found.frame] < energy[0] - HOLE:
+        if not sound(found.atoms) or energy[found.frame] < energy[0] - HOLE:
             return
         yield replace(found, source=f"recipe {group}#{found.frame}")
 
@@ -91,7 +91,7 @@ def quenched(
         path = _run(atoms, f"{group}_{stage}", checkpoint, ensemble, 125, frames)
         found = list(read_structures([str(path)], every=1))
         for frame in found:
-            if sound(frame):
+            if sound(frame.atoms):
                 yield configuration(frame.atoms, group, kept)
                 kept += 1
         if len(found) < frames:
