@@ -172,12 +172,13 @@ def test_a_path_is_found_labelled_and_reported(tmp_path: Path) -> None:
     """The engine that relaxed the path labels its images: no difference at all."""
     path = find_path(tmp_path / "ml.zarr", [*vacancy_hop(tmp_path), *EMT_ENGINE, "images=5"])
     splits = "++card.splits={configuration: {kind: configuration, folds: 2}}"
-    commands.run_labels("hop", [f"input={path}", *EMT_ENGINE, splits])
+    commands.run_labels("ml", [f"input={path}", *EMT_ENGINE, splits])
     output = tmp_path / "report"
-    found = run_entry("analyze.py", "analysis=barrier", f"input={path}", "reference=hop", f"output={output}")
+    found = run_entry("analyze.py", "analysis=barrier", f"input={path}", "reference=ml", f"output={output}")
     assert found.returncode == 0, found.stderr
     summary = json.loads((output / "summary.json").read_text())
     assert {file.name for file in output.iterdir()} >= {"report.html", "barrier.png", "barriers.csv", "images.csv"}
+    assert pd.read_csv(output / "barriers.csv").path.tolist() == ["ml", "ml (reference)"]
     own, other = summary["paths"]["ml"], summary["reference"]
     assert own["highest_image"] == 2
     assert own["backward_eV"] == pytest.approx(own["forward_eV"], abs=1e-3)  # both ends are a vacancy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from omegaconf import OmegaConf
 
 from ionecho.analysis.rdf import Distributions, RdfOptions, _Histograms, distributions, pair_names
 from ionecho.analysis.rdf_difference import compare, overall
+from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
 
 
@@ -192,6 +194,19 @@ def test_groups_skip_and_every_choose_frames(tmp_path):
             measure(tmp_path / "x.zarr", frames, labels, **changes)
     with pytest.raises(InputError, match="holds no `group`"):
         measure(tmp_path / "x.zarr", frames, groups=["a"])
+
+
+def test_a_group_of_a_dataset_of_several_compositions():
+    cells = REPOSITORY / "datasets" / "lps_gpaw" / "structures.zarr.zip"
+    with pytest.raises(InputError, match="configurations differ in their atoms"):
+        open_trajectory(cells)
+    chosen = open_trajectory(cells, groups=["rattled_beta"])
+    frames = list(chosen.blocks(1, 2))
+    assert chosen.n_frames == 6 == 1 + sum(map(len, frames))
+    assert max(map(len, frames)) <= 2
+    assert all((block.group == "rattled_beta").all() for block in frames)
+    assert np.concatenate([block.frame for block in frames]).tolist() == [1, 2, 3, 4, 5]
+    assert dict(Counter(chosen.numbers.tolist())) == {3: 12, 15: 4, 16: 16}
 
 
 @pytest.mark.parametrize(("entry", "said"), [({"bin_width": 0.0}, "bin_width"), ({"rmax": 3.0}, "rmax")])

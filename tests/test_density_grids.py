@@ -6,6 +6,7 @@ import gzip
 import re
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import ase
 import numpy as np
@@ -19,9 +20,13 @@ from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
 from ionecho.data.importers import density
 from ionecho.data.schema import Configuration
+from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
+from ionecho.labelling.engine import Labels
+from ionecho.labelling.publish import publish
+from ionecho.labelling.queue import LabelQueue
 
 QUIET = lambda _: None  # noqa: E731
 GRIDS = ("energy", "charge_density", "spin_density")
@@ -68,6 +73,23 @@ def test_ragged_grids_of_different_shape_come_back_as_they_were(tmp_path: Path) 
         dataset.grid("charge_density", 1)
     with pytest.raises(InputError, match="no grid 'energy'"):
         dataset.grid("energy", 0)
+
+
+def test_labelled_grids_are_published_as_they_came(tmp_path: Path) -> None:
+    """Of different shapes, labelled in another order than the dataset's."""
+    found = [with_grids(seed, shape) for seed, shape in enumerate([(3, 4, 5), (2, 2, 7), (6, 5, 4)])]
+    expected = [dict(configuration.labels) for configuration in found]
+    engine = Mock(labels=GRIDS, conventions={})
+    engine.level_of_theory.return_value = {"engine": "none"}
+    queue = LabelQueue(tmp_path / "queue", GRIDS, {})
+    for index in (2, 0, 1):
+        queue.add(found[index], Labels(expected[index]))
+    card = toy_card(build=None, splits={"configuration": SplitRecipe(kind="configuration", folds=2)})
+    published = publish(queue, engine, card, tmp_path / "set")
+    assert verify(published) == []
+    for index, labels in enumerate(expected):
+        for name in ("charge_density", "spin_density"):
+            np.testing.assert_array_equal(Dataset(published).grid(name, index), labels[name])
 
 
 def test_a_missing_grid_is_nan_and_two_grids_share_their_points(tmp_path: Path) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from conftest import REPOSITORY, p2_crystal
 from hydra import compose, initialize_config_dir
 
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
 from ionecho.data.schema import voigt_to_tensor
-from ionecho.dynamics.calculator import from_checkpoint
+from ionecho.dynamics.calculator import Potential
+from ionecho.errors import InputError
 from ionecho.labelling.engine import make_engine
 
 
 def test_labels_are_what_the_checkpoint_gives() -> None:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        choice = ["engine=potential", "engine.calculator.checkpoint=uf3-p2_nmmo"]
+        choice = ["engine=potential", "engine.checkpoint=uf3-p2_nmmo"]
         teacher = make_engine(compose("label", choice).engine)
     atoms = p2_crystal(0)
     labels = teacher.label(atoms)
-    atoms.calc = from_checkpoint("uf3-p2_nmmo")
+    checkpoint = load(resolve("uf3-p2_nmmo"))
+    atoms.calc = Potential(checkpoint.model)
     assert float(labels.values["energy"]) == atoms.get_potential_energy()
     np.testing.assert_array_equal(labels.values["forces"], atoms.get_forces())
     np.testing.assert_array_equal(labels.values["stress"], voigt_to_tensor(atoms.get_stress()))
-    assert teacher.level_of_theory()["arguments"] == {"checkpoint": "uf3-p2_nmmo"}
+    assert teacher.level_of_theory()["checkpoint_sha256"] == checkpoint.sha256
+    with pytest.raises(InputError, match="uf3-p2_nmmo does not know Li"):
+        teacher.check({"Li", "O"})

@@ -122,6 +122,22 @@ def test_gpaw_that_does_not_converge_is_a_failure_with_its_reason() -> None:
         engine("gpaw", "engine.cutoff=200", "engine.iterations=2").label(hydrogen())
 
 
+def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
+    given = ["engine.labels=[hyperfine_contact,efg]", "+engine.moments={Mn: 3}", "+engine.isotopes={Mn: 55Mn, Li: 7Li}"]
+    gpaw = engine("gpaw", *given)
+    gpaw.check({"Mn"})
+    with pytest.raises(InputError, match="no isotope for Na, O"):
+        gpaw.check({"Na", "Mn", "O"})
+    with pytest.raises(InputError, match=r"field gradient of Li: the PAW dataset freezes 1s"):
+        gpaw.check({"Li", "Mn"})
+    engine("gpaw", *given, "+engine.paw={Li: Li.1s}").check({"Li"})
+
+
+def test_the_cures_of_a_failure_do_not_change_the_level_of_theory() -> None:
+    cured = ["engine.iterations=300", "engine.mixer={kind: sum, beta: 0.02, history: 5, weight: 50}"]
+    assert engine("gpaw", *cured).level_of_theory() == engine("gpaw").level_of_theory()
+
+
 def test_gpaw_refuses_what_it_cannot_do() -> None:
     with pytest.raises(InputError, match="not shielding"):
         engine("gpaw", "engine.labels=[shielding]")

@@ -96,11 +96,15 @@ def test_leakage_is_reported(tmp_path: Path) -> None:
 def test_hold_out_is_disjoint_and_seeded() -> None:
     train, held = hold_out(np.arange(100, 200), 0.1, seed=3)
     assert len(held) == 10
+    assert [len(part) for part in hold_out(np.arange(4), 0.1, seed=3)] == [3, 1]
+    assert [len(part) for part in hold_out(np.arange(4), 0.0, seed=3)] == [4, 0]
     assert set(train) | set(held) == set(range(100, 200))
     np.testing.assert_array_equal(hold_out(np.arange(100, 200), 0.1, seed=3)[1], held)
 
 
 def test_impossible_splits_are_refused(two_groups: Dataset) -> None:
+    with pytest.raises(InputError, match="a block split needs 2 to 2 folds, found 3"):
+        SplitRecipe(kind="block", folds=3).check(["a", "a", "b", "b", "b"], "toy")
     with pytest.raises(InputError, match="needs 2 to 50 folds, found 51"):
         make_split(two_groups, SplitRecipe(kind="configuration", folds=51))
     two_groups.attrs["splits"] = {"one": []}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from ionecho.analysis.loading import read_series
 from ionecho.checkpoints.store import load
+from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import ZarrTrajectory
+from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
@@ -204,6 +207,31 @@ def test_properties_survive_a_kill_and_belong_to_the_run(
 def test_two_models_of_one_property_are_refused(toy_checkpoint: Path, potential: Potential, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="toy and toy both predict hyperfine_contact"):
         with_properties(potential, tmp_path / "t.zarr", attached(toy_checkpoint) + attached(toy_checkpoint))
+
+
+def test_a_run_killed_as_it_stopped_begins_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def append_and_die(group: Any, done: int, arrays: Any, block: int, **state: Any) -> int:
+        length = append(group, done, arrays, block, **state)
+        if state["stopped"]:
+            raise KeyboardInterrupt
+        return length
+
+    monkeypatch.setattr(simulation, "append", append_and_die)
+    output = tmp_path / "md.zarr"
+    settings = replace(RUN, block=8)
+    with pytest.raises(KeyboardInterrupt):
+        run(output, settings=settings, calculator=Lost())
+    group = open_zarr(run(output, settings=settings), "r")
+    assert group["positions"].shape[0] == 2
+    assert "the potential does not know this structure" in group.attrs["stopped"]
+
+
+def test_a_second_process_on_one_output_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "md.zarr"
+    with locked(output), pytest.raises(InputError, match=r"md\.zarr is being written by another process"):
+        run(output)
+    assert len(positions(run(output))) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["md.zarr"]
 
 
 def test_another_run_is_not_overwritten(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class ReadOptions(Options):
     cell: list[float] | None
     time_step: float | None = Field(gt=0)
 
-    def open(self, path: Path) -> Trajectory:
-        """The trajectory at `path`."""
+    def open(self, path: Path, groups: list[str] | None = None) -> Trajectory:
+        """The trajectory at `path`, of a dataset these groups."""
         cell = None if self.cell is None else cell_of(self.cell)
-        return open_trajectory(path, self.format, self.species, cell, self.time_step)
+        return open_trajectory(path, self.format, self.species, cell, self.time_step, groups)

@@ -32,7 +32,7 @@ PARTS = 64  # sums kept along a trajectory, from which the blocks are made; join
 
 
 class FrameOptions(ReadOptions):
-    """How an input is read and which frames of it are used: after `skip` every n-th, of a dataset those of `groups`."""
+    """How an input is read and which frames of it are used: of a dataset those of `groups`, after `skip` every n-th."""
 
     skip: int = Field(ge=0)
     every: int = Field(ge=1)
@@ -126,7 +126,7 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
     InputError
         If `path` cannot be read, is not periodic in all directions, or holds no frame of those asked for.
     """
-    trajectory = frames.open(path)
+    trajectory = frames.open(path, frames.groups)
     if not trajectory.pbc.all():
         raise InputError(f"{path}: expected a cell periodic in three directions, found pbc {trajectory.pbc.tolist()}")
     present = Counter(chemical_symbols[number] for number in trajectory.numbers)

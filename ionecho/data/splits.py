@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,8 +31,12 @@ class SplitRecipe(BaseModel):
     seed: int = 0
 
     def check(self, groups: Sequence[str], where: object) -> None:
-        """Raise InputError if the folds cannot be drawn from configurations of these groups, one for each."""
-        most = len(set(groups)) if self.kind == "group" else len(groups)
+        """Raise InputError if the folds cannot be drawn from configurations of these groups, one for each.
+
+        A block split needs a frame of every group for each fold.
+        """
+        sizes = Counter(groups)
+        most = {"group": len(sizes), "block": min(sizes.values(), default=0), "configuration": len(groups)}[self.kind]
         if self.folds is None and self.kind == "group":
             return
         if self.folds is None or not 2 <= self.folds <= most:
@@ -81,9 +85,9 @@ def fold_indices(dataset: Dataset, split: str) -> list[NDArray[np.int64]]:
 
 
 def hold_out(indices: NDArray[np.integer], fraction: float, seed: int) -> tuple[NDArray, NDArray]:
-    """Training and validation part of `indices`, drawn by configuration."""
+    """Training and validation part of `indices`, drawn by configuration; a fraction above zero is one at least."""
     shuffled = np.random.default_rng(seed).permutation(indices)
-    size = round(fraction * len(indices)) if fraction > 0 else 0
+    size = max(1, round(fraction * len(indices))) if fraction > 0 else 0
     return np.sort(shuffled[size:]), np.sort(shuffled[:size])
 
 

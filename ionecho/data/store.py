@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore, ZipStore
 
-from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration
+from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration, Quality
 from ionecho.errors import InputError
 
 ATOM_CHUNK = 65_536
@@ -178,6 +178,33 @@ class Dataset:
             grids = ", ".join(label for label in self.labels if ARRAYS[label].per == "grid")
             raise InputError(f"{self.path}: configuration {index} has no grid {name!r}; dataset: {grids or 'no grids'}")
         return self.rows(name, index, index + 1).reshape(shape)
+
+    def configurations(self, start: int, stop: int, labels: Sequence[str] = ()) -> Iterator[Configuration]:
+        """The configurations start..stop with these labels; a grid that one of them has not is left out."""
+        names = [name for name in self.names if name in labels or not ARRAYS[name].is_label]
+        rows = {name: self.rows(name, start, stop) for name in names}
+        for index in range(start, stop):
+            row = {name: self._row(name, values, index, start) for name, values in rows.items()}
+            yield Configuration(
+                row["numbers"],
+                row["positions"],
+                row["cell"],
+                row["pbc"],
+                str(row["group"]),
+                int(row["frame"]),
+                str(row["source"]),
+                Quality(int(row["quality"])),
+                {name: row[name] for name in labels if name in row and np.size(row[name])},
+            )
+
+    def _row(self, name: str, values: NDArray, index: int, start: int) -> Any:
+        """Of array `name`, read for the configurations from `start` on, the part of configuration `index`."""
+        per = ARRAYS[name].per
+        if per == "configuration":
+            return values[index - start]
+        offsets = self.offsets if per == "atom" else self.grid_offsets
+        part = values[offsets[index] - offsets[start] : offsets[index + 1] - offsets[start]]
+        return part if per == "atom" else part.reshape(self.grid_shape[index])
 
     def blocks(self, names: Iterable[str], size: int = 512) -> Iterator[tuple[int, int, dict[str, NDArray]]]:
         """Sequential blocks (start, stop, arrays) of `size` configurations."""

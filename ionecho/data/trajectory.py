@@ -77,28 +77,34 @@ class ZarrTrajectory:
 
 
 class DatasetTrajectory:
-    """A dataset whose configurations hold the same atoms, in its order; group and frame are passed on."""
+    """The configurations of a dataset, or of these groups of it, in its order; group and frame are passed on.
 
-    def __init__(self, path: Path) -> None:
+    All of them hold the same atoms.
+    """
+
+    def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
         self.dataset = Dataset(path)
-        sizes = np.diff(self.dataset.offsets)
-        numbers = self.dataset.rows("numbers", 0, len(self.dataset))
-        if len(set(sizes)) > 1 or (numbers.reshape(len(self.dataset), -1) != numbers[: sizes[0]]).any():
-            raise InputError(
-                f"{path}: configurations differ in their atoms; predictions need the same atoms throughout"
-            )
-        self.numbers: NDArray[np.integer] = numbers[: sizes[0]].astype(np.int64)
-        self.pbc = self.dataset.rows("pbc", 0, 1)[0]
-        self.n_frames: int | None = len(self.dataset)
+        names = self.dataset.group.astype(str)
+        if absent := set(groups or ()) - set(names):
+            known = ", ".join(sorted(set(names)))
+            raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {known}")
+        self.chosen = np.arange(len(names)) if groups is None else np.flatnonzero(np.isin(names, groups))
+        numbers = np.split(self.dataset.rows("numbers", 0, len(names)), self.dataset.offsets[1:-1])
+        self.numbers: NDArray[np.integer] = numbers[self.chosen[0]].astype(np.int64)
+        if not all(np.array_equal(numbers[index], self.numbers) for index in self.chosen):
+            raise InputError(f"{path}: configurations differ in their atoms, expected the same atoms throughout")
+        self.pbc = self.dataset.rows("pbc", self.chosen[0], self.chosen[0] + 1)[0]
+        self.n_frames: int | None = len(self.chosen)
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
-        """Blocks of configurations from `start` on."""
-        data = self.dataset
-        for first in range(start, len(data), size):
-            stop = min(first + size, len(data))
-            positions = data.rows("positions", first, stop).reshape(stop - first, -1, 3)
-            group = data.group[first:stop]
-            yield Frames(positions, data.rows("cell", first, stop), None, group, data.frame[first:stop])
+        """Blocks of at most `size` configurations from `start` on."""
+        data, rest = self.dataset, self.chosen[start:]
+        for together in np.split(rest, np.flatnonzero(np.diff(rest) > 1) + 1):
+            for block in np.split(together, range(size, len(together), size)):
+                first, stop = int(block[0]), int(block[-1]) + 1
+                positions = data.rows("positions", first, stop).reshape(len(block), -1, 3)
+                group = data.group[first:stop]
+                yield Frames(positions, data.rows("cell", first, stop), None, group, data.frame[first:stop])
 
 
 class TextTrajectory:
@@ -184,8 +190,9 @@ def open_trajectory(
     species: Sequence[str] | None = None,
     cell: NDArray[np.floating] | None = None,
     time_step: float | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Trajectory:
-    """Open a zarr trajectory, a dataset, or a file of an MD code. See `TextTrajectory` for the options."""
+    """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code (see `TextTrajectory`)."""
     if not path.exists():
         raise InputError(f"no input at {path}")
     if unknown := set(species or ()) - set(atomic_numbers):
@@ -194,7 +201,7 @@ def open_trajectory(
     if is_dataset or (path / "zarr.json").exists():
         if (format, species, cell, time_step) != (None,) * 4:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
-        return DatasetTrajectory(path) if is_dataset else ZarrTrajectory(path)
+        return DatasetTrajectory(path, groups) if is_dataset else ZarrTrajectory(path)
     return TextTrajectory(path, format, species, cell, time_step)
 
 

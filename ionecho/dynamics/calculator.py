@@ -13,8 +13,6 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import nn
 
-from ionecho.checkpoints.resolve import resolve
-from ionecho.checkpoints.store import load
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph
@@ -110,8 +108,3 @@ class Potential(Calculator):
         if len(earlier) != len(atoms) or not all(np.array_equal(getattr(earlier, n), getattr(atoms, n)) for n in same):
             return False
         return bool(np.linalg.norm(atoms.positions - earlier.positions, axis=1).max(initial=0.0) <= 0.5 * self.skin)
-
-
-def from_checkpoint(checkpoint: str) -> Potential:
-    """The potential of a checkpoint (name, folder, or owner/name on the Hub) in double precision on the CPU."""
-    return Potential(load(resolve(checkpoint)).model)

@@ -20,6 +20,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
+from ionecho.data.lock import locked
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.store import open_zarr
 from ionecho.dynamics import neb
@@ -76,28 +77,29 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
         "neb": {"images": settings.images, "force": settings.force, **BAND},
     }
     request = json.loads(json.dumps(request))
-    partial = output.with_name(output.name + ".partial")
-    if output.exists():
-        if open_zarr(output, "r").attrs.get("request") != request:
-            raise InputError(f"{output} exists and is of another run; choose another output or remove it")
-        shutil.rmtree(partial, ignore_errors=True)
-        console.print(f"{output} is complete already", markup=False)
+    with locked(output):
+        partial = output.with_name(output.name + ".partial")
+        if output.exists():
+            if open_zarr(output, "r").attrs.get("request") != request:
+                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
+            shutil.rmtree(partial, ignore_errors=True)
+            console.print(f"{output} is complete already", markup=False)
+            return output
+        begin = _begin(partial, request)
+        with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
+            task = progress.add_task("relaxing")
+
+            def watch(snapshot: Snapshot, force: float) -> None:
+                _keep(snapshot, request, partial)
+                stage = f"{STAGES[snapshot.stage]}: step {snapshot.step} of at most {settings.steps}"
+                progress.update(task, description=f"{stage}, largest force {force:.3f} eV/Å")
+
+            path = minimum_energy_path(initial, final, calculator, **settings.model_dump(), begin=begin, watch=watch)
+        _write(path, request, partial / FINISHED)
+        (partial / FINISHED).replace(output)
+        shutil.rmtree(partial)
+        console.print(f"barrier {path.barrier:.3f} eV, back {path.barrier - path.energies[-1]:.3f} eV", markup=False)
         return output
-    begin = _begin(partial, request)
-    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("relaxing")
-
-        def watch(snapshot: Snapshot, force: float) -> None:
-            _keep(snapshot, request, partial)
-            stage = f"{STAGES[snapshot.stage]}: step {snapshot.step} of at most {settings.steps}"
-            progress.update(task, description=f"{stage}, largest force {force:.3f} eV/Å")
-
-        path = minimum_energy_path(initial, final, calculator, **settings.model_dump(), begin=begin, watch=watch)
-    _write(path, request, partial / FINISHED)
-    (partial / FINISHED).replace(output)
-    shutil.rmtree(partial)
-    console.print(f"barrier {path.barrier:.3f} eV, back {path.barrier - path.energies[-1]:.3f} eV", markup=False)
-    return output
 
 
 def _calculator(config: DictConfig) -> tuple[Callable[[], Calculator], dict[str, Any]]:

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from vesin import NeighborList
 
+from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames
 from ionecho.data.trajectory_writer import append
@@ -91,23 +92,24 @@ def simulate(
     settings = {"ensemble": asdict(ensemble), "run": asdict(run)}
     request = {**identity, **moving.identity, **settings, **_requested(properties)}
     request = json.loads(json.dumps(request))
-    if output.exists():
-        if open_zarr(output, "r").attrs.get("request") != request:
-            raise InputError(f"{output} exists and is of another run; choose another output or remove it")
-        console.print(f"{output} is complete already")
-        return output
-    partial = output.with_name(output.name + ".partial")
-    group = open_zarr(partial, "a")
-    if group.attrs.get("request", request) != request:
-        raise InputError(f"{partial} is left from another run; remove it or choose another output")
-    if "committed" not in group.attrs:
-        _begin(group, atoms, properties, request)
-    reason = _advance(group, moving, run, ensemble.timestep, properties)
-    if group.attrs["committed"] == 0:
-        raise NoFrame(output, reason)
-    if reason is not None:
-        console.print(f"stopped: {reason}")
-    return partial.replace(output)
+    with locked(output):
+        if output.exists():
+            if open_zarr(output, "r").attrs.get("request") != request:
+                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
+            console.print(f"{output} is complete already")
+            return output
+        partial = output.with_name(output.name + ".partial")
+        group = open_zarr(partial, "a")
+        if group.attrs.get("request", request) != request:
+            raise InputError(f"{partial} is left from another run; remove it or choose another output")
+        if "committed" not in group.attrs:
+            _begin(group, atoms, properties, request)
+        reason = _advance(group, moving, run, ensemble.timestep, properties)
+        if group.attrs["committed"] == 0:
+            raise NoFrame(output, reason)
+        if reason is not None:
+            console.print(f"stopped: {reason}")
+        return partial.replace(output)
 
 
 def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
@@ -170,9 +172,10 @@ def _advance(group: Any, engine: Engine, run: Run, timestep: float, properties: 
                 frames_kept = Frames(arrays["positions"], arrays["cell"])
                 for each in properties:
                     arrays |= each(frames_kept, done)
-                done = append(group, done, arrays, run.block, state=state)
-            if reason is not None:
+                done = append(group, done, arrays, run.block, state=state, stopped=reason)
+            else:
                 group.attrs["stopped"] = reason
+            if reason is not None:
                 return reason
             simulated = (done - first) * run.every * timestep * 1e-6  # ns
             speed = f"{simulated / (time.perf_counter() - start) * 86_400:.3g} ns/day"

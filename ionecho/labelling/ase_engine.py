@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import ase
-from ase.calculators.calculator import Calculator
 
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.errors import InputError
@@ -40,7 +39,7 @@ class ASEEngine:
     def __init__(
         self,
         labels: Sequence[str],
-        calculator: partial[Calculator],
+        calculator: partial[Any],
         package: str,
         settings: Mapping[str, Any],
         keys: Mapping[str, str],
@@ -61,6 +60,9 @@ class ASEEngine:
             "arguments": {name: _told(value) for name, value in made.keywords.items()},
             **self.settings,
         }
+
+    def check(self, symbols: set[str]) -> None:
+        """Nothing is known of an ASE calculator before it runs."""
 
     def label(self, atoms: ase.Atoms) -> Labels:
         """Run the calculator once."""

@@ -84,7 +84,7 @@ class Job:
 
     def queue(self) -> LabelQueue:
         """The queue, which no other process may hold."""
-        return open_queue(self.folder, self.engine)
+        return open_queue(self.folder, self.engine, self.configurations)
 
 
 def _prepare(name: str, overrides: list[str] | None) -> Job:
@@ -93,6 +93,11 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
     recipe = known[0].ionecho.label if known else None
     if known and recipe is None:
         raise InputError(f"{name} is a dataset that was not labelled here; choose another name")
+    own = [override for override in overrides or [] if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
+    if own and known and known[1].is_relative_to(REPOSITORY):
+        raise InputError(
+            f"{name} is a dataset of IonEcho, its card says how it is labelled; for {own[0]} choose another name"
+        )
     given = _merged(recipe.overrides if recipe else [], overrides or [])
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
         config = compose("label", overrides=given)

@@ -49,6 +49,15 @@ class Engine(Protocol):
     def level_of_theory(self) -> dict[str, Any]:
         """Engine, version and every setting that the labels depend on."""
 
+    def check(self, symbols: set[str]) -> None:
+        """Asked before anything is labelled.
+
+        Raises
+        ------
+        InputError
+            If the engine, as it is set, cannot label these elements.
+        """
+
     def label(self, atoms: ase.Atoms) -> Labels:
         """Label one configuration.
 

@@ -17,7 +17,7 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw import NEEDS_ALL_ELECTRONS, electric_field_gradients, hyperfine_tensors
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -111,9 +111,8 @@ class GPAWEngine:
             "fermi_width_eV": smearing,
             "bands": bands,
             "convergence": dict(convergence),
-            "mixer": None if mixer is None else dict(mixer),
-            "iterations": iterations,
         }
+        self.mixer, self.iterations = None if mixer is None else dict(mixer), iterations
         self.isotopes, self.density_grid, self.log = dict(isotopes), dict(density_grid), log
 
     @property
@@ -134,12 +133,26 @@ class GPAWEngine:
         return found
 
     def level_of_theory(self) -> dict[str, Any]:
-        """Engine, version and settings; the PAW datasets' hashes are in the provenance of every configuration."""
+        """Engine, version and settings.
+
+        The PAW datasets' hashes and the mixer, which decides how soon a label is found, are in the provenance of every
+        configuration.
+        """
         return {"engine": f"GPAW {gpaw.__version__}, plane waves", **self.settings}
+
+    def check(self, symbols: set[str]) -> None:
+        """Refuse elements without an isotope, and field gradients with 1s of Li frozen."""
+        if set(HYPERFINE) & set(self.labels) and (missing := symbols - set(self.isotopes)):
+            raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
+        frozen = symbols & set(NEEDS_ALL_ELECTRONS) - set(self.settings["paw"])
+        if "efg" in self.labels and frozen:
+            reasons = (f"field gradient of {symbol}: {NEEDS_ALL_ELECTRONS[symbol]}" for symbol in sorted(frozen))
+            raise InputError(f"engine.paw: {'; '.join(reasons)}")
 
     def label(self, atoms: ase.Atoms) -> Labels:
         """Converge the density of one configuration and compute its labels."""
         start = time.process_time()
+        self.check(set(atoms.symbols))
         atoms = atoms.copy()
         if self.settings["starting_moments"]:
             atoms.set_initial_magnetic_moments(self._starting_moments(atoms))
@@ -149,8 +162,8 @@ class GPAWEngine:
             atoms.get_potential_energy()
             values = self._values(atoms, calculator)
         except gpaw.KohnShamConvergenceError as error:
-            steps = self.settings["iterations"]
-            raise EngineError(f"GPAW: not converged in {steps} iterations; try another mixer or moments") from error
+            cure = "try another engine.mixer or more engine.iterations with retry=true"
+            raise EngineError(f"GPAW: not converged in {self.iterations} iterations; {cure}") from error
         except InputError:
             raise
         except Exception as error:
@@ -159,7 +172,7 @@ class GPAWEngine:
             "seconds": round(time.process_time() - start, 1),
             "iterations": calculator.get_number_of_iterations(),
             "paw": datasets_of(calculator),
-        }
+        } | ({} if self.mixer is None else {"mixer": self.mixer})
         return Labels(values, provenance=provenance)
 
     def _starting_moments(self, atoms: ase.Atoms) -> NDArray[np.floating]:
@@ -173,7 +186,7 @@ class GPAWEngine:
         return start * (sum(kept.get(symbol, 0.0) for symbol in atoms.symbols) / start.sum())
 
     def _calculator(self, atoms: ase.Atoms) -> GPAW:
-        settings, mixer = self.settings, self.settings["mixer"]
+        settings, mixer = self.settings, self.mixer
         chosen = {element: name for element, name in settings["paw"].items() if element in set(atoms.symbols)}
         setups = chosen | use(*(name for name in chosen.values() if name in RECIPES))
         for element, u in settings["hubbard_U_minus_J_eV"].items():
@@ -190,7 +203,7 @@ class GPAWEngine:
             occupations=gpaw.FermiDirac(settings["fermi_width_eV"], fixmagmom=bool(settings["fixed_moment"])),
             nbands=settings["bands"],
             convergence=settings["convergence"],
-            maxiter=settings["iterations"],
+            maxiter=self.iterations,
             symmetry={"point_group": False},
             txt=self.log,
             **extra,
@@ -220,8 +233,6 @@ class GPAWEngine:
         return {name: np.asarray(found[name]) for name in self.labels}
 
     def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:
-        if missing := set(atoms.symbols) - set(self.isotopes):
-            raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
         return np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
 
 

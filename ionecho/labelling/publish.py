@@ -10,11 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
-from ionecho.data.schema import ARRAYS, Configuration, Quality
 from ionecho.data.splits import Fold
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
@@ -116,7 +113,8 @@ def _append(queue: LabelQueue, writer: DatasetWriter, provenance: Sequence[dict[
     labelled, told = Dataset(queue.zarr), queue.provenance()
     order = sorted(range(len(labelled)), key=lambda i: (str(labelled.group[i]), int(labelled.frame[i])))
     for start in range(0, len(order), BLOCK):
-        writer.append([_configuration(labelled, index) for index in order[start : start + BLOCK]])
+        block = order[start : start + BLOCK]
+        writer.append([next(labelled.configurations(index, index + 1, labelled.labels)) for index in block])
     writer.group.attrs["provenance"] = [*provenance, *(told[index] for index in order)]
 
 
@@ -127,19 +125,3 @@ def _describe(target: Path, card: DatasetCard, text: str) -> Path:
     written = FRONT_MATTER.sub("", path.read_text(encoding="utf-8")).strip() if path.exists() else ""
     write_card(path, card, written or f"# {card.ionecho.name}\n\n{text}")
     return target
-
-
-def _configuration(dataset: Dataset, index: int) -> Configuration:
-    row: dict[str, Any] = {name: dataset.rows(name, index, index + 1) for name in dataset.names}
-    row |= {name: value[0] for name, value in row.items() if ARRAYS[name].per == "configuration"}
-    return Configuration(
-        row["numbers"],
-        row["positions"],
-        row["cell"],
-        row["pbc"],
-        str(row["group"]),
-        int(row["frame"]),
-        str(row["source"]),
-        Quality(int(row["quality"])),
-        {name: np.asarray(row[name]) for name in dataset.labels},
-    )

@@ -22,8 +22,9 @@ from ionecho.labelling.queue import LabelQueue
 DIED = "the worker process died; the system may have killed it for its memory"
 
 
-def open_queue(folder: Path, engine: Engine) -> LabelQueue:
-    """The queue of an engine's labels in `folder`, which no other process may hold."""
+def open_queue(folder: Path, engine: Engine, configurations: Sequence[Configuration]) -> LabelQueue:
+    """The queue in `folder`, which no other process may hold, of an engine that can label the configurations."""
+    engine.check({str(symbol) for configuration in configurations for symbol in configuration.atoms.symbols})
     kind = {"labels": list(engine.labels), "conventions": dict(engine.conventions)}
     return LabelQueue(folder, engine.labels, {**kind, **engine.level_of_theory()})
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ionecho.data.importers.ase_files import read
 from ionecho.data.registry import REPOSITORY, find_input
 from ionecho.data.schema import Configuration
@@ -49,13 +47,8 @@ def _configurations(path: Path) -> Iterator[Configuration]:
 
 
 def _of_dataset(dataset: Dataset) -> Iterator[Configuration]:
-    for start, stop, block in dataset.blocks(("numbers", "positions", "cell", "pbc", "source"), BLOCK):
-        ends = dataset.offsets[start + 1 : stop] - dataset.offsets[start]
-        numbers, positions = (np.split(block[name], ends) for name in ("numbers", "positions"))
-        for k, index in enumerate(range(start, stop)):
-            cell, pbc, source = (block[name][k] for name in ("cell", "pbc", "source"))
-            name, frame = str(dataset.group[index]), int(dataset.frame[index])
-            yield Configuration(numbers[k], positions[k], cell, pbc, name, frame, str(source))
+    for start in range(0, len(dataset), BLOCK):
+        yield from dataset.configurations(start, min(start + BLOCK, len(dataset)))
 
 
 def _of_trajectory(path: Path) -> Iterator[Configuration]:

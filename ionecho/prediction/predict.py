@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.lock import locked
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames, Trajectory
@@ -191,28 +192,33 @@ def predictors(
 def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
     """Predict along the whole trajectory into `output`, which appears when it is complete."""
     request = {**predictor.request, "input": source}
-    if output.exists():
-        if _stored_request(output) == request:
-            console.print(f"{output} is complete already")
-            return output
-        raise InputError(f"{output} exists and is of another checkpoint or input; choose another output or remove it")
-    partial = output.with_name(output.name + ".partial")
-    if partial.exists() and _stored_request(partial) is None:
-        shutil.rmtree(partial)  # killed before the first frame
-    if partial.exists() and _stored_request(partial) != request:
-        raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
-    group = open_zarr(partial, "a")
-    if "committed" not in group.attrs:
-        group.create_array("numbers", data=predictor.numbers, overwrite=True)
-        group.create_array("centres", data=predictor.centres, overwrite=True)
-        group.attrs.update(request=request, committed=0, units=units(), pbc=predictor.pbc.tolist(), **predictor.physics)
-    done = int(group.attrs["committed"])
-    with _progress() as progress:
-        task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
-        for frames in trajectory.blocks(done, predictor.settings.block):
-            done = append(group, done, _arrays(frames, predictor(frames, done)), predictor.settings.block)
-            progress.update(task, completed=done)
-    return partial.replace(output)
+    with locked(output):
+        if output.exists():
+            if _stored_request(output) == request:
+                console.print(f"{output} is complete already")
+                return output
+            raise InputError(
+                f"{output} exists and is of another checkpoint or input; choose another output or remove it"
+            )
+        partial = output.with_name(output.name + ".partial")
+        if partial.exists() and _stored_request(partial) is None:
+            shutil.rmtree(partial)  # killed before the first frame
+        if partial.exists() and _stored_request(partial) != request:
+            raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
+        group = open_zarr(partial, "a")
+        if "committed" not in group.attrs:
+            group.create_array("numbers", data=predictor.numbers, overwrite=True)
+            group.create_array("centres", data=predictor.centres, overwrite=True)
+            group.attrs.update(
+                request=request, committed=0, units=units(), pbc=predictor.pbc.tolist(), **predictor.physics
+            )
+        done = int(group.attrs["committed"])
+        with _progress() as progress:
+            task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
+            for frames in trajectory.blocks(done, predictor.settings.block):
+                done = append(group, done, _arrays(frames, predictor(frames, done)), predictor.settings.block)
+                progress.update(task, completed=done)
+        return partial.replace(output)
 
 
 def _arrays(frames: Frames, predicted: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -160,11 +160,11 @@ def _notes(paths: Paths, reference: str | None, compared: Comparison | None) -> 
 
 def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Name of a csv file -> its table; the first column is the path."""
-    rows = {**summary["paths"], **({} if compared is None else {summary["reference"]["name"]: summary["reference"]})}
-    known = [
-        {"path": name} | {key: value for key, value in row.items() if key != "name" and value is not None}
-        for name, row in rows.items()
-    ]
+    rows = [{"path": name} | row for name, row in summary["paths"].items()]
+    if compared is not None:
+        reference = dict(summary["reference"])
+        rows.append({"path": f"{reference.pop('name')} (reference)"} | reference)
+    known = [{key: value for key, value in row.items() if value is not None} for row in rows]
     barriers = pd.json_normalize(known, sep="_")
     images = pd.concat([_images(name, band, found) for name, (band, found) in paths.items()], ignore_index=True)
     if compared is not None:

@@ -65,10 +65,7 @@ def recipe(model: Any, dtype: str) -> GraphRecipe:
 
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
     """Mean and standard deviation of every atomic label, by element, over the training part."""
-    chosen = np.zeros(len(dataset), bool)
-    chosen[train] = True
-    numbers = dataset.rows("numbers", 0, len(dataset))
-    in_train = np.repeat(chosen, np.diff(dataset.offsets))
+    numbers, in_train = dataset.rows("numbers", 0, len(dataset)), _atoms_of(dataset, train)
     found: dict[str, dict[int, Statistics]] = {}
     for name in labels:
         if ARRAYS[name].per != "atom":
@@ -80,6 +77,11 @@ def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[
             if np.isfinite(selected := values[in_train & (numbers == number)]).any()
         }
     return found
+
+
+def _atoms_of(dataset: Dataset, configurations: NDArray) -> NDArray[np.bool_]:
+    """Which atoms of the dataset belong to these configurations."""
+    return np.repeat(np.isin(np.arange(len(dataset)), configurations), np.diff(dataset.offsets))
 
 
 def scales(
@@ -116,13 +118,20 @@ def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
     return float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
 
 
-def check_elements(model: Any, dataset: Dataset) -> None:
-    """Refuse a model whose species are not those of the dataset."""
-    present = {int(z) for z in np.unique(dataset.rows("numbers", 0, len(dataset)))}
+def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
+    """Refuse a model that does not know an element of the dataset, or would not learn one that it is said to know."""
+    numbers = dataset.rows("numbers", 0, len(dataset))
+    present, learned = (set(np.unique(of).tolist()) for of in (numbers, numbers[_atoms_of(dataset, train)]))
     if unknown := present - set(model.numbers):
         raise InputError(
             f"{dataset.path} holds elements {sorted(unknown)} that the model does not know ({sorted(model.numbers)}); "
             "add them to model.numbers"
+        )
+    if absent := set(model.numbers) - learned:
+        cure = "choose another split or fold" if absent & present else f"say model.numbers={sorted(learned)}"
+        raise InputError(
+            f"{dataset.path}: no configuration of the training part holds elements {sorted(absent)} of model.numbers, "
+            f"which the model would then claim to know; {cure}"
         )
     if not present & set(model.centres):
         raise InputError(f"{dataset.path} holds none of the model's centres {sorted(model.centres)}")
@@ -138,7 +147,7 @@ def fit_member(
     pl.seed_everything(seed, verbose=False)
     settings = config.trainer
     model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
-    check_elements(model, dataset)
+    check_elements(model, dataset, parts["train"])
     labels = sorted({label_of(output) for output in settings.losses})
     data = GraphDataModule(
         dataset, parts, labels, recipe(model, settings.dtype), settings.batch_size, seed, settings.memory_limit

@@ -25,7 +25,7 @@ console = Console()
 
 def label(config: DictConfig, engine: Engine, chosen: Sequence[Configuration], folder: Path) -> LabelQueue:
     """The queue in `folder` with the labels of the chosen configurations."""
-    queue = open_queue(folder, engine)
+    queue = open_queue(folder, engine, chosen)
     waiting = queue.pending(chosen, config.retry)
     if waiting:
         with executor(config.workers) as workers:
