@@ -1,4 +1,4 @@
-"""Molecular dynamics: python simulate.py checkpoint=uf3-p2_nmmo structure=POSCAR time=1ns output=trajectory.zarr."""
+"""Molecular dynamics: python simulate.py checkpoint=painn-p2_gpaw structure=POSCAR time=10ps output=trajectory.zarr."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main(config: DictConfig) -> None:
         config.seed,
     )
     steps = round(femtoseconds(config.time) / config.timestep)
-    settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit)
+    settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit, config.heat_limit)
     identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, "dtype": config.dtype}
     identity |= describe(atoms)
     prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)

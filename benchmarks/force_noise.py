@@ -12,8 +12,8 @@ grid: for each element, the number of periods along a lattice vector whose wave 
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 import tarfile
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def rms(values: NDArray[np.float64]) -> float:
     return 1e3 * float(np.sqrt(np.mean(values**2)))
 
 
-def main() -> None:
+def main(run: Path | None = None) -> None:
     """Print the noise, and the errors of a run beside it."""
     console = Console()
     drift, grid = drifts()
@@ -86,12 +86,12 @@ def main() -> None:
         f"{len(drift)} outputs, grid {' x '.join(map(str, grid))}: drift {rms(drift):.0f} meV/Å a component, "
         f"noise of independent atoms {rms(drift) / np.sqrt(atoms):.1f} meV/Å"
     )
-    if len(sys.argv) < 2:
+    if run is None:
         return
     table = Table(title="errors of forces, validation and test part, meV/Å; largest wave: periods (amplitude; median)")
     for name in ("element", "RMSE", "along a", "along b", "along c"):
         table.add_column(name, justify="right")
-    found = errors(Path(sys.argv[1]), dataset)
+    found = errors(run, dataset)
     for number, rows in found.groupby("element"):
         waves = [strongest(rows[f"s{a}"].to_numpy(), rows[f"f{a}"].to_numpy()) for a in range(3)]
         table.add_row(chemical_symbols[int(number)], f"{rms(rows[['f0', 'f1', 'f2']].to_numpy()):.1f}", *waves)
@@ -100,4 +100,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="folder of a training run")
+    main(**vars(parser.parse_args()))

@@ -8,8 +8,8 @@ compared with the finest of its series. A killed run goes on; results are in out
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,4 +122,6 @@ def _deviations(row: dict[str, Any], reference: dict[str, Any], ions: np.ndarray
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=SERIES)
+    main(**vars(parser.parse_args()))

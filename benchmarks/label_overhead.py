@@ -6,6 +6,7 @@ user runs it, and the engine's own time taken off. Then every label of the schem
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -90,4 +91,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

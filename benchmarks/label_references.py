@@ -10,9 +10,9 @@ vanish; what is left falls as the fourth power of the edge and faster.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -228,8 +228,6 @@ def compare(name: str) -> list[dict[str, object]]:
 
 def main(*names: str) -> None:
     """Compute the rows of these molecules, or of all; print them and write outputs/label_references.csv."""
-    if unknown := set(names) - set(MOLECULES):
-        raise SystemExit(f"no molecule {', '.join(sorted(unknown))}: expected some of {', '.join(MOLECULES)}")
     target = Path("outputs/label_references.csv")
     target.parent.mkdir(exist_ok=True)
     with target.open("w", newline="") as file:
@@ -246,4 +244,6 @@ def main(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*MOLECULES, []], metavar="NAME", help=", ".join(MOLECULES))
+    main(*parser.parse_args().names)

@@ -73,7 +73,7 @@ def main(
         for kind, time in (("nve", nve), ("nvt_langevin", nvt)):
             ensemble = Ensemble(kind, temperature, timestep, 100.0, 0.0, 1000.0, seed)
             steps = round(femtoseconds(time) / timestep)
-            run = Run(steps, EVERY, 50, None, 0.5)
+            run = Run(steps, EVERY, 50, None, 0.5, None)
             with tempfile.TemporaryDirectory() as place:
                 output = Path(place, "trajectory.zarr")
                 simulate(start(seed, seeds), Potential(loaded.model), ensemble, run, {}, output, engine)

@@ -55,7 +55,7 @@ run {steps}
 def ours(checkpoint: Checkpoint, atoms: ase.Atoms, engine: str, steps: int, folder: Path) -> float:
     """Seconds a step of `simulate`, files included, without the start of Python."""
     ensemble = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 1)
-    run = Run(steps, EVERY, BLOCK, None, 0.5)
+    run = Run(steps, EVERY, BLOCK, None, 0.5, None)
     begin = time.process_time()
     simulate(atoms, Potential(checkpoint.model), ensemble, run, {}, folder / f"{engine}-{steps}.zarr", engine)
     return (time.process_time() - begin) / steps

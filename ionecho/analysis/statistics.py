@@ -113,8 +113,8 @@ class ErrorBudget:
     sampling: float
     ensemble: float | None
     bias: float | None
-    effective_moment: float
-    weiss_constant: float
+    effective_moment: float | None
+    weiss_constant: float | None
 
     @property
     def total(self) -> float:
@@ -131,17 +131,20 @@ def conversion_errors(
     shift: float,
     *,
     effective_moment: float,
-    effective_moment_error: float,
+    effective_moment_error: float | None,
     temperature: float,
     weiss_constant: float,
-    weiss_constant_error: float,
-) -> tuple[float, float]:
-    """Errors of a contact shift (ppm) from the moment and from the Weiss constant.
+    weiss_constant_error: float | None,
+) -> tuple[float | None, float | None]:
+    """Errors of a contact shift (ppm) from those of the moment and of the Weiss constant; None of one not known.
 
     |delta 2 d mu / mu| and |delta d Theta / (T - Theta)|.
     """
-    moment = abs(shift * 2 * effective_moment_error / effective_moment)
-    return moment, abs(shift * weiss_constant_error / (temperature - weiss_constant))
+    moment, weiss = effective_moment_error, weiss_constant_error
+    return (
+        None if moment is None else abs(shift * 2 * moment / effective_moment),
+        None if weiss is None else abs(shift * weiss / (temperature - weiss_constant)),
+    )
 
 
 def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str) -> None:

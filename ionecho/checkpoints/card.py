@@ -28,7 +28,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         f"```\n{_usage(config)}\n```",
         "## Data",
         f"{data['name']} {data['version']} (content {data['content_sha256'][:16]}…, licence {data['licence']}), split "
-        f"`{data['split']}`, fold {data['fold']}: "
+        f"`{data['split']}`, fold {data['fold']}, validation {data['validation']:g} of the rest: "
         + ", ".join(f"{n} {part}" for part, n in data["configurations"].items())
         + f" configurations. Cite: {data['citation']}",
         "## Accuracy",
@@ -55,7 +55,9 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
 def _usage(config: CheckpointConfig) -> str:
     """The line that uses the model: a potential drives ions, a property model is applied to their trajectory."""
     if "energy" in config.training["losses"]:
-        return f"python simulate.py checkpoint={config.name} structure=POSCAR temperature=300 time=1ns output=traj.zarr"
+        engine = " engine=lammps" if config.model == "uf3" else ""
+        run = "structure=POSCAR temperature=300 time=10ps output=traj.zarr"
+        return f"python simulate.py checkpoint={config.name}{engine} {run}"
     return f"python predict.py checkpoint={config.name} input=trajectory.xyz output=predictions.zarr"
 
 

@@ -45,7 +45,7 @@ class CheckpointConfig(BaseModel):
     contact_shift: dict[str, float] | None
     """Conversion of contact couplings to ppm: gyromagnetic ratio, moment, temperature, Weiss constant, spins."""
     dataset: dict[str, Any]
-    """Name, version, content hash, split and fold of the training data, and its conventions."""
+    """Name, version, content hash, split, fold and validation share of the training data, and its conventions."""
     training: dict[str, Any]
     """The recipe: losses, optimiser, schedule, epochs, batch size, seed."""
 

@@ -37,7 +37,7 @@ def build(name: str, report: Report = console.print) -> Path:
     card, _ = find_card(name)
     source = card.ionecho.source
     if source is None:
-        raise InputError(f"dataset {name} has no upstream source; `ionecho label run {name}` labels it again")
+        raise InputError(f"dataset {name} has no upstream source; `ionecho label run {name}` labels it")
     target = home() / "datasets" / card.filename
     if target.exists():
         report(f"{target} is already built")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import ase
 import ase.io
@@ -45,13 +45,20 @@ class Frames:
 
 
 class Trajectory(Protocol):
-    """`numbers` (N,), `pbc` (3,), the number of frames where it is known, and blocks of frames from `start` on."""
+    """`numbers` (N,), `pbc` (3,), the number of frames and the temperature (K) where known, and blocks of frames."""
 
     numbers: NDArray[np.integer]
     pbc: NDArray[np.bool_]
     n_frames: int | None
+    temperature: float | None
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
+
+
+def simulated_temperature(attributes: Mapping[str, Any]) -> float | None:
+    """Temperature (K) of the simulation that a trajectory, or predictions along one, come from; None if unknown."""
+    ensemble = (attributes.get("request") or {}).get("ensemble") or {}
+    return ensemble.get("temperature", attributes.get("simulated_at"))
 
 
 class ZarrTrajectory:
@@ -64,6 +71,7 @@ class ZarrTrajectory:
         self.numbers = self.zarr["numbers"][:].astype(np.int64)
         self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
         self.n_frames: int | None = int(self.zarr["positions"].shape[0])
+        self.temperature = simulated_temperature(self.zarr.attrs)
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""
@@ -81,6 +89,8 @@ class DatasetTrajectory:
 
     All of them hold the same atoms.
     """
+
+    temperature: float | None = None
 
     def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
         self.dataset = Dataset(path)
@@ -119,6 +129,8 @@ class TextTrajectory:
     time_step
         fs between frames, for formats that hold no time.
     """
+
+    temperature: float | None = None
 
     def __init__(
         self,

@@ -100,7 +100,9 @@ def quenched(
 
 
 def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every: int, frames: int) -> Path:
-    settings = Run(steps=every * frames, every=every, block=frames, spread_limit=None, contact_limit=0.5)
+    settings = Run(
+        steps=every * frames, every=every, block=frames, spread_limit=None, contact_limit=0.5, heat_limit=None
+    )
     loaded = load(resolve(checkpoint))
     identity = {"checkpoint": checkpoint, "checkpoint_sha256": loaded.sha256, **describe(atoms)}
     return simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{name}.zarr")

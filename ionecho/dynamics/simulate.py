@@ -51,10 +51,13 @@ class Run:
     block: int  # frames written at once, after which a killed run goes on
     spread_limit: float | None  # eV/Å, largest force spread of the ensemble's members on an atom
     contact_limit: float  # shortest distance in sums of covalent radii
+    heat_limit: float | None  # highest temperature in that of the ensemble
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.block < 1:
             raise InputError(f"every, block: expected at least one, found {self.every}, {self.block}")
+        if self.heat_limit is not None and self.heat_limit <= 1:
+            raise InputError(f"heat_limit: expected more than one temperature of the ensemble, found {self.heat_limit}")
         if self.steps < self.every or self.steps % self.every:
             raise InputError(f"time: expected a multiple of every ({self.every} steps), found {self.steps} steps")
 
@@ -104,7 +107,7 @@ def simulate(
             raise InputError(f"{partial} is left from another run; remove it or choose another output")
         if "committed" not in group.attrs:
             _begin(group, atoms, properties, request)
-        reason = _advance(group, moving, run, ensemble.timestep, properties)
+        reason = _advance(group, moving, run, ensemble, properties)
         if group.attrs["committed"] == 0:
             raise NoFrame(output, reason)
         if reason is not None:
@@ -145,13 +148,13 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
     return attributes
 
 
-def _advance(group: Any, engine: Engine, run: Run, timestep: float, properties: Sequence[Predictor]) -> str | None:
+def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, properties: Sequence[Predictor]) -> str | None:
     """Go on from the last block on disk; the reason if the run stops early."""
     done = int(group.attrs["committed"])
     state, stopped = group.attrs["state"], group.attrs["stopped"]
     if stopped is not None:
         return str(stopped)
-    frames = run.steps // run.every
+    frames, spacing = run.steps // run.every, run.every * ensemble.timestep
     start, first = time.perf_counter(), done
     with _progress() as progress:
         task = progress.add_task("simulating", total=frames, completed=done, speed="")
@@ -162,10 +165,10 @@ def _advance(group: Any, engine: Engine, run: Run, timestep: float, properties: 
             try:
                 for frame in range(done, min(done + run.block, frames)):
                     results = engine.advance(run.every)
-                    _check(engine.atoms, results, run)
-                    kept.append(_frame(engine.atoms, results, (frame + 1) * run.every * timestep))
+                    _check(engine.atoms, results, run, ensemble.temperature)
+                    kept.append(_frame(engine.atoms, results, (frame + 1) * spacing))
             except Broken as broken:
-                reason = f"after {(done + len(kept)) * run.every * timestep:g} fs: {broken}"
+                reason = f"after {(done + len(kept)) * spacing:g} fs: {broken}"
             if kept:
                 state = {} if reason else engine.state()
                 arrays = {name: np.stack([frame[name] for frame in kept]) for name in kept[0]}
@@ -177,14 +180,18 @@ def _advance(group: Any, engine: Engine, run: Run, timestep: float, properties: 
                 group.attrs["stopped"] = reason
             if reason is not None:
                 return reason
-            simulated = (done - first) * run.every * timestep * 1e-6  # ns
+            simulated = (done - first) * spacing * 1e-6  # ns
             speed = f"{simulated / (time.perf_counter() - start) * 86_400:.3g} ns/day"
             progress.update(task, completed=done, speed=speed)
     return None
 
 
-def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
-    """Stop where the potential is lost or the structure broken."""
+def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run, temperature: float) -> None:
+    """Stop where the potential is lost or the structure broken.
+
+    A structure that falls into a hole of its potential heats up. Small cells may be hotter than the limit by chance:
+    six standard deviations of the temperature, sqrt(2 / 3N), are allowed.
+    """
     if not np.isfinite(results["forces"]).all() or not np.isfinite(atoms.positions).all():
         raise Broken("a force or a position is not a number")
     if "forces_std" in results and run.spread_limit is not None:
@@ -193,6 +200,10 @@ def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
             atom = int(spread.argmax())
             name = f"{atoms.symbols[atom]} {atom}"
             raise Broken(f"force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
+    if run.heat_limit is not None:
+        limit = temperature * max(run.heat_limit, 1 + 6 * np.sqrt(2 / (3 * len(atoms))))
+        if (found := atoms.get_temperature()) > limit:
+            raise Broken(f"{found:.0f} K where {temperature:g} K are kept: the potential does not know this structure")
     radii = run.contact_limit * covalent_radii[atoms.numbers]
     search = NeighborList(cutoff=2 * float(radii.max()), full_list=False)
     i, j, distance = search.compute(atoms.positions, atoms.cell.complete().array, atoms.pbc, "ijd")

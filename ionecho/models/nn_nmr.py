@@ -76,6 +76,11 @@ class NNNMR(nn.Module):
         super().__init__()
         if descriptor not in ("soap", "factored"):
             raise InputError(f"nn_nmr: expected descriptor soap or factored, found {descriptor!r}")
+        if not len(numbers) == len(cutoffs) == len(n_max):
+            raise InputError(
+                f"nn_nmr: expected one of model.cutoffs and of model.n_max for each of model.numbers {list(numbers)}, "
+                f"found {list(cutoffs)} and {list(n_max)}"
+            )
         self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), max(cutoffs)
         self.ridge = ridge
         self.species, self.centre_species = Species(numbers), Species(centres)

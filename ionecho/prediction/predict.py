@@ -210,7 +210,12 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
             group.create_array("numbers", data=predictor.numbers, overwrite=True)
             group.create_array("centres", data=predictor.centres, overwrite=True)
             group.attrs.update(
-                request=request, committed=0, units=units(), pbc=predictor.pbc.tolist(), **predictor.physics
+                request=request,
+                committed=0,
+                units=units(),
+                pbc=predictor.pbc.tolist(),
+                **predictor.physics,
+                simulated_at=trajectory.temperature,
             )
         done = int(group.attrs["committed"])
         with _progress() as progress:

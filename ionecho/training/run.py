@@ -91,6 +91,8 @@ def learning_curve(config: DictConfig, dataset: Dataset, folder: Path) -> dict[s
     """Test error of the fold against the number of training configurations, smaller sets nested in larger ones."""
     if config.dataset.fold is None:
         raise InputError("a learning curve needs a test fold: set dataset.fold")
+    of = config.dataset
+    fold_parts(dataset, of.split, of.fold, of.validation, config.seed, max(config.learning_curve))  # are there so many?
     rows = []
     for frames in config.learning_curve:
         metrics = fit_fold(config, dataset, config.dataset.fold, folder / f"frames_{frames}", frames)
@@ -151,7 +153,12 @@ def _provenance(dataset: Dataset, settings: DictConfig, fold: int | None, parts:
     kept = ("name", "version", "content_sha256", "licence", "citation", "conventions")
     described = {name: dataset.attrs[name] for name in kept}
     sizes = {part: len(indices) for part, indices in parts.items()}
-    return {**described, "split": settings.split, "fold": fold, "configurations": sizes}
+    return {
+        **described,
+        **{key: settings[key] for key in ("split", "validation")},
+        "fold": fold,
+        "configurations": sizes,
+    }
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

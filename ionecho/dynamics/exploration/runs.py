@@ -97,7 +97,7 @@ def explore_by(
         planned.seed,
     )
     steps = round(femtoseconds(settings.time) / settings.timestep)
-    run = Run(steps, settings.every, settings.block, spread_limit, settings.contact_limit)
+    run = Run(steps, settings.every, settings.block, spread_limit, settings.contact_limit, settings.heat_limit)
     identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, "dtype": settings.dtype}
     identity |= describe(planned.atoms)
     path.parent.mkdir(parents=True, exist_ok=True)
