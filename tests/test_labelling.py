@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,26 @@ def test_the_card_makes_the_dataset_again_and_a_new_version_takes_more(here: Non
     assert lines_of_provenance(home / "labels" / "copper")[:5] == before
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.1.0.zarr.zip")) == 8
     assert find_card("copper")[0].ionecho.version == "1.1.0"
+
+
+def test_labels_of_the_published_file_are_not_computed_again(
+    here: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ase.io.write("a.xyz", rattled(5))
+    ase.io.write("b.xyz", rattled(2, start=5))
+    commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE])
+    before = lines_of_provenance(home / "labels" / "copper")
+    shutil.rmtree(home / "labels" / "copper")
+    commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "card.version=1.1.0"])
+    assert lines_of_provenance(home / "labels" / "copper")[:5] == before
+    first, grown = (Dataset(home / "datasets" / "copper" / f"copper-1.{k}.0.zarr.zip") for k in (0, 1))
+    for name in ("positions", "energy", "forces"):
+        np.testing.assert_array_equal(grown.rows(name, 0, 5), first.rows(name, 0, 5))
+    assert grown.attrs["provenance"][:5] == first.attrs["provenance"]
+    shutil.rmtree(home / "labels" / "copper")
+    monkeypatch.setattr(EMT, "calculate", lambda self, *_: self.results.update(energy=np.nan))
+    with pytest.raises(InputError, match="ase gave no forces"):
+        commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "published=false"])
 
 
 def test_killed_runs_give_what_a_whole_one_gives_and_label_nothing_twice(

@@ -18,9 +18,10 @@ from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY, card_folders, find_card
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
+from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
-from ionecho.labelling.publish import publish
+from ionecho.labelling.publish import adopt, publish
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.run import label_all, open_queue
 from ionecho.labelling.structures import read_structures
@@ -33,7 +34,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="of conf/label.yaml: input=a.xyz engine=gpaw engine.cutoff=400 workers=dask")
 ]
 
-NOT_PART_OF_A_CARD = ("retry=", "workers")  # of the line that made a dataset
+NOT_PART_OF_A_CARD = ("published=", "retry=", "workers")  # of the line that made a dataset
 
 
 @app.command("run")
@@ -41,6 +42,9 @@ def run_labels(name: Name, overrides: Overrides = None) -> None:
     """Label what is not labelled yet, then make the dataset; a killed run goes on with the same line."""
     job = _prepare(name, overrides)
     queue = job.queue()
+    if job.config.published:
+        for version in sorted(job.card_folder.glob(f"{name}-*.zarr.zip")):
+            adopt(queue, job.engine, Dataset(version))
     waiting = queue.pending(job.configurations, job.config.retry)
     console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
     if waiting:

@@ -12,11 +12,12 @@ from typing import Any
 
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
+from ionecho.data.schema import Quality
 from ionecho.data.splits import Fold
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
-from ionecho.labelling.engine import Engine
-from ionecho.labelling.queue import LabelQueue
+from ionecho.labelling.engine import Engine, Labels
+from ionecho.labelling.queue import LabelQueue, key
 
 BLOCK = 64
 ADDED = "added"  # level of theory of what a version has beyond its parent, where they are worded differently
@@ -35,6 +36,17 @@ def publish(queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path) 
     text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
     again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
     return _describe(target, card, f"{text}{again}.")
+
+
+def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
+    """Put into the queue what a published version holds beyond it, where it was labelled as `engine` would."""
+    if not same_level(published, engine):
+        return
+    found = published.configurations(0, len(published), published.labels)
+    for configuration, provenance in zip(found, published.attrs["provenance"], strict=True):
+        if key(configuration) not in queue.done:
+            own = configuration.quality & Quality.ELECTRONIC_STEPS_EXHAUSTED  # the gate judges the whole set anew
+            queue.add(configuration, Labels(configuration.labels, own, provenance))
 
 
 def publish_version(
