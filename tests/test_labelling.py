@@ -408,7 +408,8 @@ def test_bad_requests_end_with_one_line(capsys: pytest.CaptureFixture[str]) -> N
     assert "ionecho.labelling" in refusal(capsys, "mine", "input=cells.xyz", "engine._target_=os.getcwd")
     assert "name" in refusal(capsys, "My-Set", "input=cells.xyz", *EMT_ENGINE)
     assert "not labelled here" in refusal(capsys, "p2_nmmo", "input=cells.xyz")
-    assert "for every=20 choose another name" in refusal(capsys, "p2_gpaw", "workers.number=1", "every=20")
+    cures = ["workers.number=1", "retry=true", "engine.iterations=300"]
+    assert "for every=20 choose another name" in refusal(capsys, "p2_gpaw", *cures, "every=20")
     ase.io.write("cells.xyz", rattled(3))
     text = refusal(capsys, "mine", "input=cells.xyz", *EMT_ENGINE)
     assert "card.splits.configuration.folds: a configuration split needs 2 to 3 folds, found 5" in text

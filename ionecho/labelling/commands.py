@@ -35,6 +35,7 @@ Overrides = Annotated[
 ]
 
 NOT_PART_OF_A_CARD = ("published=", "retry=", "workers")  # of the line that made a dataset
+CURES = ("engine.mixer", "engine.iterations")  # of a failure; what is labelled does not depend on them
 
 
 @app.command("run")
@@ -97,7 +98,9 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
     recipe = known[0].ionecho.label if known else None
     if known and recipe is None:
         raise InputError(f"{name} is a dataset that was not labelled here; choose another name")
-    own = [override for override in overrides or [] if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
+    own = [
+        override for override in overrides or [] if not override.lstrip("+").startswith((*NOT_PART_OF_A_CARD, *CURES))
+    ]
     if own and known and known[1].is_relative_to(REPOSITORY):
         raise InputError(
             f"{name} is a dataset of IonEcho, its card says how it is labelled; for {own[0]} choose another name"
