@@ -42,7 +42,12 @@ def test_summary_is_strict_json_with_settings_and_conventions(result, folder):
     assert summary["composition"] == "delta_total = delta_FC only"
     assert summary["contact_shift"]["ppm_per_mhz"] == pytest.approx(CONVERSION.ppm_per_mhz)
     assert summary["settings"]["sites"]["radius"] == 0.8
-    assert summary["groups"]["p6322"]["errors"]["not_known"] == ["ensemble", "bias"]
+    assert summary["groups"]["p6322"]["errors"]["not_known"] == [
+        "ensemble",
+        "bias",
+        "effective_moment",
+        "weiss_constant",
+    ]
     assert len(summary["source"]["sha256_of_shifts_and_positions"]) == 64
 
 

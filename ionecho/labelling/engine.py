@@ -74,10 +74,10 @@ def make_engine(config: DictConfig) -> Engine:
 
 
 def make(config: DictConfig, what: str) -> Any:
-    """The object of a config with a `_target_` of this package."""
+    """The object of a config with a `_target_` of ours: potentials as engines lie in `dynamics`, all others here."""
     target = str(config.get("_target_", ""))
-    if not target.startswith("ionecho.labelling."):
-        raise InputError(f"{what}: _target_ should lie in ionecho.labelling, found {target!r}")
+    if not target.startswith(("ionecho.labelling.", "ionecho.dynamics.")):
+        raise InputError(f"{what}: _target_ should lie in ionecho.labelling or ionecho.dynamics, found {target!r}")
     try:
         return instantiate(config, _convert_="all")
     except InstantiationException as error:
