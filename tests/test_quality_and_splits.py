@@ -53,6 +53,16 @@ def test_gate_flags_what_the_rules_say(tmp_path: Path) -> None:
     assert flag(dataset, QualityGate(required_labels=["efg"])).all()
 
 
+def test_energies_of_a_few_are_not_judged(tmp_path: Path) -> None:
+    """Of three two may agree by chance; the fifth makes a median absolute deviation."""
+    for count, flagged in ((3, []), (5, [2])):
+        frames = [toy_configuration(k) for k in range(count)]
+        for k, configuration in enumerate(frames):
+            configuration.labels["energy"] = np.array(-100.0 + 1e-3 * k + (k == 2))
+        flags = flag(dataset_of(tmp_path / f"{count}.zarr", frames), QualityGate())
+        assert np.flatnonzero(flags).tolist() == flagged
+
+
 @pytest.mark.parametrize(
     ("recipe", "folds"),
     [

@@ -13,6 +13,7 @@ from ionecho.data.schema import ARRAYS, Quality
 from ionecho.data.store import Dataset
 
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
+FEWEST = 5  # of three values two agree by chance, and the third is an outlier
 
 
 class QualityGate(BaseModel):
@@ -21,7 +22,7 @@ class QualityGate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     energy_outlier_sigmas: float = Field(default=6.0, gt=0)
-    """Robust standard deviations (from the median absolute deviation) within a group and composition."""
+    """Robust standard deviations (median absolute deviation) within a group and composition of five or more."""
     max_moment: dict[str, float] = Field(default_factory=dict)
     """Largest moment in μB on ions that should carry none, by element."""
     required_labels: list[str] = Field(default_factory=list)
@@ -67,6 +68,8 @@ def _energy_outliers(dataset: Dataset, sigmas: float) -> NDArray[np.bool_]:
         families[key].append(index)
     outlier = np.zeros(len(dataset), bool)
     for members in families.values():
+        if len(members) < FEWEST:
+            continue
         deviation = np.abs(energy[members] - np.nanmedian(energy[members]))
         sigma = MAD_TO_SIGMA * np.nanmedian(deviation)
         outlier[members] = deviation > sigmas * sigma if sigma > 0 else False
