@@ -39,8 +39,7 @@ def main(config: DictConfig) -> None:
     )
     steps = round(femtoseconds(config.time) / config.timestep)
     settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit, config.heat_limit)
-    identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, "dtype": config.dtype}
-    identity |= describe(atoms)
+    identity = {**checkpoint.identity, "dtype": config.dtype, **describe(atoms)}
     prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
     properties = predictors(config.properties, atoms, config.contact_shift, prediction)
     output = simulate(atoms, potential, ensemble, settings, identity, Path(config.output), config.engine, properties)

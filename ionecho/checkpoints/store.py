@@ -59,6 +59,11 @@ class Checkpoint:
     sha256: str
     folder: Path
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name and hash, by which what was made with it is known."""
+        return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256}
+
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:
     """Write a checkpoint folder, completely or not at all."""

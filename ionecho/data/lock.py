@@ -6,13 +6,31 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ionecho.errors import InputError
 
 
+def take(path: Path, refusal: str) -> TextIO:
+    """The file at `path`, locked until it is closed or the process ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        With the text `refusal`, if another process holds it.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(refusal) from error
+    return file
+
+
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Hold `output` + `.lock` while the block runs; the system frees it when the process ends, however it ends.
+    """Hold `output` + `.lock` while the block runs.
 
     Raises
     ------
@@ -21,11 +39,7 @@ def locked(output: Path) -> Iterator[None]:
     """
     path = output.with_name(output.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{output} is being written by another process; wait for it, or choose another") from error
+    with take(path, f"{output} is being written by another process; wait for it, or choose another"):
         try:
             yield
         finally:

@@ -110,8 +110,7 @@ def _calculator(config: DictConfig) -> tuple[Callable[[], Calculator], dict[str,
         raise InputError(f"neb: expected either checkpoint=NAME or engine=NAME, found {found}")
     if engine is None:
         checkpoint = load(resolve(config.checkpoint))
-        identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256}
-        return lambda: Potential(checkpoint.model), identity
+        return lambda: Potential(checkpoint.model), checkpoint.identity
     engine.labels = list(NEEDED)
     made = make_engine(engine)
     return lambda: EngineCalculator(made), {"level_of_theory": made.level_of_theory()}

@@ -30,7 +30,7 @@ class PotentialEngine(ASEEngine):
 
     def __init__(self, labels: Sequence[str], checkpoint: str, settings: Mapping[str, Any]) -> None:
         loaded = load(resolve(checkpoint))
-        self.checkpoint = {"checkpoint": loaded.config.name, "checkpoint_sha256": loaded.sha256}
+        self.checkpoint = loaded.identity
         self.known = {chemical_symbols[number] for number in loaded.model.numbers}
         super().__init__(labels, partial(Potential, loaded.model), "ionecho", settings, keys={})
 

@@ -104,7 +104,7 @@ def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every
         steps=every * frames, every=every, block=frames, spread_limit=None, contact_limit=0.5, heat_limit=None
     )
     loaded = load(resolve(checkpoint))
-    identity = {"checkpoint": checkpoint, "checkpoint_sha256": loaded.sha256, **describe(atoms)}
+    identity = {**loaded.identity, **describe(atoms)}
     return simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{name}.zarr")
 
 

@@ -42,11 +42,11 @@ def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
     """Put into the queue what a published version holds beyond it, where it was labelled as `engine` would."""
     if not same_level(published, engine):
         return
-    found = published.configurations(0, len(published), published.labels)
-    for configuration, provenance in zip(found, published.attrs["provenance"], strict=True):
-        if key(configuration) not in queue.done:
+    for index, structure in enumerate(published.configurations(0, len(published))):
+        if key(structure) not in queue.done:
+            configuration = next(published.configurations(index, index + 1, published.labels))
             own = configuration.quality & Quality.ELECTRONIC_STEPS_EXHAUSTED  # the gate judges the whole set anew
-            queue.add(configuration, Labels(configuration.labels, own, provenance))
+            queue.add(configuration, Labels(configuration.labels, own, published.attrs["provenance"][index]))
 
 
 def publish_version(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ionecho.data.lock import take
 from ionecho.data.schema import Configuration, structure_sha256
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
@@ -41,11 +41,7 @@ class LabelQueue:
     def __init__(self, folder: Path, labels: Sequence[str], request: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{folder} is being labelled by another process; give that one more workers") from error
+        self._lock = take(folder / "lock", f"{folder} is being labelled by another process; give that one more workers")
         try:
             self._check(request)
         except InputError:

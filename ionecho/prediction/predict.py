@@ -102,11 +102,7 @@ class Predictor:
     @property
     def identity(self) -> dict[str, Any]:
         """Which model and which conversion to ppm."""
-        return {
-            "checkpoint": self.checkpoint.config.name,
-            "checkpoint_sha256": self.checkpoint.sha256,
-            "contact_shift": None if self.shift is None else self.shift.to_dict(),
-        }
+        return {**self.checkpoint.identity, "contact_shift": None if self.shift is None else self.shift.to_dict()}
 
     @property
     def request(self) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def _provenance(dataset: Dataset, settings: DictConfig, fold: int | None, parts:
     sizes = {part: len(indices) for part, indices in parts.items()}
     return {
         **described,
-        **{key: settings[key] for key in ("split", "validation")},
+        "split": settings.split,
+        "validation": settings.validation,
         "fold": fold,
         "configurations": sizes,
     }

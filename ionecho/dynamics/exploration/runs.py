@@ -98,8 +98,7 @@ def explore_by(
     )
     steps = round(femtoseconds(settings.time) / settings.timestep)
     run = Run(steps, settings.every, settings.block, spread_limit, settings.contact_limit, settings.heat_limit)
-    identity = {"checkpoint": checkpoint.config.name, "checkpoint_sha256": checkpoint.sha256, "dtype": settings.dtype}
-    identity |= describe(planned.atoms)
+    identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         simulate(planned.atoms, potential, ensemble, run, identity, path)
