@@ -12,7 +12,7 @@ from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.simulate import Run, femtoseconds, simulate
+from ionecho.dynamics.simulate import Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.entry import entry_point, run
 from ionecho.prediction.predict import PredictionSettings, predictors, usable
@@ -28,17 +28,8 @@ def main(config: DictConfig) -> None:
     checkpoint = load(resolve(config.checkpoint))
     atoms = read_structure(config.structure, config.arrangement, tuple(config.repeat))
     potential = Potential(checkpoint.model, getattr(torch, config.dtype), device)
-    ensemble = Ensemble(
-        config.ensemble,
-        config.temperature,
-        config.timestep,
-        config.thermostat_time,
-        config.pressure,
-        config.barostat_time,
-        config.seed,
-    )
-    steps = round(femtoseconds(config.time) / config.timestep)
-    settings = Run(steps, config.every, config.block, config.spread_limit, config.contact_limit, config.heat_limit)
+    ensemble = Ensemble.of(config, config.temperature, config.seed)
+    settings = Run.of(config, config.spread_limit)
     identity = {**checkpoint.identity, "dtype": config.dtype, **describe(atoms)}
     prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
     properties = predictors(config.properties, atoms, config.contact_shift, prediction)

@@ -272,7 +272,7 @@ def test_failures_keep_their_reason_and_are_retried_on_request(here: None, home:
     queue.add(again, Labels(values, provenance={"seconds": 1.0}))
     assert json.loads(path.read_text()) == {}
     assert queue.pending(job.configurations, retry=True) == []
-    queue._lock.close()
+    queue._lock.release()
     commands.build_labels("copper", ["card.version=1.0.1"])
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.0.1.zarr.zip")) == 6
 
@@ -531,7 +531,7 @@ def test_a_configuration_is_known_by_its_atoms_whatever_it_is_called(tmp_path: P
 
 def LabelQueueReopened(queue: LabelQueue) -> LabelQueue:
     """The same queue after its process ended: what was stored gives the same keys."""
-    queue._lock.close()
+    queue._lock.release()
     return LabelQueue(queue.folder, ["energy"], {"engine": "none"})
 
 

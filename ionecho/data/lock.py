@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ionecho.errors import InputError
 
 
-def take(path: Path, refusal: str) -> TextIO:
-    """The file at `path`, locked until it is closed or the process ends, however it ends.
+def take(path: Path, refusal: str) -> BaseFileLock:
+    """The file at `path`, locked until it is released or the process ends, however it ends.
 
     Raises
     ------
     InputError
         With the text `refusal`, if another process holds it.
     """
-    file = path.open("w")
+    lock = FileLock(path)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
+        lock.acquire(timeout=0)
+    except Timeout as error:
         raise InputError(refusal) from error
-    return file
+    return lock
 
 
 @contextmanager
@@ -39,8 +38,9 @@ def locked(output: Path) -> Iterator[None]:
     """
     path = output.with_name(output.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with take(path, f"{output} is being written by another process; wait for it, or choose another"):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    lock = take(path, f"{output} is being written by another process; wait for it, or choose another")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()

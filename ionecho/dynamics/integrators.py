@@ -14,6 +14,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
+from omegaconf import DictConfig
 
 from ionecho.errors import InputError
 
@@ -71,6 +72,19 @@ class Ensemble:
     pressure: float  # GPa
     barostat_time: float  # fs
     seed: int
+
+    @classmethod
+    def of(cls, settings: DictConfig, temperature: float, seed: int) -> Ensemble:
+        """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
+        return cls(
+            settings.ensemble,
+            temperature,
+            settings.timestep,
+            settings.thermostat_time,
+            settings.pressure,
+            settings.barostat_time,
+            seed,
+        )
 
     def __post_init__(self) -> None:
         if self.kind not in ENSEMBLES:

@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from vesin import NeighborList
@@ -52,6 +53,12 @@ class Run:
     spread_limit: float | None  # eV/Å, largest force spread of the ensemble's members on an atom
     contact_limit: float  # shortest distance in sums of covalent radii
     heat_limit: float | None  # highest temperature in that of the ensemble
+
+    @classmethod
+    def of(cls, settings: DictConfig, spread_limit: float | None) -> Run:
+        """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
+        steps = round(femtoseconds(settings.time) / settings.timestep)
+        return cls(steps, settings.every, settings.block, spread_limit, settings.contact_limit, settings.heat_limit)
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.block < 1:

@@ -45,7 +45,7 @@ class LabelQueue:
         try:
             self._check(request)
         except InputError:
-            self._lock.close()
+            self._lock.release()
             raise
         self.writer = DatasetWriter(self.zarr, labels)
         self._end_line()

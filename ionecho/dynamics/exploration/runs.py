@@ -19,7 +19,7 @@ from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.sampling import displace
-from ionecho.dynamics.simulate import SPREAD, NoFrame, Run, femtoseconds, simulate
+from ionecho.dynamics.simulate import SPREAD, NoFrame, Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.structures import read_structures
@@ -87,17 +87,8 @@ def explore_by(
     """Simulate, up to the first frame whose spread passes the limit, and read what was visited."""
     settings = config.md
     potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
-    ensemble = Ensemble(
-        settings.ensemble,
-        planned.temperature,
-        settings.timestep,
-        settings.thermostat_time,
-        settings.pressure,
-        settings.barostat_time,
-        planned.seed,
-    )
-    steps = round(femtoseconds(settings.time) / settings.timestep)
-    run = Run(steps, settings.every, settings.block, spread_limit, settings.contact_limit, settings.heat_limit)
+    ensemble = Ensemble.of(settings, planned.temperature, planned.seed)
+    run = Run.of(settings, spread_limit)
     identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
