@@ -18,8 +18,9 @@ from ionecho.labelling.engine import Engine, EngineError, make_engine
 def engine(name: str, *overrides: str) -> Engine:
     """The engine `conf/engine/NAME.yaml` with these overrides."""
     pytest.importorskip(name, reason=f"{name} comes with `make labelling`")
+    mesh = ["engine.kpoints={size: [1, 1, 1], density: null, gamma: true}"] if name == "gpaw" else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        return make_engine(compose("label", [f"engine={name}", *overrides]).engine)
+        return make_engine(compose("label", [f"engine={name}", *mesh, *overrides]).engine)
 
 
 def slope(labeller: Engine, atoms: ase.Atoms, atom: int, axis: int, step: float) -> float:
@@ -131,6 +132,26 @@ def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
     with pytest.raises(InputError, match=r"field gradient of Li: the PAW dataset freezes 1s"):
         gpaw.check({"Li", "Mn"})
     engine("gpaw", *given, "+engine.paw={Li: Li.1s}").check({"Li"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "element", "told"),
+    [
+        ("engine.mixer={kind: summ, beta: 0.1, history: 5, weight: 50}", "F", r"mixer.*sum, difference, separate"),
+        ("engine.mixer={kind: sum, beta: 0.1}", "F", "mixer: expected kind, beta, history, weight"),
+        ("engine.kpoints.size=[2,2]", "F", r"three numbers of one or more, found \[2, 2\]"),
+        ("engine.functional=PBEX", "F", "Unknown functional: PBEX"),
+        ("+engine.paw={Na: wrong}", "Na", r"Na\.wrong\.PBE"),
+        ("engine.labels=[energy]", "Mn", r"engine\.moments: expected starting moments for Mn"),
+    ],
+)
+def test_settings_that_gpaw_does_not_take_are_refused_before_it_runs(wrong: str, element: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        engine("gpaw", wrong).check({element, "H"})
+
+
+def test_no_spin_polarisation_of_open_shells_has_to_be_said() -> None:
+    engine("gpaw", "engine.moments={}").check({"Ti", "O"})
 
 
 def test_the_cures_of_a_failure_do_not_change_the_level_of_theory() -> None:

@@ -16,7 +16,8 @@ import datasets
 from ionecho.checkpoints import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data import hub
-from ionecho.data.card import write_card
+from ionecho.data.card import read_card, write_card
+from ionecho.data.registry import find_card
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.errors import InputError
 
@@ -49,6 +50,18 @@ def test_dataset_is_published_once_a_version_and_pulled_whole(endpoint: str, kno
     shutil.rmtree(tmp_path / "home")
     pulled = hub.pull("tester/toy", revision="v1.0.0", endpoint=endpoint)
     assert Dataset(pulled).attrs["content_sha256"] == original
+
+
+def test_what_goes_to_the_hub_loads_with_hugging_faces_datasets(tmp_path: Path) -> None:
+    """A folder as the Hub serves it; the zipped zarr beside the view is not taken for data."""
+    card, folder = find_card("lps_gpaw")
+    path = folder / card.filename
+    (tmp_path / "staged").mkdir()
+    hub.stage(folder, path, tmp_path / "staged")
+    rows = datasets.load_dataset(str(tmp_path / "staged"), cache_dir=str(tmp_path / "hf"))["train"]
+    np.testing.assert_array_equal(rows["efg"][:16], Dataset(path).rows("efg", 0, 1))
+    staged = read_card(tmp_path / "staged" / "README.md")
+    assert staged.ionecho == card.ionecho
 
 
 def test_parquet_view_loads_with_hugging_faces_datasets(toy_dataset: Path, tmp_path: Path) -> None:

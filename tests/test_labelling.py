@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import ase
@@ -22,6 +23,8 @@ import pytest
 import zarr
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ionecho.data.importers.ase_files import from_atoms
@@ -33,7 +36,8 @@ from ionecho.entry import guarded
 from ionecho.errors import InputError
 from ionecho.labelling import commands
 from ionecho.labelling.engine import Labels, make_engine
-from ionecho.labelling.queue import LabelQueue, key
+from ionecho.labelling.publish import adopt, same_level
+from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.structures import read_structures
 from ionecho.labelling.workers import executor
 
@@ -185,6 +189,54 @@ def test_labels_of_the_published_file_are_not_computed_again(
     monkeypatch.setattr(EMT, "calculate", lambda self, *_: self.results.update(energy=np.nan))
     with pytest.raises(InputError, match="ase gave no forces"):
         commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "published=false"])
+
+
+def test_published_labels_are_taken_only_where_they_are_what_is_asked_for(here: None, home: Path) -> None:
+    """Another label, another convention, a name that is taken: none of it may slip into the queue."""
+    ase.io.write("a.xyz", rattled(5))
+    commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE, "engine.labels=[energy,forces]"])
+    published = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
+    engine = commands._prepare("copper", []).engine
+    assert same_level(published, engine)
+
+    def adopted(labels: tuple[str, ...], conventions: dict[str, object]) -> int:
+        asked = copy(engine)
+        asked.labels, asked.conventions = labels, conventions
+        queue = LabelQueue(home / "labels" / "q" / "-".join([*labels, *conventions]), labels, {})
+        adopt(queue, asked, published)
+        return queue.count
+
+    assert adopted(("energy",), {}) == 5
+    assert adopted(("energy", "stress"), {}) == 0
+    assert adopted(("energy",), {"isotopes": {"Na": "22Na"}}) == 0
+    named = LabelQueue(home / "labels" / "named", ["energy", "forces"], {})
+    other = from_atoms(rattled(1, start=9)[0], {}, "x", 0)
+    other.group, other.frame = str(published.group[0]), int(published.frame[0])
+    named.add(other, Labels({"energy": np.array(1.0), "forces": np.ones((4, 3))}))
+    adopt(named, engine, published)
+    assert named.count == 5
+
+
+def test_a_label_of_a_run_killed_before_it_said_so_is_no_failure(tmp_path: Path) -> None:
+    configuration = from_atoms(rattled(1)[0], {}, "x", 0)
+    queue = LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"})
+    queue.fail(configuration, "no reason")
+    failed = (tmp_path / "q" / "failures.json").read_text()
+    queue.add(configuration, Labels({"energy": np.array(1.0)}))
+    (tmp_path / "q" / "failures.json").write_text(failed)
+    assert look(tmp_path / "q") == ({key(configuration)}, {})
+    assert LabelQueueReopened(queue).failures == {}
+
+
+def test_the_level_of_theory_tells_objects_apart_by_what_is_in_them(here: None) -> None:
+    def level(*overrides: str) -> dict[str, object]:
+        with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+            config = compose("label", overrides=["input=x", *EMT_ENGINE, *overrides])
+        return make_engine(config.engine).level_of_theory()
+
+    cell = "+engine.calculator.mode={{_target_: ase.cell.Cell, array: [[{0}, 0, 0], [0, 1, 0], [0, 0, 1]]}}"
+    assert level(cell.format(1)) == level(cell.format(1)) != level(cell.format(2))
+    assert level("engine.keys={energy: free_energy}") != level()
 
 
 def test_killed_runs_give_what_a_whole_one_gives_and_label_nothing_twice(

@@ -12,6 +12,8 @@ from ase.units import _amu
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
+from ionecho.data.registry import find_card
+from ionecho.data.store import Dataset
 from ionecho.dynamics import sampling
 from ionecho.dynamics.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
 from ionecho.dynamics.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
@@ -20,6 +22,7 @@ from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES
 from ionecho.dynamics.sampling import quenched
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
+from ionecho.labelling.publish import same_level
 from ionecho.labelling.structures import read_structures
 
 
@@ -131,6 +134,16 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     assert len(found) >= 500
     assert len({configuration.group for configuration in found}) >= 60
     assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
+
+
+@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
+def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: str) -> None:
+    """Otherwise `explore.py` refuses to add to them, and `ionecho label run` labels all anew."""
+    pytest.importorskip("gpaw")
+    card, folder = find_card(name)
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        engine = make_engine(compose("label", overrides=[f"engine={name}"]).engine)
+    assert same_level(Dataset(folder / card.filename), engine)
 
 
 def test_the_mesh_of_the_engine_follows_the_cell() -> None:

@@ -109,7 +109,14 @@ def test_card_hash_that_does_not_match_is_refused(built: Path, tmp_path: Path) -
     [
         (lambda g: g["positions"].__setitem__((3, 0), np.nan), "positions: NaN at atom 3"),
         (lambda g: g["hyperfine_contact"].__setitem__(3, 9.0), "content does not match"),
-        (lambda g: g["hyperfine_contact"].__setitem__(slice(None), 0.0), "hyperfine_contact: zero everywhere"),
+        (
+            lambda g: g["hyperfine_contact"].__setitem__(slice(None), 0.0),
+            "hyperfine_contact: zero or missing everywhere",
+        ),
+        (
+            lambda g: g["hyperfine_contact"].__setitem__(slice(None), np.r_[np.nan, np.zeros(65)]),
+            "zero or missing everywhere",
+        ),
         (lambda g: g["numbers"].__setitem__(0, 0), r"numbers outside 1\.\.118"),
         (lambda g: g["frame"].__setitem__(0, 1), "share group and frame"),
         (lambda g: g.attrs.update(version="one"), "not of the form"),

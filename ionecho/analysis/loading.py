@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 BLOCK = 512  # frames read at once
 COUPLING = "hyperfine_contact"
+SAME_TEMPERATURE = 0.02  # relative; a run without a thermostat has about the temperature it began with
 
 
 def read_series(
@@ -103,7 +104,7 @@ def _read_predictions(
         spread=shifts(f"{COUPLING}_std"),
         time=None if time is None else np.asarray(time, float)[good],
         source={"input": path.name, "attributes": group.attrs.asdict()},
-        notes=(*notes, *_two_temperatures(group.attrs, conversion), *_left_out(good)),
+        notes=(*notes, *_two_temperatures(simulated_temperature(group), conversion), *_left_out(good)),
     )
     return series, conversion
 
@@ -188,9 +189,8 @@ def settle_conversion(
     return requested, stored.gyromagnetic_ratio, notes
 
 
-def _two_temperatures(attributes: Mapping[str, Any], conversion: ContactShift) -> list[str]:
-    simulated = simulated_temperature(attributes)
-    if simulated is None or np.isclose(simulated, conversion.temperature):
+def _two_temperatures(simulated: float | None, conversion: ContactShift) -> list[str]:
+    if simulated is None or np.isclose(simulated, conversion.temperature, rtol=SAME_TEMPERATURE):
         return []
     return [
         f"The ions move at {simulated:g} K, their couplings are converted at {conversion.temperature:g} K "

@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
-from ionecho.data.trajectory import Frames, Trajectory, ZarrTrajectory
+from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -218,13 +218,3 @@ def _spacing(times: Floats, skip: int, path: Path) -> float:
             f"expected {spacing:g} fs; cut the trajectory there"
         )
     return spacing
-
-
-def stored_temperature(trajectory: Trajectory) -> float | None:
-    """Temperature (K) of a run of simulate.py: the thermostat's, or the mean over the run without one; else None."""
-    if not isinstance(trajectory, ZarrTrajectory):
-        return None
-    ensemble = dict(trajectory.zarr.attrs.get("request", {})).get("ensemble", {})  # type: ignore[call-overload]
-    if ensemble.get("kind") == "nve":
-        return float(np.mean(trajectory.zarr["temperature"][:]))
-    return ensemble.get("temperature")

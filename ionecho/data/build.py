@@ -229,6 +229,7 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
         units={name: ARRAYS[name].unit for name in writer.names},
         level_of_theory=block.level_of_theory,
         conventions=block.conventions,
+        quality_gate=block.quality_gate.model_dump(),
         licence=card.license,
         citation=block.citation,
         parent=block.parent,

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, snapshot_download
 from numpy.typing import NDArray
 
 from datasets import load_dataset
-from ionecho.data.card import DatasetCard, read_card
+from ionecho.data.card import FRONT_MATTER, DatasetCard, read_card, write_card
 from ionecho.data.fetch import home
 from ionecho.data.registry import find_card, find_dataset
 from ionecho.data.schema import ARRAYS
@@ -85,12 +85,25 @@ def write_parquet(path: Path, target: Path) -> Path:
     return target
 
 
-def _check_view(view: Path, path: Path) -> None:
-    """Read the view as the Hub's viewer will; it must hold every atom."""
+def stage(folder: Path, path: Path, target: Path) -> None:
+    """Lay out in `target` what goes to the Hub: the card in `folder`, the dataset at `path` and its Parquet view.
+
+    The card tells `datasets` where the view is: by itself it would take the zipped zarr for data files too.
+
+    Raises
+    ------
+    InputError
+        If `datasets` does not read every atom from what is laid out.
+    """
+    card, text = read_card(folder / "README.md"), (folder / "README.md").read_text(encoding="utf-8")
+    views = [{"config_name": "default", "data_files": PARQUET}]
+    write_card(target / "README.md", card.model_copy(update={"configs": views}), FRONT_MATTER.sub("", text))
+    shutil.copy(path, target)
+    write_parquet(path, target / PARQUET)
     with tempfile.TemporaryDirectory() as cache:
-        rows = load_dataset("parquet", data_files=str(view), split="train", cache_dir=cache).num_rows
+        rows = load_dataset(str(target), split="train", cache_dir=cache).num_rows
     if rows != (expected := int(Dataset(path).offsets[-1])):
-        raise InputError(f"{view.name}: expected {expected} rows, one an atom of {path}, found {rows}")
+        raise InputError(f"{PARQUET}: expected {expected} rows, one an atom of {path}, found {rows}")
 
 
 def publish(name: str, repository: str, endpoint: str | None = None, token: str | None = None) -> str:
@@ -105,9 +118,7 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
     if tag in {ref.name for ref in api.list_repo_refs(repository, repo_type="dataset").tags}:
         raise InputError(f"{repository} has {tag} already; new content is a new version: raise it in the card")
     with tempfile.TemporaryDirectory() as staging:
-        shutil.copy(folder / "README.md", staging)
-        shutil.copy(path, staging)
-        _check_view(write_parquet(path, Path(staging) / PARQUET), path)
+        stage(folder, path, Path(staging))
         api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=staging, commit_message=f"{name} {tag}")
     api.create_tag(repository, tag=tag, repo_type="dataset")
     return f"{repository}@{tag}"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import ase
 import ase.io
 import numpy as np
+import zarr
 from ase.cell import Cell
 from ase.data import atomic_numbers
 from ase.io.formats import open_with_compression
@@ -55,10 +56,16 @@ class Trajectory(Protocol):
     def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
 
 
-def simulated_temperature(attributes: Mapping[str, Any]) -> float | None:
-    """Temperature (K) of the simulation that a trajectory, or predictions along one, come from; None if unknown."""
-    ensemble = (attributes.get("request") or {}).get("ensemble") or {}
-    return ensemble.get("temperature", attributes.get("simulated_at"))
+def simulated_temperature(group: zarr.Group) -> float | None:
+    """Temperature (K) of the simulation that a trajectory, or predictions along one, come from; None if unknown.
+
+    That of the thermostat; without one the mean over the run.
+    """
+    request: Mapping[str, Any] = group.attrs.get("request") or {}  # type: ignore[assignment]
+    ensemble = request.get("ensemble") or {}
+    if ensemble.get("kind") == "nve":
+        return float(np.mean(group["temperature"][:]))  # type: ignore[index, arg-type]
+    return ensemble.get("temperature", group.attrs.get("simulated_at"))
 
 
 class ZarrTrajectory:
@@ -71,7 +78,7 @@ class ZarrTrajectory:
         self.numbers = self.zarr["numbers"][:].astype(np.int64)
         self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
         self.n_frames: int | None = int(self.zarr["positions"].shape[0])
-        self.temperature = simulated_temperature(self.zarr.attrs)
+        self.temperature = simulated_temperature(self.zarr)
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""
@@ -99,6 +106,8 @@ class DatasetTrajectory:
             known = ", ".join(sorted(set(names)))
             raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {known}")
         self.chosen = np.arange(len(names)) if groups is None else np.flatnonzero(np.isin(names, groups))
+        if not len(self.chosen):
+            raise InputError(f"{path}: expected some groups, found none in groups={list(groups or ())}")
         numbers = np.split(self.dataset.rows("numbers", 0, len(names)), self.dataset.offsets[1:-1])
         self.numbers: NDArray[np.integer] = numbers[self.chosen[0]].astype(np.int64)
         if not all(np.array_equal(numbers[index], self.numbers) for index in self.chosen):
@@ -109,6 +118,8 @@ class DatasetTrajectory:
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of at most `size` configurations from `start` on."""
         data, rest = self.dataset, self.chosen[start:]
+        if not len(rest):
+            return
         for together in np.split(rest, np.flatnonzero(np.diff(rest) > 1) + 1):
             for block in np.split(together, range(size, len(together), size)):
                 first, stop = int(block[0]), int(block[-1]) + 1

@@ -91,7 +91,7 @@ def _values(dataset: Dataset) -> list[str]:
             where = "atom" if ARRAYS[name].per == "atom" else "configuration"
             if values.dtype.kind != "f":
                 continue
-            if values.any():
+            if np.nan_to_num(values).any():
                 all_zero.discard(name)
             flat = values.reshape(len(values), -1)
             missing = np.isnan(flat)
@@ -104,7 +104,10 @@ def _values(dataset: Dataset) -> list[str]:
             if name in TRACELESS and (bad := _not_traceless_symmetric(values)).any():
                 problems.append(f"{name}: not traceless and symmetric at {where} {at + int(np.argmax(bad))}")
         problems += _numbers_and_cells(start, arrays)
-    problems += [f"{name}: zero everywhere; a missing label is NaN, never zero" for name in sorted(all_zero)]
+    problems += [
+        f"{name}: zero or missing everywhere; a missing label is NaN, never zero, and one that nothing has is left out"
+        for name in sorted(all_zero)
+    ]
     return problems
 
 

@@ -27,7 +27,9 @@ def read_structure(name: str, arrangement: int, repeat: tuple[int, int, int]) ->
     assert isinstance(atoms, ase.Atoms)
     if not atoms.pbc.any():
         raise InputError(f"{name}: not periodic; give a structure with a cell")
-    del atoms.constraints
+    if atoms.constraints:
+        fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
+        raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
     return atoms.repeat(repeat)
 
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import ase
+import numpy as np
 
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.errors import InputError
@@ -57,7 +58,8 @@ class ASEEngine:
         return {
             "engine": f"{self.package} {self.version}",
             "calculator": f"{made.func.__module__}.{made.func.__name__}",  # type: ignore[attr-defined]
-            "arguments": {name: _told(value) for name, value in made.keywords.items()},
+            "arguments": _told(made.keywords),
+            **({"keys": self.keys} if self.keys else {}),
             **self.settings,
         }
 
@@ -82,8 +84,16 @@ class ASEEngine:
 
 
 def _told(value: Any) -> Any:
-    """A calculator's argument as it stands in the card; an object by its type."""
-    return value if isinstance(value, str | int | float | list | dict | None) else type(value).__name__
+    """A calculator's argument as it stands in the card; an object by its type and its attributes."""
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _told(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(part) for part in value]
+    return {"type": type(value).__name__} | _told(getattr(value, "__dict__", {}))
 
 
 def _properties(labels: Sequence[str]) -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 import ase
 import gpaw
 import numpy as np
+from ase.data import chemical_symbols
 from gpaw.old.calculator import GPAW
+from gpaw.setup import create_setup
 from numpy.typing import NDArray
 
 from ionecho.data.importers.density import rounded
@@ -26,6 +28,8 @@ HYPERFINE = ("hyperfine_contact", "hyperfine_dipolar")
 DENSITIES = ("charge_density", "spin_density")
 BADER = ("bader_charge", "bader_moment")
 ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *BADER, *DENSITIES)
+OPEN_SHELLS = {chemical_symbols[z] for z in (*range(21, 30), *range(39, 48), *range(57, 80), *range(89, 104))}  # d, f
+MIXER = ("kind", "beta", "history", "weight")
 MIXERS = {"sum": gpaw.MixerSum, "difference": gpaw.MixerDif, "separate": gpaw.Mixer}
 
 
@@ -48,7 +52,8 @@ class GPAWEngine:
     paw
         Element -> name of a PAW dataset other than the default, or of a recipe in `paw_datasets`.
     moments
-        Element -> starting moment, Bohr magnetons. Empty: no spin polarisation.
+        Element -> starting moment, Bohr magnetons. Empty: no spin polarisation, which for elements with open d or f
+        shells has to be said; null: not said.
     fix_moment
         Keep the total moment at the sum of the starting moments; or element -> what each of its atoms adds to the total
         that is kept, to which the starting moments are scaled: where the composition says how many ions are oxidised.
@@ -80,7 +85,7 @@ class GPAWEngine:
         kpoints: Mapping[str, Any],
         hubbard: Mapping[str, float],
         paw: Mapping[str, str],
-        moments: Mapping[str, float],
+        moments: Mapping[str, float] | None,
         fix_moment: bool | Mapping[str, float],
         smearing: float,
         bands: int | str | None,
@@ -99,6 +104,12 @@ class GPAWEngine:
         mesh = {name: value for name, value in kpoints.items() if value is not None}
         if len({"size", "density"} & set(mesh)) != 1:
             raise InputError(f"engine.kpoints: expected either size or density, found {mesh}; set the other to null")
+        if "size" in mesh and (len(mesh["size"]) != 3 or min(mesh["size"]) < 1):
+            raise InputError(f"engine.kpoints.size: expected three numbers of one or more, found {mesh['size']}")
+        if mixer is not None and (set(mixer) != set(MIXER) or mixer["kind"] not in MIXERS):
+            raise InputError(
+                f"engine.mixer: expected {', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}; found {dict(mixer)}"
+            )
         self.labels = tuple(labels)
         self.settings: dict[str, Any] = {
             "functional": functional,
@@ -106,12 +117,13 @@ class GPAWEngine:
             "kpoints": mesh,
             "hubbard_U_minus_J_eV": dict(hubbard),
             "paw": dict(paw),
-            "starting_moments": dict(moments),
+            "starting_moments": dict(moments or {}),
             "fixed_moment": dict(fix_moment) if isinstance(fix_moment, Mapping) else fix_moment,
             "fermi_width_eV": smearing,
             "bands": bands,
             "convergence": dict(convergence),
         }
+        self.polarisation_said = moments is not None
         self.mixer, self.iterations = None if mixer is None else dict(mixer), iterations
         self.isotopes, self.density_grid, self.log = dict(isotopes), dict(density_grid), log
 
@@ -141,18 +153,34 @@ class GPAWEngine:
         return {"engine": f"GPAW {gpaw.__version__}, plane waves", **self.settings}
 
     def check(self, symbols: set[str]) -> None:
-        """Refuse elements without an isotope, and field gradients with 1s of Li frozen."""
+        """Refuse what the elements forbid, and settings that GPAW does not take."""
+        self._refuse(symbols)
+        types = self._paw_datasets(symbols)
+        for symbol in sorted(symbols):
+            try:
+                create_setup(symbol, self.settings["functional"], type=types.get(symbol, "paw"))
+            except Exception as error:
+                told = {name: self.settings[name] for name in ("functional", "paw", "hubbard_U_minus_J_eV")}
+                raise InputError(f"engine: GPAW does not take {told} for {symbol}: {error}") from error
+
+    def _refuse(self, symbols: set[str]) -> None:
+        """Elements without an isotope, field gradients with 1s of Li frozen, open shells of which nothing was said."""
         if set(HYPERFINE) & set(self.labels) and (missing := symbols - set(self.isotopes)):
             raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
         frozen = symbols & set(NEEDS_ALL_ELECTRONS) - set(self.settings["paw"])
         if "efg" in self.labels and frozen:
             reasons = (f"field gradient of {symbol}: {NEEDS_ALL_ELECTRONS[symbol]}" for symbol in sorted(frozen))
             raise InputError(f"engine.paw: {'; '.join(reasons)}")
+        if not self.polarisation_said and (open_shells := symbols & OPEN_SHELLS):
+            raise InputError(
+                f"engine.moments: expected starting moments for {', '.join(sorted(open_shells))}, such as {{Mn: 4}}, "
+                "or {} for no spin polarisation; nothing was said"
+            )
 
     def label(self, atoms: ase.Atoms) -> Labels:
         """Converge the density of one configuration and compute its labels."""
         start = time.process_time()
-        self.check(set(atoms.symbols))
+        self._refuse(set(atoms.symbols))
         atoms = atoms.copy()
         if self.settings["starting_moments"]:
             atoms.set_initial_magnetic_moments(self._starting_moments(atoms))
@@ -185,12 +213,16 @@ class GPAWEngine:
             raise EngineError(f"GPAW: no atom of {atoms.symbols} has a starting moment; see engine.moments")
         return start * (sum(kept.get(symbol, 0.0) for symbol in atoms.symbols) / start.sum())
 
+    def _paw_datasets(self, symbols: set[str]) -> dict[str, str]:
+        """GPAW's `setups` of these elements: the dataset's name and U."""
+        chosen = {element: name for element, name in self.settings["paw"].items() if element in symbols}
+        setups = chosen | use(*(name for name in chosen.values() if name in RECIPES))
+        for element, u in self.settings["hubbard_U_minus_J_eV"].items():
+            setups[element] = f"{setups.get(element, '')}:d,{u}"
+        return setups
+
     def _calculator(self, atoms: ase.Atoms) -> GPAW:
         settings, mixer = self.settings, self.mixer
-        chosen = {element: name for element, name in settings["paw"].items() if element in set(atoms.symbols)}
-        setups = chosen | use(*(name for name in chosen.values() if name in RECIPES))
-        for element, u in settings["hubbard_U_minus_J_eV"].items():
-            setups[element] = f"{setups.get(element, '')}:d,{u}"
         extra = (
             {} if mixer is None else {"mixer": MIXERS[mixer["kind"]](mixer["beta"], mixer["history"], mixer["weight"])}
         )
@@ -198,7 +230,7 @@ class GPAWEngine:
             mode=gpaw.PW(settings["cutoff_eV"]),
             xc=settings["functional"],
             kpts=settings["kpoints"],
-            setups=setups,
+            setups=self._paw_datasets(set(atoms.symbols)),
             spinpol=bool(settings["starting_moments"]),
             occupations=gpaw.FermiDirac(settings["fermi_width_eV"], fixmagmom=bool(settings["fixed_moment"])),
             nbands=settings["bands"],

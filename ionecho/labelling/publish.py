@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
 from ionecho.data.schema import Quality
@@ -39,12 +41,15 @@ def publish(queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path) 
 
 
 def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
-    """Put into the queue what a published version holds beyond it, where it was labelled as `engine` would."""
-    if not same_level(published, engine):
+    """Put into the queue what a published version holds beyond it, where all of it is labelled as `engine` would."""
+    if not same_level(published, engine) or not set(engine.labels) <= set(published.labels):
         return
+    taken = set(queue.done.values())
     for index, structure in enumerate(published.configurations(0, len(published))):
-        if key(structure) not in queue.done:
-            configuration = next(published.configurations(index, index + 1, published.labels))
+        if key(structure) in queue.done or (structure.group, structure.frame) in taken:
+            continue
+        configuration = next(published.configurations(index, index + 1, engine.labels))
+        if all(np.isfinite(configuration.labels[name]).all() for name in engine.labels):
             own = configuration.quality & Quality.ELECTRONIC_STEPS_EXHAUSTED  # the gate judges the whole set anew
             queue.add(configuration, Labels(configuration.labels, own, published.attrs["provenance"][index]))
 
@@ -60,7 +65,7 @@ def publish_version(
     block = card.ionecho
     block.parent = f"{parent.attrs['name']} {parent.attrs['version']} {parent.attrs['content_sha256']}"
     block.level_of_theory = _joined_level(parent, engine)
-    block.conventions = {**parent.attrs["conventions"], **block.conventions, **engine.conventions}
+    block.conventions = {**engine.conventions, **parent.attrs["conventions"]}
     target, working = _begin(queue, card, folder)
     _copy(parent.path, working)
     provenance = parent.attrs.get("provenance", [{} for _ in range(len(parent))])
@@ -76,9 +81,10 @@ def publish_version(
 
 
 def same_level(parent: Dataset, engine: Engine) -> bool:
-    """Whether the engine's level of theory is that of the dataset, or of what an earlier version added to it."""
-    known = parent.attrs["level_of_theory"]
-    return json.loads(json.dumps(engine.level_of_theory())) in (known, known.get(ADDED))
+    """Whether the engine's conventions are those of the set, and its level of theory, or one that was added to it."""
+    known, conventions = parent.attrs["level_of_theory"], parent.attrs["conventions"]
+    level, asked = json.loads(json.dumps([engine.level_of_theory(), dict(engine.conventions)]))
+    return level in (known, known.get(ADDED)) and all(conventions.get(name) == asked[name] for name in asked)
 
 
 def grow(folds: Sequence[Fold], dataset: Dataset, held: int | None) -> list[Fold]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,9 @@ class LabelQueue:
             raise
         self.writer = DatasetWriter(self.zarr, labels)
         self._end_line()
-        self.failures: dict[str, dict[str, Any]] = _read(folder / "failures.json", {})
         labelled = Dataset(self.zarr)
         self.done = dict(zip(map(key_of_row, _structures(labelled)), _names(labelled), strict=True))
+        self.failures = _failures(folder, self.done)
 
     @property
     def zarr(self) -> Path:
@@ -145,13 +145,19 @@ def look(folder: Path) -> tuple[set[str], dict[str, dict[str, Any]]]:
     """Keys of what is labelled, and the failures, of a queue that may be at work."""
     if not (folder / "request.json").exists():
         return set(), {}
-    failures = _read(folder / "failures.json", {})
     try:
         dataset = Dataset(folder / "labels.zarr")
     except InputError:
-        return set(), failures  # just begun
+        return set(), _failures(folder, ())  # just begun
     dataset.offsets = dataset.offsets[: dataset.attrs["committed"][0] + 1]
-    return set(map(key_of_row, _structures(dataset))), failures
+    labelled = set(map(key_of_row, _structures(dataset)))
+    return labelled, _failures(folder, labelled)
+
+
+def _failures(folder: Path, labelled: Container[str]) -> dict[str, dict[str, Any]]:
+    """Key -> source and reason; one that was labelled since, by a run that was killed before it said so, is none."""
+    found = _read(folder / "failures.json", {})
+    return {name: failure for name, failure in found.items() if name not in labelled}
 
 
 def _read(path: Path, default: Any) -> Any:

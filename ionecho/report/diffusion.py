@@ -12,7 +12,7 @@ import pandas as pd
 
 from ionecho.analysis.arrhenius import Arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, Diffusivity, TracerDiffusion, arrhenius, diffusion
-from ionecho.analysis.paths import follow, stored_temperature
+from ionecho.analysis.paths import follow
 from ionecho.errors import InputError
 from ionecho.report.diffusion_figures import draw_figures
 from ionecho.report.files import SUMMARY, plain, report_folder, write_json
@@ -70,7 +70,7 @@ def analyze(path: Path, options: DiffusionOptions, temperature: float | None) ->
         skip=options.skip,
         every=options.every,
     )
-    return diffusion(paths, options, stored_temperature(trajectory) if temperature is None else temperature)
+    return diffusion(paths, options, trajectory.temperature if temperature is None else temperature)
 
 
 def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:

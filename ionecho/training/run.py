@@ -69,9 +69,10 @@ def _check_request(config: DictConfig, dataset: Dataset, folder: Path) -> None:
 def open_dataset(name: str) -> Dataset:
     """The named dataset, built first if it is not there."""
     try:
-        return Dataset(find_dataset(name))
+        path = find_dataset(name)
     except InputError:
-        return Dataset(build(name))
+        path = build(name)
+    return Dataset(path)
 
 
 def cross_validate(config: DictConfig, dataset: Dataset, folder: Path) -> dict[str, Any]:

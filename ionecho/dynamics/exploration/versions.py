@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ionecho.data.card import DatasetBlock, DatasetCard, read_card
+from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
 from ionecho.labelling.engine import Engine
@@ -55,10 +56,16 @@ def card_of(
             level_of_theory={},
             conventions={},
             citation=content["citation"] or told.get("citation", "unpublished"),
-            quality_gate=content["quality_gate"],
+            quality_gate=QualityGate(**_inherited_gate(told, config.engine.labels) | content["quality_gate"]),
             splits=content["splits"] if parent is None else {},
         ),
     )
+
+
+def _inherited_gate(parent: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """The parent's rules, without the labels that the engine does not give."""
+    gate = dict(parent.get("quality_gate", {}))
+    return gate | {"required_labels": [name for name in gate.get("required_labels", []) if name in labels]}
 
 
 def finished(card: DatasetCard, folder: Path) -> Path | None:
