@@ -236,7 +236,7 @@ def test_the_level_of_theory_tells_objects_apart_by_what_is_in_them(here: None) 
 
     cell = "+engine.calculator.mode={{_target_: ase.cell.Cell, array: [[{0}, 0, 0], [0, 1, 0], [0, 0, 1]]}}"
     assert level(cell.format(1)) == level(cell.format(1)) != level(cell.format(2))
-    assert level("engine.keys={energy: free_energy}") != level()
+    assert level("+engine.keys={energy: free_energy}") != level()
 
 
 def test_killed_runs_give_what_a_whole_one_gives_and_label_nothing_twice(

@@ -205,13 +205,21 @@ def test_refusals(toy_dataset: Path, tmp_path: Path, overrides: list[str], messa
 
 
 def test_a_folder_of_another_run_is_refused_and_begun_anew_on_request(toy_dataset: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "shifts.csv", "run.json"):
+        (tmp_path / name).write_text("mine")
     train(train_config(toy_dataset, "trainer.max_epochs=1"), tmp_path)
     with pytest.raises(InputError, match="holds a run with another seed"):
         train(train_config(toy_dataset, "trainer.max_epochs=1", "seed=5"), tmp_path)
     train(train_config(toy_dataset, "trainer.max_epochs=1", "seed=5", "resume=never"), tmp_path)
     assert load(tmp_path / "checkpoint").config.training["seed"] == 5
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "shifts.csv", "run.json"):
+        assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_is_no_run_is_not_cleared(toy_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_run.csv").write_text("mine")
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "resume=never"), tmp_path)
+    assert (tmp_path / "test_run.csv").read_text() == "mine"
 
 
 def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_dataset: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rich.progress import track
 from ionecho.data.card import DatasetCard, ImportRecipe
 from ionecho.data.fetch import fetch, home
 from ionecho.data.importers import importer
+from ionecho.data.lock import locked
 from ionecho.data.quality import describe, flag
 from ionecho.data.registry import find_card
 from ionecho.data.schema import ARRAYS, LABELS, Configuration
@@ -57,16 +58,16 @@ def build_from(
     """Build a dataset from the files below `folder`; what an earlier, killed run committed is kept."""
     recipe = _recipe(card)
     files = matching_files(folder, recipe)
-    target.parent.mkdir(parents=True, exist_ok=True)
     working = target.with_suffix("")  # the .zarr folder
-    labels = _labels_present(files, folder, recipe, skip_bad)
-    _start(working, {"folder": str(folder.resolve()), **recipe.model_dump(mode="json")}, report)
-    writer = DatasetWriter(working, labels)
-    bad = _import(files, folder, recipe, writer, skip_bad, report)
-    if writer.committed[0] == 0:
-        raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
-    seal(working, card, target, report)
-    working.with_name(working.name + ".json").unlink()
+    with locked(target):
+        labels = _labels_present(files, folder, recipe, skip_bad)
+        _start(working, {"folder": str(folder.resolve()), **recipe.model_dump(mode="json")}, report)
+        writer = DatasetWriter(working, labels)
+        bad = _import(files, folder, recipe, writer, skip_bad, report)
+        if writer.committed[0] == 0:
+            raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
+        seal(working, card, target, report)
+        working.with_name(working.name + ".json").unlink()
     report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
     return target
 
@@ -130,17 +131,18 @@ def _number(path: Path) -> int:
 def _unpack(archive: Path, report: Report) -> Path:
     """Unpack an archive into the cache, completely or not at all."""
     folder = home() / "unpacked" / archive.name.split(".")[0]
-    if folder.exists():
-        return folder
-    report(f"unpacking {archive}")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-    except tarfile.ReadError as error:
-        raise InputError(f"{archive}: no archive; fetch the card's files by hand into IONECHO_MIRROR") from error
-    return partial.replace(folder)
+    with locked(folder):
+        if folder.exists():
+            return folder
+        report(f"unpacking {archive}")
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(partial, filter="data")
+        except tarfile.ReadError as error:
+            raise InputError(f"{archive}: no archive; fetch the card's files by hand into IONECHO_MIRROR") from error
+        return partial.replace(folder)
 
 
 def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configuration]:

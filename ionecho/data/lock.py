@@ -36,7 +36,8 @@ def locked(output: Path) -> Iterator[None]:
     InputError
         If another process holds it.
     """
-    path = output.with_name(output.name + ".lock")
+    path = output.resolve()
+    path = path.with_name(path.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = take(path, f"{output} is being written by another process; wait for it, or choose another")
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.rounds import Report, Round
 from ionecho.dynamics.exploration.runs import displaced_cells
@@ -38,20 +39,22 @@ def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
     ------
     InputError
         If the settings do not fit each other or an earlier exploration in the folder, the dataset's labels are of
-        another level of theory than the engine's, or a round that has not converged finds nothing to label.
+        another level of theory than the engine's, another process explores there, or a round that has not converged
+        finds nothing to label.
     """
     engine = make_engine(config.engine)
-    _check(config, engine, folder)
-    dataset = _start(config, engine, folder)
-    first = 1 + max((int(found[1]) for group in set(dataset.group) if (found := ROUND.match(group))), default=0)
-    for number in range(first, first + config.rounds):
-        current = Round(config, engine, folder, number, dataset)
-        report = current.report()
-        yield report
-        if report["converged"]:
-            return
-        dataset = current.version()
-    yield Round(config, engine, folder, first + config.rounds, dataset).training()
+    with locked(folder):
+        _check(config, engine, folder)
+        dataset = _start(config, engine, folder)
+        first = 1 + max((int(found[1]) for group in set(dataset.group) if (found := ROUND.match(group))), default=0)
+        for number in range(first, first + config.rounds):
+            current = Round(config, engine, folder, number, dataset)
+            report = current.report()
+            yield report
+            if report["converged"]:
+                return
+            dataset = current.version()
+        yield Round(config, engine, folder, first + config.rounds, dataset).training()
 
 
 def _check(config: DictConfig, engine: Engine, folder: Path) -> None:

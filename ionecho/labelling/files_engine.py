@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from ionecho.data.fetch import sha256
 from ionecho.data.importers import importer as find_importer
-from ionecho.data.schema import LABELS, Configuration
+from ionecho.data.schema import ARRAYS, LABELS, Configuration
 from ionecho.errors import InputError
 from ionecho.labelling.engine import EngineError, Labels
+
+GRIDS = {name for name in LABELS if ARRAYS[name].per == "grid"}  # too large to be kept of all outputs
 
 
 class FilesEngine:
@@ -90,6 +93,8 @@ class FilesEngine:
         _, path, found = min(matches, key=lambda match: match[0])
         if others := sorted({str(other) for _, other, _ in matches} - {str(path)}):
             raise EngineError(f"{path} and {', '.join(others)} hold the same atoms; leave one of them in {self.folder}")
+        if GRIDS & set(self.labels):
+            found = next(again for again in self.read(path, **self.options) if again.frame == found.frame)
         if missing := set(self.labels) - set(found.labels):
             raise EngineError(f"{path}: no {', '.join(sorted(missing))} in it")
         values = {name: np.asarray(found.labels[name], dtype=float) for name in self.labels}
@@ -111,7 +116,7 @@ class FilesEngine:
 
     @cached_property
     def _outputs(self) -> tuple[dict[bytes, list[tuple[Path, Configuration]]], list[str]]:
-        """Configurations of all outputs by their elements, and what was wrong with those that could not be read."""
+        """Configurations of all outputs, without grids, by their elements; what was wrong with those not to be read."""
         files = sorted(path for path in self.folder.glob(self.pattern) if path.is_file())
         if not files:
             raise InputError(f"engine.pattern: no file below {self.folder} matches {self.pattern!r}")
@@ -120,7 +125,8 @@ class FilesEngine:
         for path in files:
             try:
                 for found in self.read(path, **self.options):
-                    outputs.setdefault(_elements(found.numbers), []).append((path, found))
+                    kept = {name: value for name, value in found.labels.items() if name not in GRIDS}
+                    outputs.setdefault(_elements(found.numbers), []).append((path, replace(found, labels=kept)))
             except Exception as error:  # of any code's outputs: what cannot be read is told, not fatal
                 unread.append(str(error))
         return outputs, unread

@@ -15,6 +15,7 @@ from rich.console import Console
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
 from ionecho.data.build import build
+from ionecho.data.lock import locked
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset
 from ionecho.data.splits import fold_indices
@@ -29,14 +30,23 @@ from ionecho.training.metrics import summary
 from ionecho.training.module import is_reported, label_of
 
 console = Console()
-PRODUCTS = ("checkpoint*", "member_*", "fold_*", "frames_*", "*.json", "*.csv")  # of a run, in its folder
+REQUEST = "request.json"
+PRODUCTS = (  # of a run, in its folder; the one that marks it as such goes last
+    *("checkpoint*", "member_*", "fold_*", "frames_*", "metrics.json", "learning_curve.csv"),
+    *("validation_*.csv", "test_*.csv", REQUEST),
+)
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
-    """Run the training that `config` describes in `folder`; what is finished there is not done again."""
+    """Run the training that `config` describes in `folder`, alone; what is finished there is not done again."""
+    with locked(folder):
+        return _train(config, folder)
+
+
+def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.resume not in ("auto", "never"):
         raise InputError(f"resume={config.resume}: expected auto or never")
-    if config.resume == "never":
+    if config.resume == "never" and (folder / REQUEST).exists():
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if config.trainer.threads is not None:
@@ -58,7 +68,7 @@ def _check_request(config: DictConfig, dataset: Dataset, folder: Path) -> None:
     """Refuse to go on in the folder of a run with other settings or other data."""
     asked = {key: value for key, value in plain(config).items() if key not in ("resume", "logger")}
     request = json.loads(json.dumps({**asked, "content_sha256": dataset.attrs["content_sha256"]}))
-    stored = folder / "request.json"
+    stored = folder / REQUEST
     if not stored.exists():
         write_json(stored, request)
     elif (found := json.loads(stored.read_text())) != request:
