@@ -30,6 +30,8 @@ def main(config: DictConfig) -> None:
     potential = Potential(checkpoint.model, getattr(torch, config.dtype), device)
     ensemble = Ensemble.of(config, config.temperature, config.seed)
     settings = Run.of(config, config.spread_limit)
+    if ensemble.kind == "npt":
+        print(f"error of the pressure of {checkpoint.config.name}: {checkpoint.pressure_error}")
     identity = {**checkpoint.identity, "dtype": config.dtype, **describe(atoms)}
     prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
     properties = predictors(config.properties, atoms, config.contact_shift, prediction)

@@ -276,9 +276,9 @@ def test_calibrated_force_errors_are_found_calibrated() -> None:
     error = 1.3 * np.linalg.norm(size[:, None] * rng.normal(size=(20_000, 3)), axis=1)
     spread = np.sqrt(3) * size
     assert calibration_factor(error, spread) == pytest.approx(1.3, rel=0.01)
-    found = calibration(error, 1.3 * spread, components=3)
-    normal = found["normal"]
-    assert normal == pytest.approx([0.6084, 0.9926], abs=1e-4)  # P(χ²_3 < 3), P(χ²_3 < 12)
+    found = calibration(error, 1.3 * spread, members=1000, components=3)
+    normal = found["expected_within"]
+    assert normal == pytest.approx([0.6084, 0.9926], abs=1e-3)  # P(χ²_3 < 3), P(χ²_3 < 12)
     assert [found["within_1"], found["within_2"]] == pytest.approx(normal, abs=0.01)
     assert found["rank_correlation"] > 0.5
 
@@ -331,8 +331,9 @@ def test_training_an_ensemble_of_different_members(tmp_path: Path) -> None:
         config = compose("train", overrides=[*given, *members])
         wrong = compose("train", overrides=[*given, "member_overrides=[{features: 8}]"])
     metrics = train(config, tmp_path / "run")
-    assert metrics["test"]["forces_calibration"]["normal"][0] == pytest.approx(0.6084, abs=1e-4)
-    assert metrics["validation"]["forces_calibration"]["z_std"] == pytest.approx(1.0)
+    assert metrics["test"]["forces_calibration"]["expected_within"][0] == pytest.approx(0.5)  # F(3, 3) below 1
+    assert metrics["validation"]["forces_calibration"]["rmse_over_spread"] == pytest.approx(1.0)
+    assert metrics["test"]["stress_GPa"]["n"] == 9 * metrics["test"]["pressure_GPa"]["n"] == 9 * 8
     assert metrics["test"]["forces"]["r2"] > 0.1
     checkpoint = load(tmp_path / "run" / "checkpoint")
     assert [member.interactions for member in checkpoint.model.members] == [1, 2]

@@ -103,13 +103,41 @@ def test_leakage_is_reported(tmp_path: Path) -> None:
     }
 
 
-def test_hold_out_is_disjoint_and_seeded() -> None:
-    train, held = hold_out(np.arange(100, 200), 0.1, seed=3)
-    assert len(held) == 10
-    assert [len(part) for part in hold_out(np.arange(4), 0.1, seed=3)] == [3, 1]
-    assert [len(part) for part in hold_out(np.arange(4), 0.0, seed=3)] == [4, 0]
-    assert set(train) | set(held) == set(range(100, 200))
-    np.testing.assert_array_equal(hold_out(np.arange(100, 200), 0.1, seed=3)[1], held)
+def held_out(dataset: Dataset, recipe: SplitRecipe, fraction: float, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation part beside the first fold."""
+    folds = fold_indices(with_splits(dataset, s=recipe), "s")
+    return hold_out(dataset, folds, np.setdiff1d(np.concatenate(folds), folds[0]), fraction, seed)
+
+
+def test_hold_out_is_disjoint_and_seeded(two_groups: Dataset) -> None:
+    recipe = SplitRecipe(kind="configuration", folds=5)
+    train, held = held_out(two_groups, recipe, 0.1)
+    assert [len(train), len(held)] == [36, 4]
+    assert not set(train) & set(held)
+    assert [len(part) for part in held_out(two_groups, recipe, 0.001)] == [39, 1]
+    assert [len(part) for part in held_out(two_groups, recipe, 0.0)] == [40, 0]
+    np.testing.assert_array_equal(held_out(two_groups, recipe, 0.1)[1], held)
+
+
+def test_validation_leaves_out_what_testing_leaves_out(two_groups: Dataset, tmp_path: Path) -> None:
+    """Runs for a group split, an end in time for blocks; else it is chosen on neighbours of what was learned."""
+    runs = []
+    for k in range(60):
+        runs.append(toy_configuration(k))
+        runs[-1].group = f"run_{k // 10}"
+    several = dataset_of(tmp_path / "runs.zarr", runs)
+    for fraction, count in ((0.01, 10), (0.2, 10), (0.3, 20), (0.99, 40)):
+        train, held = held_out(several, SplitRecipe(kind="group"), fraction)
+        assert len(held) == count
+        assert not set(several.group[train]) & set(several.group[held])
+    assert [len(part) for part in held_out(several, SplitRecipe(kind="group"), 0.0)] == [50, 0]
+    train, held = held_out(two_groups, SplitRecipe(kind="block", folds=5), 0.25)
+    for group, count in (("a", 6), ("b", 4)):
+        learned, kept = (two_groups.frame[part][two_groups.group[part] == group] for part in (train, held))
+        assert len(kept) == count
+        assert learned.max() < kept.min()
+    train, held = held_out(two_groups, SplitRecipe(kind="group"), 0.2)  # a single group is left
+    assert [len(train), len(held)] == [16, 4]
 
 
 def test_impossible_splits_are_refused(two_groups: Dataset) -> None:

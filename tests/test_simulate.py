@@ -256,6 +256,14 @@ def test_a_run_killed_as_it_stopped_begins_nothing_anew(tmp_path: Path, monkeypa
     assert "the potential does not know this structure" in group.attrs["stopped"]
 
 
+def test_pressure_squeezes_the_cell(tmp_path: Path) -> None:
+    """Copper of EMT, bulk modulus 134 GPa: 20 GPa take a tenth of its volume, and its sign is the usual one."""
+    squeezed = Ensemble("npt", 300.0, 2.0, 50.0, 20.0, 100.0, 0)
+    path = run(tmp_path / "npt.zarr", squeezed, replace(RUN, steps=600, every=20, heat_limit=None))
+    volume = np.abs(np.linalg.det(open_zarr(path, "r")["cell"][:]))
+    assert volume[15:].mean() / copper().get_volume() == pytest.approx(0.90, abs=0.04)
+
+
 def test_a_second_process_on_one_output_is_refused(tmp_path: Path) -> None:
     output = tmp_path / "md.zarr"
     with locked(output), pytest.raises(InputError, match=r"md\.zarr is being written by another process"):

@@ -47,10 +47,26 @@ def test_calibrated_normal_errors_are_found_calibrated() -> None:
     error = 1.7 * spread * rng.normal(size=spread.size)
     factor = calibration_factor(error, spread)
     assert factor == pytest.approx(1.7, rel=4 / np.sqrt(2 * spread.size))
-    found = calibration(error, factor * spread)
-    assert found["z_std"] == pytest.approx(1.0)
+    found = calibration(error, factor * spread, members=1000)
+    assert found["rmse_over_spread"] == pytest.approx(1.0)
+    assert found["expected_within"] == pytest.approx([0.6827, 0.9545], abs=1e-3)
     assert found["within_1"] == pytest.approx(0.6827, abs=0.01)
     assert found["within_2"] == pytest.approx(0.9545, abs=0.005)
+
+
+@pytest.mark.parametrize(("members", "components"), [(2, 1), (2, 3), (4, 1), (4, 3)])
+def test_errors_drawn_like_the_members_need_no_factor(members: int, components: int) -> None:
+    """The spread of few members is itself uncertain, and of two it may vanish: the factor is one all the same."""
+    rng = np.random.default_rng(members + components)
+    drawn = rng.normal(size=(members + 1, 40_000, components))
+    spread = np.sqrt(drawn[1:].var(0, ddof=1).sum(1))
+    error = np.linalg.norm(drawn[0], axis=1)
+    assert calibration_factor(error, spread) == pytest.approx(1.0, abs=0.02)
+    found = calibration(error, spread, members, components=components)
+    assert [found["within_1"], found["within_2"]] == pytest.approx(found["expected_within"], abs=0.01)
+    assert calibration_factor(np.ones(3), np.array([0.0, 1.0, 1.0])) == pytest.approx(np.sqrt(1.5))
+    with pytest.raises(InputError, match="members agree exactly"):
+        calibration_factor(np.ones(3), np.zeros(3))
 
 
 def test_schedules() -> None:
@@ -137,7 +153,7 @@ def test_checkpoint_holds_what_was_measured(toy_checkpoint: Path) -> None:
     assert np.sqrt(np.mean((table.predicted - table.true) ** 2)) == pytest.approx(mhz["rmse"])
     assert ppm["rmse"] / mhz["rmse"] == pytest.approx(7102, rel=1e-3)
     assert checkpoint.config.members == 2
-    assert metrics["validation"]["hyperfine_contact_shift_calibration"]["z_std"] == pytest.approx(1.0)
+    assert metrics["validation"]["hyperfine_contact_shift_calibration"]["rmse_over_spread"] == pytest.approx(1.0)
     for text in ("weiss_constant: -14.8", "Cite: nobody", "toy 1.0.0", "RMSE"):
         assert text in (toy_checkpoint / "README.md").read_text()
     assert "torch==" in (toy_checkpoint / "environment.txt").read_text()

@@ -78,12 +78,13 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             for quantity, errors in rows.items():
                 numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
-            if "z_std" in values:
-                one, two = values.get("normal", (0.683, 0.954))
+            if "rmse_over_spread" in values:
+                one, two = values["expected_within"]
                 notes.append(
                     f"Spread of {name.removesuffix('_calibration')} on the {part} part, calibrated on the validation "
-                    f"part (drawn like the training part): z {values['z_std']:.3f}, within one spread "
-                    f"{values['within_1']:.3f} (normal: {one:.3f}), within two {values['within_2']:.3f} ({two:.3f}), "
+                    f"part: errors over spreads {values['rmse_over_spread']:.3f}, within one spread "
+                    f"{values['within_1']:.3f} (expected of so few members: {one:.3f}), within two "
+                    f"{values['within_2']:.3f} ({two:.3f}), "
                     f"rank correlation {_number(values['rank_correlation'])}."
                 )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes)

@@ -60,9 +60,18 @@ class Checkpoint:
     folder: Path
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Name and hash, by which what was made with it is known."""
-        return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256}
+    def identity(self) -> dict[str, Any]:
+        """Name, hash and calibration of the spread, by which what was made with it is known."""
+        calibration = {"calibration": self.config.calibration} if self.config.members > 1 else {}
+        return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256, **calibration}
+
+    @property
+    def pressure_error(self) -> str:
+        """What is known of the pressure of a potential, in words: for simulations at constant pressure."""
+        metrics = json.loads((self.folder / "metrics.json").read_text())
+        if (found := metrics.get("test", {}).get("pressure_GPa")) is None:
+            return "never measured: its test data hold no stress"
+        return f"{found['rmse']:.2g} GPa (bias {found['bias']:+.2g} GPa) on the test configurations"
 
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:

@@ -84,11 +84,40 @@ def fold_indices(dataset: Dataset, split: str) -> list[NDArray[np.int64]]:
     ]
 
 
-def hold_out(indices: NDArray[np.integer], fraction: float, seed: int) -> tuple[NDArray, NDArray]:
-    """Training and validation part of `indices`, drawn by configuration; a fraction above zero is one at least."""
-    shuffled = np.random.default_rng(seed).permutation(indices)
-    size = max(1, round(fraction * len(indices))) if fraction > 0 else 0
-    return np.sort(shuffled[size:]), np.sort(shuffled[:size])
+def hold_out(
+    dataset: Dataset, folds: Sequence[NDArray[np.integer]], rest: NDArray[np.integer], fraction: float, seed: int
+) -> tuple[NDArray, NDArray]:
+    """Training and validation part of the configurations `rest`, the complement of one of the folds.
+
+    Validation leaves out what testing does: whole groups, in random order up to the fraction, where no group is in two
+    folds and the rest holds several; the end in time of every group, where the folds are blocks in time; else single
+    configurations at random. A fraction above zero is one configuration at least.
+    """
+    size = max(1, round(fraction * len(rest))) if fraction > 0 else 0
+    names, random = dataset.group[rest].astype(str), np.random.default_rng(seed)
+    runs = {_runs(dataset, folds, name) for name in set(dataset.group[np.concatenate(folds)].astype(str))}
+    held = np.zeros(len(rest), bool)
+    if runs == {1} and len(set(names)) > 1:
+        for name in random.permutation(sorted(set(names)))[:-1]:
+            if held.sum() < size:
+                held |= names == name
+    elif runs == {len(folds)} and len(rest) > len(folds) * len(set(names)):
+        for name in set(names):
+            members = np.flatnonzero(names == name)
+            ordered = members[np.argsort(dataset.frame[rest[members]], kind="stable")]
+            held[ordered[len(ordered) - round(fraction * len(ordered)) :]] = True
+    else:
+        held = np.isin(rest, random.permutation(rest)[:size])
+    return np.sort(rest[~held]), np.sort(rest[held])
+
+
+def _runs(dataset: Dataset, folds: Sequence[NDArray[np.integer]], name: str) -> int:
+    """How many uninterrupted stretches of time a group falls into by its folds: one where it is whole in a fold."""
+    members = np.concatenate(folds)
+    owner = np.repeat(np.arange(len(folds)), [len(fold) for fold in folds])
+    mask = dataset.group[members].astype(str) == name
+    order = np.argsort(dataset.frame[members][mask], kind="stable")
+    return 1 + int(np.count_nonzero(np.diff(owner[mask][order])))
 
 
 def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:

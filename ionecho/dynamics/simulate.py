@@ -50,7 +50,7 @@ class Run:
     steps: int
     every: int  # steps between frames
     block: int  # frames written at once, after which a killed run goes on
-    spread_limit: float | None  # eV/Å, largest force spread of the ensemble's members on an atom
+    spread_limit: float | None  # eV/Å, largest calibrated force spread of the ensemble's members on an atom
     contact_limit: float  # shortest distance in sums of covalent radii
     heat_limit: float | None  # highest temperature in that of the ensemble
 
@@ -206,7 +206,7 @@ def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run, temperature: 
         if spread.max() > run.spread_limit:
             atom = int(spread.argmax())
             name = f"{atoms.symbols[atom]} {atom}"
-            raise Broken(f"force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
+            raise Broken(f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
     if run.heat_limit is not None:
         limit = temperature * max(run.heat_limit, 1 + 6 * np.sqrt(2 / (3 * len(atoms))))
         if (found := atoms.get_temperature()) > limit:

@@ -59,7 +59,7 @@ class PaiNNNMR(nn.Module):
         """Take the mean and the standard deviation of the couplings of every element from the training part."""
         for number, found in statistics["hyperfine_contact"].items():
             index = self.numbers.index(number)
-            self.mean[index], self.std[index] = found.mean, found.std
+            self.mean[index], self.std[index] = found.mean, found.std or 1.0
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz."""

@@ -224,7 +224,7 @@ class SpinTransfer(nn.Module):
         for row, label in enumerate(LABELS):
             for number, found in statistics.get(label, {}).items():
                 index = self.numbers.index(number)
-                self.mean[row, index], self.std[row, index] = found.mean, found.std
+                self.mean[row, index], self.std[row, index] = found.mean, found.std or 1.0
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.

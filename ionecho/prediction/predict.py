@@ -107,7 +107,7 @@ class Predictor:
     @property
     def request(self) -> dict[str, Any]:
         """What decides the numbers: a killed run goes on only where all of it is the same."""
-        return {**self.identity, "calibration": self.checkpoint.config.calibration, "dtype": self.settings.dtype}
+        return {**self.identity, "dtype": self.settings.dtype}
 
     @property
     def physics(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ CONVENTIONS = {
     "above": "frames kept above the window; a run stops at the first it meets, which is not kept",
     "new": "errors on the labels of a round, of the model that picked the frames and had not seen the labels",
     "rank_correlation": "Spearman's, of the largest spread with the largest force error of a frame",
-    "z": "root mean square of error / spread over the forces of the new labels, 1 is ideal",
+    "error/spread": "root mean squares of the errors and of the spreads of the forces of the new labels, 1 is ideal",
 }
 
 
@@ -47,7 +47,7 @@ def _row(report: Report) -> dict[str, Any]:
             "new forces": before["forces"]["rmse"],
             "new energy": 1e3 * before["energy_per_atom"]["rmse"],
             "rank correlation": before["rank_correlation"],
-            "z": before["forces_calibration"]["z_std"],
+            "error/spread": before["forces_calibration"]["rmse_over_spread"],
         }
     if report["test"]:
         energy, forces = (report["test"][name]["rmse"] for name in ("energy_per_atom", "forces"))

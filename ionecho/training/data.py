@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from ionecho.data.loader import STRUCTURE, Batch, Columns, GraphRecipe, InMemory, Streamed
+from ionecho.data.schema import ARRAYS
 from ionecho.data.splits import fold_indices, hold_out
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -30,7 +31,7 @@ def fold_parts(
         raise InputError(f"{dataset.path}: split {split} has folds 0 to {len(folds) - 1}, not {fold}")
     test = folds[fold] if fold is not None else np.array([], dtype=np.int64)
     rest = np.setdiff1d(np.concatenate(folds), test)
-    train, held = hold_out(rest, validation, seed)
+    train, held = hold_out(dataset, folds, rest, validation, seed)
     if frames is not None:
         if frames > len(train):
             raise InputError(
@@ -40,8 +41,22 @@ def fold_parts(
     return {"train": train, "validation": held, "test": test}
 
 
+def check_labels(dataset: Dataset, parts: Mapping[str, NDArray], labels: Sequence[str]) -> None:
+    """Refuse parts of a fold in which no configuration has a label: nothing could be learned, chosen or tested."""
+    present = {name: np.zeros(len(dataset), bool) for name in labels if name in dataset.labels}
+    for start, stop, arrays in dataset.blocks(present):
+        for name, values in arrays.items():
+            known = np.isfinite(values.reshape(len(values), -1)).all(1)
+            if ARRAYS[name].per == "atom":
+                known = np.logical_or.reduceat(known, dataset.offsets[start:stop] - dataset.offsets[start])
+            present[name][start:stop] = known
+    for part, indices in parts.items():
+        if absent := [name for name in present if len(indices) and not present[name][indices].any()]:
+            raise InputError(f"{dataset.path}: no {', '.join(absent)} in the {part} part; choose another fold or split")
+
+
 class GraphDataModule(pl.LightningDataModule):
-    """Serves batches; in memory when the labels fit into `memory_limit` GB, else streamed in shuffled blocks."""
+    """Serves batches; in memory when labels and neighbour lists fit into `memory_limit` GB, else streamed in blocks."""
 
     def __init__(
         self,
@@ -62,10 +77,20 @@ class GraphDataModule(pl.LightningDataModule):
             )
         self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
         self.batch_size, self.seed = batch_size, seed
-        self.in_memory = dataset.nbytes((*STRUCTURE, *labels)) <= memory_limit * 1e9
+        self.in_memory = self._bytes_needed() <= memory_limit * 1e9
         if self.in_memory:
             columns = Columns(dataset, 0, len(dataset), (*STRUCTURE, *self.labels))
             self.sets = {part: InMemory(columns, indices, self.labels, recipe) for part, indices in parts.items()}
+
+    def _bytes_needed(self) -> float:
+        """Of the arrays, and of the graphs that are kept, by that of one configuration."""
+        names = (*STRUCTURE, *self.labels)
+        first = int(next(iter(np.concatenate(list(self.parts.values()))), 0))
+        graph = InMemory(Columns(self.dataset, first, first + 1, names), np.array([first]), self.labels, self.recipe)[
+            0
+        ].graph
+        kept = sum(value.nbytes for value in vars(graph).values() if isinstance(value, torch.Tensor))
+        return self.dataset.nbytes(names) + kept / len(graph.numbers) * float(self.dataset.offsets[-1])
 
     def _loader(self, part: str, shuffle_seed: int | None) -> DataLoader[Batch]:
         if not self.in_memory:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from ase.units import GPa
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -17,6 +18,7 @@ from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
 from ionecho.models.ensemble import SPREAD, Ensemble
 from ionecho.nmr.hyperfine import ContactShift
+from ionecho.training.fit import STRESS
 from ionecho.training.metrics import calibration, calibration_factor, errors
 from ionecho.training.module import ATOMS, label_of, target_of
 
@@ -30,6 +32,7 @@ class Predictions:
     predicted: NDArray[np.floating]  # (n,)
     true: NDArray[np.floating]  # (n,)
     spread: NDArray[np.floating] | None  # (n,), calibrated as the ensemble is
+    members: int
     configuration: NDArray[np.integer]  # (n,) index in the dataset
     element: NDArray[np.integer] | None  # (n,) atomic number, of labels an atom
 
@@ -68,6 +71,7 @@ def predict_part(
         np.concatenate(predicted),
         np.concatenate(true),
         np.concatenate(spread) if spread else None,
+        len(ensemble.members),
         np.concatenate(configuration),
         np.concatenate(element) if of_atoms else None,
     )
@@ -97,9 +101,14 @@ def _lengths(
 def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift: ContactShift | None) -> dict[str, Any]:
     """Errors in the label's unit, in ppm where there is a conversion, by group, and of the spread.
 
-    Energies are reported as `energy_per_atom`, vectors by component and by element, their spreads by atom.
+    Energies are reported as `energy_per_atom`, vectors by component and by element, their spreads by atom; stresses as
+    `stress_GPa` by component and as `pressure_GPa`.
     """
     metrics: dict[str, Any] = {}
+    if output == STRESS:
+        predicted, true = (values.reshape(-1, 3, 3) / GPa for values in (predictions.predicted, predictions.true))
+        pressures = (-np.trace(values, axis1=1, axis2=2) / 3 for values in (predicted, true))
+        return {"stress_GPa": errors(predicted.ravel(), true.ravel()), "pressure_GPa": errors(*pressures)}
     name, unit = label_of(output), np.ones(1)
     if output == "energy":
         name, unit = "energy_per_atom", 1.0 / np.diff(dataset.offsets)[predictions.configuration]
@@ -118,5 +127,5 @@ def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift:
         metrics[f"{name}_by_group"] = {g: errors(predicted[groups == g], true[groups == g]) for g in names}
     if predictions.spread is not None:
         error, spread, components = _lengths(predicted - true, unit * predictions.spread, output)
-        metrics[f"{name}_calibration"] = calibration(error, spread, components=components)
+        metrics[f"{name}_calibration"] = calibration(error, spread, predictions.members, components=components)
     return metrics

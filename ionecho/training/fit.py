@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +28,21 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.species import Statistics
 from ionecho.training.data import GraphDataModule
-from ionecho.training.module import ATOMS, PropertyModule, label_of
+from ionecho.training.module import ATOMS, PropertyModule, is_reported, label_of
+
+STRESS, FORCES = "stress", f"forces{ATOMS}"  # of a potential
+ROUNDING = 1e-12  # relative, of a least-squares fit
 
 
 def hyperparameters(config: DictConfig) -> dict[str, Any]:
     """The model's own arguments."""
     return {key: value for key, value in plain(config.model).items() if key != "name"}
+
+
+def reported(losses: Iterable[str], dataset: Dataset) -> list[str]:
+    """Outputs whose errors are told: those learned, and the stress of potentials where the dataset has it."""
+    stress = [STRESS] if {"energy", FORCES} <= set(losses) and STRESS in dataset.labels else []
+    return [name for name in losses if is_reported(name)] + stress
 
 
 def of_member(config: DictConfig, number: int) -> DictConfig:
@@ -65,18 +78,23 @@ def recipe(model: Any, dtype: str) -> GraphRecipe:
 
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
     """Mean and standard deviation of every atomic label, by element, over the training part."""
-    numbers, in_train = dataset.rows("numbers", 0, len(dataset)), _atoms_of(dataset, train)
-    found: dict[str, dict[int, Statistics]] = {}
-    for name in labels:
-        if ARRAYS[name].per != "atom":
-            continue
-        values = dataset.rows(name, 0, len(dataset))
-        found[name] = {
-            int(number): Statistics(float(np.nanmean(selected)), float(np.nanstd(selected)))
-            for number in np.unique(numbers)
-            if np.isfinite(selected := values[in_train & (numbers == number)]).any()
+    in_train = _atoms_of(dataset, train)
+    atomic = [name for name in labels if ARRAYS[name].per == "atom"]
+    sums: dict[str, dict[int, NDArray]] = {name: defaultdict(lambda: np.zeros(3)) for name in atomic}
+    for start, stop, arrays in dataset.blocks(["numbers", *atomic]):
+        chosen = in_train[dataset.offsets[start] : dataset.offsets[stop]]
+        for name, number in product(atomic, np.unique(arrays["numbers"][chosen])):
+            values = arrays[name][chosen & (arrays["numbers"] == number)].astype(float)
+            values = values[np.isfinite(values)]
+            sums[name][int(number)] += (values.size, values.sum(), np.square(values).sum())
+    return {
+        name: {
+            number: Statistics(total / count, math.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
+            for number, (count, total, squares) in of_elements.items()
+            if count
         }
-    return found
+        for name, of_elements in sums.items()
+    }
 
 
 def _atoms_of(dataset: Dataset, configurations: NDArray) -> NDArray[np.bool_]:
@@ -94,7 +112,7 @@ def scales(
     found = {}
     for output in losses:
         if ARRAYS[label_of(output)].per == "configuration":
-            found[output] = _beyond_composition(dataset, train, label_of(output)) or 1.0
+            found[output] = _beyond_composition(dataset, train, label_of(output))
             continue
         elements = model.numbers if output.endswith(ATOMS) else model.centres
         known = stats.get(label_of(output), {})
@@ -106,7 +124,10 @@ def scales(
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
-    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element."""
+    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element.
+
+    One where the fit leaves no more than rounding.
+    """
     numbers = dataset.rows("numbers", 0, len(dataset))
     elements = np.unique(numbers)
     counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])[train]
@@ -115,7 +136,8 @@ def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
     if not present.any():
         raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
     known, _, _, _ = np.linalg.lstsq(counts[present], values[present], rcond=None)
-    return float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
+    left = float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
+    return left if left > ROUNDING * np.abs(values[present]).max() else 1.0
 
 
 def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
@@ -146,9 +168,12 @@ def fit_member(
     """
     pl.seed_everything(seed, verbose=False)
     settings = config.trainer
+    _check_schedule(settings)
     model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
     check_elements(model, dataset, parts["train"])
-    labels = sorted({label_of(output) for output in settings.losses})
+    labels = sorted(
+        {label_of(output) for output in reported(settings.losses, dataset)} | set(map(label_of, settings.losses))
+    )
     data = GraphDataModule(
         dataset, parts, labels, recipe(model, settings.dtype), settings.batch_size, seed, settings.memory_limit
     )
@@ -166,6 +191,14 @@ def fit_member(
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
     partial.replace(weights)
     return model, data
+
+
+def _check_schedule(settings: DictConfig) -> None:
+    """Another schedule than the model's leaves the model's settings of its own behind: say so before anything runs."""
+    schedule = instantiate(settings.schedule)
+    if unknown := sorted(set(schedule.keywords) - set(inspect.signature(schedule.func).parameters)):
+        name, drop = schedule.func.__name__, " ".join(f"~trainer.schedule.{key}" for key in unknown)
+        raise InputError(f"trainer.schedule: {name} takes no {', '.join(unknown)}; leave out with {drop}")
 
 
 def _descend(

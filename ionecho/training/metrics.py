@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, spearmanr
+from scipy.stats import f as fisher
+from scipy.stats import spearmanr
+
+from ionecho.errors import InputError
 
 Floats = NDArray[np.floating]
 
@@ -35,28 +38,40 @@ def summary(values: list[float | None]) -> dict[str, float | list[float | None]]
 
 
 def calibration_factor(error: Floats, spread: Floats) -> float:
-    """Factor that makes the spread the root mean square of the errors, by maximum likelihood of normal errors."""
-    return float(np.sqrt(np.mean((error / spread) ** 2)))
+    """Factor that makes the mean square of the spreads that of the errors.
+
+    The likelihood of normal errors would take the mean of error²/spread², which the few members of an ensemble blow up:
+    their variance has M - 1 degrees of freedom a component, and that mean does not exist for two of them.
+
+    Raises
+    ------
+    InputError
+        If the members agree exactly.
+    """
+    if not spread.any():
+        raise InputError("ensemble: its members agree exactly, so their spread tells nothing; see member_overrides")
+    return float(np.sqrt(np.mean(error**2) / np.mean(spread**2)))
 
 
-def calibration(error: Floats, spread: Floats, bins: int = 10, components: int = 1) -> dict[str, object]:
+def calibration(error: Floats, spread: Floats, members: int, bins: int = 10, components: int = 1) -> dict[str, object]:
     """How far a calibrated spread tells the error.
 
     Of vectors, `error` is their length and `spread` the root of the summed squares over the `components`.
 
-    Returns the standard deviation of error/spread (1 is ideal), the fractions of errors within one and two spreads
-    and what they are for normal errors (0.683 and 0.954 of one component, 0.608 and 0.993 of three), the rank
-    correlation of spread with |error|, and the reliability curve: mean spread against root mean square error in
-    equally filled bins.
+    Returns the ratio of the errors' root mean square to the spreads' (1 is ideal), the fractions of errors within one
+    and two spreads, what they are where errors and `members` are drawn from one normal distribution (of F with c and
+    (M - 1) c degrees of freedom), the rank correlation of spread with |error|, and the reliability curve: mean spread
+    against root mean square error in equally filled bins.
     """
-    score = np.abs(error / spread)
-    correlation = spearmanr(spread, np.abs(error)).statistic
+    error = np.abs(error)
+    correlation = spearmanr(spread, error).statistic
     order = np.array_split(np.argsort(spread), min(bins, spread.size))
+    drawn = fisher(components, (members - 1) * components)
     return {
-        "z_std": float(np.sqrt(np.mean(score**2))),
-        "within_1": float(np.mean(score <= 1)),
-        "within_2": float(np.mean(score <= 2)),
-        "normal": [float(chi2.cdf(components * k**2, components)) for k in (1, 2)],
+        "rmse_over_spread": float(np.sqrt(np.mean(error**2) / np.mean(spread**2))),
+        "within_1": float(np.mean(error <= spread)),
+        "within_2": float(np.mean(error <= 2 * spread)),
+        "expected_within": [float(drawn.cdf(k**2)) for k in (1, 2)],
         "rank_correlation": float(correlation) if np.isfinite(correlation) else None,
         "reliability": {
             "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],

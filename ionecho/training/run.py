@@ -23,11 +23,11 @@ from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.training.data import fold_parts
+from ionecho.training.data import check_labels, fold_parts
 from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
-from ionecho.training.fit import fit_member, hyperparameters, of_member, plain
+from ionecho.training.fit import fit_member, hyperparameters, of_member, plain, reported
 from ionecho.training.metrics import summary
-from ionecho.training.module import is_reported, label_of
+from ionecho.training.module import label_of
 
 console = Console()
 REQUEST = "request.json"
@@ -124,6 +124,7 @@ def fit_fold(
     if config.ensemble < 1 or (config.ensemble > 1 and not settings.validation):
         raise InputError(f"ensemble={config.ensemble} needs dataset.validation > 0, to calibrate the spread on")
     parts = fold_parts(dataset, settings.split, fold, settings.validation, config.seed, frames)
+    check_labels(dataset, parts, [label_of(output) for output in config.trainer.losses])
     console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []
     for number in range(config.ensemble):
@@ -134,7 +135,7 @@ def fit_fold(
     converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
     shift = ContactShift.parse(settings.contact_shift) if converted else None
     metrics: dict[str, Any] = {"data": _provenance(dataset, settings, fold, parts)}
-    outputs = [name for name in config.trainer.losses if is_reported(name)]
+    outputs = reported(config.trainer.losses, dataset)
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
         for output in outputs if len(parts[part]) else ():
             predictions = predict_part(ensemble, loader(), parts[part], output)
