@@ -27,7 +27,7 @@ PHASES = {"p63mcm": 0, "p6322": 1}
 
 
 def settings(**changes: object) -> DynamicShiftSettings:
-    return DynamicShiftSettings.parse(copy.deepcopy(CONFIG) | changes)
+    return DynamicShiftSettings.parse(copy.deepcopy(CONFIG) | changes, "dynamic_shift")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ionecho.analysis.exchange import exchange, last_visited, two_state_window_variance, window_means
+from ionecho.analysis.exchange import exchange, last_visited, window_means
 from ionecho.analysis.histograms import common_edges, site_histogram
 from ionecho.analysis.lattice import layer_coordinates, plane_vectors, smallest_separation
 from ionecho.analysis.maps import plane_map
@@ -173,6 +173,18 @@ def two_state(rng: np.random.Generator, k12: float, k21: float, frames: int, ion
     for t in range(1, frames):
         states[t] = np.where(draws[t] < switch[states[t - 1]], 1 - states[t - 1], states[t - 1])
     return states
+
+
+def two_state_window_variance(window: float, k12: float, k21: float, difference: float) -> float:
+    """Variance of the mean over a window of a quantity that jumps between two values (A17).
+
+    var = 2 sigma^2 (tau / W) (1 - (tau / W) (1 - exp(-W / tau))), tau = 1 / (k12 + k21),
+    sigma^2 = p1 p2 difference^2. `window` and the inverse rates in one unit of time.
+    """
+    total = k12 + k21
+    variance = k12 * k21 / total**2 * difference**2
+    ratio = 1 / (total * window)
+    return 2 * variance * ratio * (1 - ratio * (1 - np.exp(-1 / ratio)))
 
 
 def test_windows_narrow_as_two_state_exchange_predicts():

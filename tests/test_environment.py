@@ -13,6 +13,7 @@ import datasets
 
 LAYERS = [
     "errors",
+    "config",
     "nmr",
     "geometry",
     "data",
@@ -61,5 +62,8 @@ def test_modules_are_short_and_entry_points_shorter() -> None:
 
 def _imports(file: Path) -> list[str]:
     tree = ast.parse(file.read_text())
-    found = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
     return found + [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]

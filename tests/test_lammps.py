@@ -99,7 +99,7 @@ def test_terms_go_on_below_the_inner_radius_and_end_at_the_cutoff(inner: float) 
 def test_the_reference_package_gives_the_same_splines(monkeypatch: pytest.MonkeyPatch) -> None:
     """uf3 0.4.0 evaluates our random coefficients: which pairs and triplets there are, how often each counts."""
     calculator = pytest.importorskip("uf3.forcefield.calculator", reason="the reference package: pip install uf3")
-    monkeypatch.setattr("ionecho.models.uf3.WALL", 0.0)
+    monkeypatch.setattr("ionecho.models.wall.WALL", 0.0)
     model = random_potential(2)
     model.charges.zero_()
     atoms = p2_crystal(1, 0.2)

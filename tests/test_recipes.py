@@ -95,9 +95,14 @@ def test_whole_and_broken_polyhedra_of_the_oxides() -> None:
     assert octahedra_intact(layered)
     assert phosphate_intact(nasicon)
     layered.positions[layered.symbols == "Mn"] += [0, 0, 1.2]
-    nasicon.positions[nasicon.symbols == "P"] += [0.5, 0, 0]
     assert not octahedra_intact(layered)
-    assert not phosphate_intact(nasicon)
+    for element, away in (("P", 0.5), ("V", 1.2)):
+        broken = nasicon.copy()
+        broken.positions[broken.symbols == element] += [away, 0, 0]
+        assert not phosphate_intact(broken), element
+    lonely = PROTOTYPES["p2_p63mcm"](0)
+    lonely.positions[lonely.symbols == "Mg"] += [0, 0, 1.2]
+    assert not octahedra_intact(lonely)
 
 
 def test_a_quench_keeps_the_units_and_the_density_and_is_the_same_again(

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.msd import Displacement
-from ionecho.analysis.options import Options, ReadOptions
+from ionecho.analysis.options import Options, TimedReadOptions
 from ionecho.analysis.paths import IonPaths
 from ionecho.errors import InputError
 
@@ -52,7 +52,7 @@ class DiffusionOptions(Options):
     resamples: int = Field(ge=100)
     seed: int
     arrhenius_errors: Literal["bootstrap", "rule_of_thumb"]
-    read: ReadOptions
+    read: TimedReadOptions
 
 
 @dataclass(frozen=True)

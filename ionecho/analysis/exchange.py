@@ -105,18 +105,6 @@ def window_means(shift: Floats, window: int, groups: NDArray) -> Floats:
     return np.concatenate(means)
 
 
-def two_state_window_variance(window: float, k12: float, k21: float, difference: float) -> float:
-    """Variance of the mean over a window of a quantity that jumps between two values (A17).
-
-    var = 2 sigma^2 (tau / W) (1 - (tau / W) (1 - exp(-W / tau))), tau = 1 / (k12 + k21),
-    sigma^2 = p1 p2 difference^2. `window` and the inverse rates in one unit of time.
-    """
-    total = k12 + k21
-    variance = k12 * k21 / total**2 * difference**2
-    ratio = 1 / (total * window)
-    return 2 * variance * ratio * (1 - ratio * (1 - np.exp(-1 / ratio)))
-
-
 def draw_windows(
     axes: Axes, windows: dict[int, Floats], edges: Floats, labels: dict[int, str], colours: dict[int, Any]
 ) -> None:

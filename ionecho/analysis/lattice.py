@@ -63,16 +63,6 @@ def plane_vectors(cell: ArrayLike, axis: str) -> Floats:
     return np.stack(rows, axis=-2)
 
 
-def plane_distances(difference: ArrayLike, plane: Floats) -> Floats:
-    """Lengths (...,) Å of in-plane fractional differences (..., 2) reduced to the nearest lattice point by rounding.
-
-    Exact for lengths below half of the smaller height of the cell, which is what site circles need.
-    """
-    reduced = np.asarray(difference, float)
-    reduced = reduced - np.rint(reduced)
-    return np.linalg.norm(np.einsum("...i,...ij->...j", reduced, plane), axis=-1)
-
-
 def smallest_separation(points: Floats, plane: Floats) -> float:
     """Smallest periodic distance (Å) between two of the in-plane fractional points (S, 2), images included."""
     images = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 1, 1, 2)

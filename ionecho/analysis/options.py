@@ -31,15 +31,24 @@ class ReadOptions(Options):
     """What a text file of an MD code does not say itself; all None for zarr.
 
     `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths and 3 angles
-    (degrees), `time_step` fs between frames.
+    (degrees).
     """
 
     format: str | None
     species: list[str] | None
     cell: list[float] | None
-    time_step: float | None = Field(gt=0)
 
-    def open(self, path: Path, groups: list[str] | None = None) -> Trajectory:
+    def open(self, path: Path, groups: list[str] | None = None, time_step: float | None = None) -> Trajectory:
         """The trajectory at `path`, of a dataset these groups."""
         cell = None if self.cell is None else cell_of(self.cell)
-        return open_trajectory(path, self.format, self.species, cell, self.time_step, groups)
+        return open_trajectory(path, self.format, self.species, cell, time_step, groups)
+
+
+class TimedReadOptions(ReadOptions):
+    """With `time_step` fs between frames."""
+
+    time_step: float | None = Field(gt=0)
+
+    def open(self, path: Path, groups: list[str] | None = None, time_step: float | None = None) -> Trajectory:
+        """The trajectory at `path`, of a dataset these groups."""
+        return super().open(path, groups, self.time_step)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ionecho.errors import InputError
+from ionecho.analysis.options import Options
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.nmr.isotopes import isotope
 from ionecho.nmr.quadrupole import quadrupole_induced_shift
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class QuadrupoleSettings(_Settings):
+class QuadrupoleSettings(Options):
     """Second-order quadrupole-induced shift of a mean tensor: `coupling` C_Q in MHz and `asymmetry`."""
 
     coupling: float
     asymmetry: float = Field(ge=0, le=1)
 
 
-class AdditiveShifts(_Settings):
+class AdditiveShifts(Options):
     """Terms added to every contact shift, ppm; `quadrupole` None leaves the quadrupole-induced shift out."""
 
     orbital: float
@@ -32,7 +27,7 @@ class AdditiveShifts(_Settings):
     quadrupole: QuadrupoleSettings | None
 
 
-class SiteSettings(_Settings):
+class SiteSettings(Options):
     """Where the sites are: nodes of `divisions`, or in-plane fractional `positions`; with neither, density maxima."""
 
     divisions: tuple[int, int] | None
@@ -48,7 +43,7 @@ class SiteSettings(_Settings):
         return self
 
 
-class MapSettings(_Settings):
+class MapSettings(Options):
     """Grid over one of the `fold` in-plane repeats of the layer; bins with fewer than `n_min` samples are masked."""
 
     bins: tuple[int, int]
@@ -56,7 +51,7 @@ class MapSettings(_Settings):
     n_min: int = Field(ge=1)
 
 
-class ErrorSettings(_Settings):
+class ErrorSettings(Options):
     """Errors, None if unknown: `bias` of the model in a mean shift (ppm), of the moment (mu_B), of Theta (K)."""
 
     bias: float | None
@@ -64,7 +59,7 @@ class ErrorSettings(_Settings):
     weiss_constant: float | None
 
 
-class DynamicShiftSettings(_Settings):
+class DynamicShiftSettings(Options):
     """Everything the analysis depends on besides the series; see conf/analysis/dynamic_shift.yaml for each entry."""
 
     isotope: str
@@ -78,15 +73,6 @@ class DynamicShiftSettings(_Settings):
     histogram_width: float = Field(gt=0)
     windows: list[int] = Field(min_length=1)
     errors: ErrorSettings
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> DynamicShiftSettings:
-        """Settings from a plain mapping; raises InputError naming every entry that is wrong."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            wrong = (f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-            raise InputError(f"dynamic_shift settings: {'; '.join(wrong)}") from error
 
     @property
     def element(self) -> str:

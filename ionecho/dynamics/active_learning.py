@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from ionecho.data.files import write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.rounds import Report, Round
@@ -20,7 +21,7 @@ from ionecho.dynamics.exploration.versions import card_of, finished, label
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import publish, same_level
-from ionecho.training.run import open_dataset, write_json
+from ionecho.training.run import open_dataset
 
 MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
 WINDOWS = ("published", "quantile")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from ase.data import chemical_symbols
@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
+from ionecho.config import plain
 from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe
 from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY, card_folders, find_card
@@ -50,7 +51,7 @@ def run_labels(name: Name, overrides: Overrides = None) -> None:
     console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
     if waiting:
         with executor(job.config.workers) as workers:
-            label_all(queue, waiting, _plain(job.config.engine), workers, in_flight=job.config.workers.number)
+            label_all(queue, waiting, plain(job.config.engine), workers, in_flight=job.config.workers.number)
     _publish(job, queue)
 
 
@@ -147,7 +148,7 @@ def _own_folder(name: str) -> Path:
 
 def _card(name: str, config: DictConfig, configurations: Sequence[Configuration], overrides: list[str]) -> DatasetCard:
     """The card of a dataset of one's own, which holds the line that made it."""
-    content = _plain(config.card)
+    content = plain(config.card)
     numbers = sorted({int(number) for configuration in configurations for number in configuration.numbers})
     return DatasetCard(
         pretty_name=content["pretty_name"] or name,
@@ -166,9 +167,3 @@ def _card(name: str, config: DictConfig, configurations: Sequence[Configuration]
             splits=content["splits"],
         ),
     )
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ionecho.data.files import write_json
 from ionecho.data.lock import take
 from ionecho.data.schema import Configuration, structure_sha256
 from ionecho.data.store import Dataset, DatasetWriter
@@ -94,12 +95,12 @@ class LabelQueue:
         self.writer.append([configuration])
         self.done[name] = (configuration.group, configuration.frame)
         if self.failures.pop(name, None) is not None:
-            self._write("failures.json", self.failures)
+            write_json(self.folder / "failures.json", self.failures)
 
     def fail(self, configuration: Configuration, reason: str) -> None:
         """Record why a configuration has no labels."""
         self.failures[key(configuration)] = {"source": configuration.source, "reason": reason}
-        self._write("failures.json", self.failures)
+        write_json(self.folder / "failures.json", self.failures)
 
     def provenance(self) -> list[dict[str, Any]]:
         """What the engine said of every labelled configuration, in the order of `labels.zarr`."""
@@ -116,7 +117,7 @@ class LabelQueue:
                 f"{self.folder} was begun with {name} {begun.get(name)}, now it is {request.get(name)}: "
                 "labels of two kinds do not mix. Choose another name, or remove the folder"
             )
-        self._write("request.json", request)
+        write_json(self.folder / "request.json", request)
 
     def _end_line(self) -> None:
         """A killed run may have left half a line of provenance: the next one begins on a line of its own."""
@@ -124,11 +125,6 @@ class LabelQueue:
         if path.exists() and not path.read_bytes().endswith(b"\n"):
             with path.open("a") as file:
                 file.write("\n")
-
-    def _write(self, name: str, content: Any) -> None:
-        partial = self.folder / (name + ".partial")
-        partial.write_text(json.dumps(content, indent=1, sort_keys=True))
-        partial.replace(self.folder / name)
 
 
 def key(configuration: Configuration) -> str:

@@ -47,10 +47,15 @@ def forces_and_stress(energy: Tensor, vectors: Tensor, graph: Graph, create_grap
     Forces (A, 3) eV/Å and stress (C, 3, 3) eV/Å³, tensile positive.
     """
     (gradient,) = torch.autograd.grad(energy.sum(), vectors, create_graph=create_graph)
+    forces, stress = of_pairs(gradient, vectors, graph)
+    return forces, stress if create_graph else stress.detach()
+
+
+def of_pairs(gradient: Tensor, vectors: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+    """Forces (A, 3) and stress (C, 3, 3) of the gradient g (P, 3) of the energy by the vectors between neighbours."""
     i, j = graph.pairs
     forces = torch.zeros_like(graph.positions).index_add(0, i, gradient).index_add(0, j, gradient, alpha=-1)
     virial = vectors[:, :, None] * gradient[:, None, :]
     owner = graph.configuration.index_select(0, i)
     volume = torch.linalg.det(graph.cell).abs()[:, None, None]
-    stress = torch.zeros_like(graph.cell).index_add(0, owner, virial) / volume
-    return forces, stress if create_graph else stress.detach()
+    return forces, torch.zeros_like(graph.cell).index_add(0, owner, virial) / volume

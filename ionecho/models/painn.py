@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import schnetpack.nn as snn
 import torch
@@ -16,6 +17,14 @@ from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
 from ionecho.models.species import Species, Statistics, one_body_and_scale
 from ionecho.models.wall import contacts, shortest_distances
+
+
+def network(features: int, interactions: int, cutoff: float, basis: nn.Module) -> tuple[Representation, Any]:
+    """SchNetPack's PaiNN, and a perceptron from its scalar features to one number."""
+    representation = Representation(
+        n_atom_basis=features, n_interactions=interactions, radial_basis=basis, cutoff_fn=snn.CosineCutoff(cutoff)
+    )
+    return representation, snn.build_mlp(features, 1, n_layers=2)
 
 
 class PaiNN(nn.Module):
@@ -62,13 +71,8 @@ class PaiNN(nn.Module):
         self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
         self.interactions = interactions
         self.species = Species(numbers)
-        self.representation = Representation(
-            n_atom_basis=features,
-            n_interactions=interactions,
-            radial_basis=snn.BesselRBF(n_rbf=radial, cutoff=cutoff),
-            cutoff_fn=snn.CosineCutoff(cutoff),
-        )
-        self.head = snn.build_mlp(features, 1, n_layers=2)
+        basis = snn.BesselRBF(n_rbf=radial, cutoff=cutoff)
+        self.representation, self.head = network(features, interactions, cutoff, basis)
         self.register_buffer("one_body", torch.zeros(len(self.numbers)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shortest", torch.zeros(len(self.numbers), len(self.numbers)))

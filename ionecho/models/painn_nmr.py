@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import schnetpack.nn as snn
 import torch
 from schnetpack import properties
-from schnetpack.representation import PaiNN
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.painn import network
 from ionecho.models.species import Species, Statistics
 
 
@@ -45,13 +45,8 @@ class PaiNNNMR(nn.Module):
         super().__init__()
         self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
         self.species = Species(numbers)
-        self.representation = PaiNN(
-            n_atom_basis=features,
-            n_interactions=interactions,
-            radial_basis=snn.GaussianRBF(n_rbf=radial, cutoff=cutoff),
-            cutoff_fn=snn.CosineCutoff(cutoff),
-        )
-        self.head = snn.build_mlp(features, 1, n_layers=2)
+        basis = snn.GaussianRBF(n_rbf=radial, cutoff=cutoff)
+        self.representation, self.head = network(features, interactions, cutoff, basis)
         self.register_buffer("mean", torch.zeros(len(self.numbers)))
         self.register_buffer("std", torch.ones(len(self.numbers)))
 

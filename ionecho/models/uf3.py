@@ -14,6 +14,7 @@ from ionecho.geometry.neighbours import PairsOf
 from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models import least_squares
+from ionecho.models.gradients import of_pairs
 from ionecho.models.species import Species, Statistics
 from ionecho.models.wall import contacts, wall
 
@@ -142,15 +143,9 @@ class UF3(nn.Module):
         gradient = gradient.index_add(0, p, along_p[:, None] * vectors.index_select(0, p) - base)
         gradient = gradient.index_add(0, q, along_q[:, None] * vectors.index_select(0, q) + base)
 
-        forces = torch.zeros_like(graph.positions).index_add(0, i, gradient).index_add(0, j, gradient, alpha=-1)
-        virial = vectors[:, :, None] * gradient[:, None, :]
-        owner = graph.configuration.index_select(0, i)
-        return {
-            "energy": energy.new_zeros(len(graph.cell)).index_add(0, graph.configuration, energy),
-            "forces@atoms": forces,
-            "stress": torch.zeros_like(graph.cell).index_add(0, owner, virial)
-            / torch.linalg.det(graph.cell).abs()[:, None, None],
-        }
+        total = energy.new_zeros(len(graph.cell)).index_add(0, graph.configuration, energy)
+        forces, stress = of_pairs(gradient, vectors, graph)
+        return {"energy": total, "forces@atoms": forces, "stress": stress}
 
     def two_body_terms(self, r: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (P,) in eV and slopes (P,) in eV/Å of the pairs at distances r (P,) of the elements a and b."""

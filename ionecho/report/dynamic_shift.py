@@ -43,7 +43,7 @@ def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dic
     """
     if not isinstance(input, str):
         raise InputError(f"dynamic_shift: expected one input, found {len(input)}; analyse them one by one")
-    parsed = DynamicShiftSettings.parse(settings)
+    parsed = DynamicShiftSettings.parse(settings, "dynamic_shift")
     series, conversion = read_series(Path(input), parsed.element, parsed.contact_shift, parsed.time_per_frame)
     result = analyze(series, parsed, conversion)
     write_report(result, Path(output))

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ionecho.config import plain
 from ionecho.data.loader import GraphRecipe
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
@@ -62,13 +63,6 @@ def of_member(config: DictConfig, number: int) -> DictConfig:
     joined = OmegaConf.merge(config, {"model": given[number]}) if given else config
     assert isinstance(joined, DictConfig)
     return joined
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A part of the config as plain values."""
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
 
 
 def recipe(model: Any, dtype: str) -> GraphRecipe:

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
+from ionecho.config import plain
 from ionecho.data.build import build
+from ionecho.data.files import write_json
 from ionecho.data.lock import locked
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset
@@ -25,7 +27,7 @@ from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import check_labels, fold_parts
 from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
-from ionecho.training.fit import fit_member, hyperparameters, of_member, plain, reported
+from ionecho.training.fit import fit_member, hyperparameters, of_member, reported
 from ionecho.training.metrics import summary
 from ionecho.training.module import label_of
 
@@ -172,11 +174,3 @@ def _provenance(dataset: Dataset, settings: DictConfig, fold: int | None, parts:
         "fold": fold,
         "configurations": sizes,
     }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write strict JSON, completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)

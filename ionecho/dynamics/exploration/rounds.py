@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.files import write_json
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
 from ionecho.dynamics.calculator import FORCES
@@ -29,7 +30,7 @@ from ionecho.labelling.engine import Engine
 from ionecho.labelling.publish import publish_version
 from ionecho.labelling.structures import read_structures
 from ionecho.training.data import fold_parts
-from ionecho.training.run import train, write_json
+from ionecho.training.run import train
 
 # What train.py is told.
 TRAINING = ("name", "seed", "ensemble", "member_overrides", "model", "trainer", "dataset", "logger")

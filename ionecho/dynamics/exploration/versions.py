@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ionecho.config import plain
 from ionecho.data.card import DatasetBlock, DatasetCard, read_card
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
@@ -19,7 +20,6 @@ from ionecho.labelling.engine import Engine
 from ionecho.labelling.queue import LabelQueue
 from ionecho.labelling.run import label_all, open_queue
 from ionecho.labelling.workers import executor
-from ionecho.training.fit import plain
 
 console = Console()
 
