@@ -15,6 +15,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.lj import LennardJones
 from conftest import REPOSITORY, graph_of, p2_crystal, toy_card
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from schnetpack import properties
 from torch import nn
 
@@ -28,6 +29,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.painn_batched import Blocks
+from ionecho.training.fit import hyperparameters, of_member
 from ionecho.training.losses import EnergyForces
 from ionecho.training.metrics import calibration, calibration_factor
 from ionecho.training.run import train
@@ -312,6 +314,18 @@ def test_a_neighbour_list_kept_with_a_skin_gives_the_same_forces(structure: ase.
         for name in ("energy", "forces", "stress", "forces_std"):
             np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-10, atol=1e-10, err_msg=name)
     assert 1 < len(searches) < 8
+
+
+def test_the_published_ensemble_is_four_members_of_two_widths_and_depths() -> None:
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("train", overrides=["experiment=paper_painn", "dataset=nvp_gpaw"])
+    members = [build_model("painn", hyperparameters(of_member(config, number))) for number in range(4)]
+    sizes = [(member.representation.n_atom_basis, member.interactions) for member in members]
+    assert sizes == [(128, 3), (148, 3), (128, 4), (148, 4)]
+    optimizer = instantiate(config.trainer.optimizer)(members[0].parameters())
+    schedule = instantiate(config.trainer.schedule)(optimizer, total_steps=10)
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert {schedule.lr_lambdas[0](step) for step in range(10)} == {1.0}
 
 
 def test_training_an_ensemble_of_different_members(tmp_path: Path) -> None:

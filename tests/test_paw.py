@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import ase
 import numpy as np
 import pytest
+import scipy.constants as si
 from ase.build import bulk
+from ase.units import Bohr
 
 pytest.importorskip("gpaw", reason="the labels of GPAW need gpaw: see docs/label-references.md")
 
 from gpaw import PW, FermiDirac
 from gpaw.old.calculator import GPAW
+from gpaw.old.grid_descriptor import GridDescriptor
 
 from ionecho.data import fetch
 from ionecho.errors import InputError
@@ -55,6 +59,28 @@ def test_contact_coupling_of_the_hydrogen_atom() -> None:
     np.testing.assert_allclose(tensor, np.eye(3) * np.trace(tensor) / 3, atol=2)  # a sphere in a cubic box
     half = hyperfine_tensors(calculator, np.array([isotope("1H").gyromagnetic_ratio / 2]))[0]
     np.testing.assert_allclose(half, tensor / 2)
+
+
+def test_dipolar_coupling_of_a_distant_spin_is_that_of_a_point() -> None:
+    """One electron 3 bohr from a proton, as a Gaussian: A_zz = 2 (mu0/4 pi) g_e mu_B gamma hbar / R³ / h, 39.52 MHz."""
+    length, points, distance = 16.0, 48, 3.0  # bohr
+    grid = np.moveaxis(np.indices((points,) * 3), 0, -1) * length / points - length / 2
+    spin = np.exp(-np.square(grid).sum(-1) / 0.8**2)
+    spin /= spin.sum() * (length / points) ** 3
+    nucleus = np.array([length / 2, length / 2, length / 2 + distance]) * Bohr
+    calculator = SimpleNamespace(
+        atoms=ase.Atoms("H", [nucleus], cell=[length * Bohr] * 3, pbc=True),
+        density=SimpleNamespace(
+            nt_sG=np.stack([spin, 0 * spin]), gd=GridDescriptor((points,) * 3, (length,) * 3), D_asp={}
+        ),
+        hamiltonian=SimpleNamespace(xc=None),
+        get_magnetic_moment=lambda: 1.0,
+    )
+    ratio = isotope("1H").gyromagnetic_ratio
+    field = si.mu_0 / (4 * np.pi) * abs(si.value("electron g factor")) * si.value("Bohr magneton")  # T m³
+    point = field * ratio / (distance * Bohr * 1e-10) ** 3
+    tensor = hyperfine_tensors(calculator, np.array([ratio]))[0]
+    np.testing.assert_allclose(tensor, np.diag([-point, -point, 2 * point]), atol=0.01 * point)
 
 
 def test_gradients_of_lithium_hydride_against_all_electrons() -> None:
