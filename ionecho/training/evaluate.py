@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from ase.data import chemical_symbols
 from ase.units import GPa
@@ -35,6 +36,13 @@ class Predictions:
     members: int
     configuration: NDArray[np.integer]  # (n,) index in the dataset
     element: NDArray[np.integer] | None  # (n,) atomic number, of labels an atom
+
+    def table(self, dataset: Dataset) -> pd.DataFrame:
+        """One row a value; of labels a configuration with its number of atoms."""
+        columns = {name: value for name, value in vars(self).items() if value is not None and name != "members"}
+        if self.element is None:
+            columns["atoms"] = np.diff(dataset.offsets)[self.configuration]
+        return pd.DataFrame(columns)
 
     def scaled(self, calibration: float) -> Predictions:
         """The same with the spread times `calibration`."""

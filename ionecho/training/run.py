@@ -145,8 +145,7 @@ def fit_fold(
                 ensemble.calibration[output] = factor(predictions, output)
                 predictions = predictions.scaled(ensemble.calibration[output])
             metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, output, shift))
-            table = pd.DataFrame({k: v for k, v in vars(predictions).items() if v is not None})
-            table.to_csv(folder / f"{part}_{label_of(output)}.csv", index=False)
+            predictions.table(dataset).to_csv(folder / f"{part}_{label_of(output)}.csv", index=False)
     checkpoint = CheckpointConfig(
         format_version=FORMAT_VERSION,
         name=config.name,

@@ -1,0 +1,176 @@
+"""Report of a model's errors on configurations left out of training: parity, histograms, reliability of the spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from ase.data import chemical_symbols
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from pydantic import Field
+
+from ionecho.analysis.options import Options
+from ionecho.data.schema import ARRAYS
+from ionecho.errors import InputError
+from ionecho.report.files import SUMMARY, plain, report_folder, write_json
+from ionecho.report.html import Figure, Table, render_page
+from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours, figure_style
+from ionecho.training.metrics import errors
+
+ALL = "all"
+CONVENTIONS = {
+    "values": "by component, of all atoms or configurations that have the label; energies an atom",
+    "spread": "calibrated standard deviation of the members, as trained",
+    "histogram": "errors, predicted less true, each element's with an area of one",
+    "reliability": "root mean square error against root mean square spread in equally filled bins of the spread",
+}
+
+
+class ErrorOptions(Options):
+    """What of a training run is shown, and how; see conf/analysis/errors.yaml."""
+
+    part: Literal["test", "validation"]
+    range: float = Field(gt=0)
+    bins: int = Field(ge=2)
+    reliability_bins: int = Field(ge=1)
+
+
+def run(input: str, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Errors of the training run in the folder `input`; writes the report folder `output`, its summary.
+
+    Raises
+    ------
+    InputError
+        If the settings or the output folder cannot be used, or `input` holds no predictions of that part.
+    """
+    options = ErrorOptions.parse(settings, "errors")
+    found = read_predictions(Path(input), options.part)
+    rows = [row for label, values in found.items() for row in _rows(label, values)]
+    table = pd.DataFrame(rows)
+    summary = plain(
+        {
+            "analysis": "errors",
+            "ionecho": version("ionecho"),
+            "input": str(input),
+            "headline": [_line(row, options.part) for row in rows if row["element"] == ALL],
+            "errors": rows,
+            "settings": options,
+            "conventions": CONVENTIONS,
+            "notes": [],
+        }
+    )
+    _write(found, table, summary, options, Path(output))
+    return summary
+
+
+def read_predictions(folder: Path, part: str) -> dict[str, pd.DataFrame]:
+    """Label -> predicted, true, perhaps spread and element (symbol), of a training run; energies in eV an atom."""
+    found = {}
+    for path in sorted(folder.glob(f"{part}_*.csv")):
+        label = path.stem.removeprefix(f"{part}_")
+        if label not in ARRAYS:
+            continue
+        values = pd.read_csv(path)
+        if "element" in values:
+            values["element"] = np.array(chemical_symbols)[values.element]
+        if label == "energy":
+            columns = [name for name in ("predicted", "true", "spread") if name in values]
+            values[columns] = values[columns].div(values["atoms"], axis=0)
+        found[label] = values
+    if not found:
+        raise InputError(f"{folder}: expected {part}_LABEL.csv of a finished training run, found none")
+    return found
+
+
+def unit_of(label: str) -> str:
+    """Unit of the values that are shown."""
+    return f"{ARRAYS[label].unit}/atom" if label == "energy" else ARRAYS[label].unit
+
+
+def _rows(label: str, values: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = [(ALL, values)]
+    if "element" in values:
+        rows += [(str(symbol), of_element) for symbol, of_element in values.groupby("element")]
+    told = {"label": label, "unit": unit_of(label)}
+    return [{**told, "element": name, **errors(each.predicted.to_numpy(), each.true.to_numpy())} for name, each in rows]
+
+
+def _line(row: Mapping[str, Any], part: str) -> str:
+    r2 = "" if row["r2"] is None else f", R2 {row['r2']:.4f}"
+    return f"{row['label']}: RMSE {row['rmse']:.3g} {row['unit']} on the {part} part ({row['n']} values{r2})."
+
+
+def _write(
+    found: Mapping[str, pd.DataFrame],
+    table: pd.DataFrame,
+    summary: Mapping[str, Any],
+    options: ErrorOptions,
+    folder: Path,
+) -> None:
+    with report_folder(folder) as target:
+        table.to_csv(target / "errors.csv", index=False)
+        with figure_style():
+            figures = [_draw(label, values, options, target / f"{label}.png") for label, values in found.items()]
+        write_json(target / SUMMARY, summary)
+        caption = "Root mean square, mean absolute and mean signed error in the unit given. Data: errors.csv."
+        page = render_page(
+            "Errors of a model",
+            summary["headline"],
+            summary["notes"],
+            [Table("Errors", table.round(6), caption)],
+            figures,
+            {name: summary[name] for name in ("settings", "conventions")},
+        )
+        (target / "report.html").write_text(page, encoding="utf-8")
+
+
+def _draw(label: str, values: pd.DataFrame, options: ErrorOptions, path: Path) -> Figure:
+    spread = "spread" in values
+    canvas = Canvas(figsize=(DOUBLE, 2.3))
+    axes = canvas.subplots(1, 3 if spread else 2)
+    unit = unit_of(label)
+    _parity(axes[0], values)
+    axes[0].set(xlabel=f"true / {unit}", ylabel=f"predicted / {unit}", title=label.replace("_", " "))
+    _histogram(axes[1], values, options)
+    axes[1].set(xlabel=f"error / {unit}", ylabel="density")
+    if spread:
+        _reliability(axes[2], values, options.reliability_bins)
+        axes[2].set(xlabel=f"spread / {unit}", ylabel=f"RMSE / {unit}")
+    canvas.savefig(path)
+    last = ", and error against spread" if spread else ""
+    return Figure(path, f"{label}: predicted against true, errors by element{last}. Data: errors.csv.")
+
+
+def _parity(axes: Axes, values: pd.DataFrame) -> None:
+    ends = [values[["true", "predicted"]].to_numpy().min(), values[["true", "predicted"]].to_numpy().max()]
+    axes.hexbin(values.true, values.predicted, gridsize=60, bins="log", mincnt=1, cmap=DENSITY, lw=0.1)
+    axes.plot(ends, ends, color=PALETTE[1], lw=0.7)
+
+
+def _histogram(axes: Axes, values: pd.DataFrame, options: ErrorOptions) -> None:
+    error = values.predicted - values.true
+    width = options.range * np.sqrt(np.mean(error**2))
+    edges = np.linspace(-width, width, options.bins + 1)
+    groups = {ALL: error}
+    if "element" in values:
+        groups = {str(symbol): error[part.index] for symbol, part in values.groupby("element")}
+    shade = colours(list(groups))
+    for name, each in groups.items():
+        counts, _ = np.histogram(each, edges)
+        axes.stairs(counts / (len(each) * np.diff(edges)), edges, color=shade[name], label=name)
+    axes.axvline(0, color=GREY, lw=0.6)
+    axes.legend()
+
+
+def _reliability(axes: Axes, values: pd.DataFrame, bins: int) -> None:
+    order = np.array_split(np.argsort(values.spread.to_numpy()), min(bins, len(values)))
+    error, spread = (values.predicted - values.true).to_numpy(), values.spread.to_numpy()
+    points = np.sqrt([[np.mean(of[part] ** 2) for part in order] for of in (spread, error)])
+    axes.plot(*points, "o-", ms=3, lw=0.8)
+    ends = [points.min(), points.max()]
+    axes.plot(ends, ends, color=GREY, lw=0.7, ls="--")

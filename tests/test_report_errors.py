@@ -1,0 +1,55 @@
+"""Errors of a training run as a report: known offsets, energies an atom, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from ionecho.errors import InputError
+
+
+def report(folder: Path, *overrides: str) -> dict[str, object]:
+    """What `analyze.py analysis=errors` does."""
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("analyze", overrides=["analysis=errors", f"input={folder}", "output=unused", *overrides])
+    return instantiate(config.analysis)(input=str(folder), output=str(folder / "report"))
+
+
+def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:
+    true = np.random.default_rng(0).normal(size=600)
+    element = np.repeat([11, 8], 300)
+    offset = np.where(element == 11, 0.3, -0.4)
+    forces = {"predicted": true + offset, "true": true, "spread": 0.5, "configuration": 0, "element": element}
+    pd.DataFrame(forces).to_csv(tmp_path / "test_forces.csv", index=False)
+    atoms = np.array([10, 20, 40])
+    energies = {
+        "predicted": -2.0 * atoms + 0.1 * atoms,
+        "true": -2.0 * atoms,
+        "configuration": range(3),
+        "atoms": atoms,
+    }
+    pd.DataFrame(energies).to_csv(tmp_path / "test_energy.csv", index=False)
+    report(tmp_path)
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    found = {(row["label"], row["element"]): row for row in summary["errors"]}
+    assert found["forces", "Na"]["bias"] == pytest.approx(0.3)
+    assert found["forces", "O"]["bias"] == pytest.approx(-0.4)
+    assert found["forces", "all"]["rmse"] == pytest.approx(np.sqrt((0.3**2 + 0.4**2) / 2))
+    assert found["energy", "all"]["mae"] == pytest.approx(0.1)
+    assert found["energy", "all"]["unit"] == "eV/atom"
+    assert "energy: RMSE 0.1 eV/atom on the test part (3 values)." in summary["headline"]
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        *("summary.json", "errors.csv", "report.html", "energy.png", "forces.png"),
+    }
+
+
+def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected validation_LABEL\.csv of a finished training run"):
+        report(tmp_path, "analysis.settings.part=validation")
