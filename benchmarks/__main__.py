@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import data_loading, force_noise, md_stability, painn_speed, predict_memory, prediction_speed, uf3_speed
+from benchmarks import (
+    data_loading,
+    force_noise,
+    md_stability,
+    painn_speed,
+    predict_memory,
+    prediction_size,
+    prediction_speed,
+    uf3_speed,
+)
 
 argparse.ArgumentParser(description=__doc__).parse_args()
-for benchmark in (data_loading, predict_memory, prediction_speed, painn_speed, uf3_speed, md_stability, force_noise):
+for benchmark in (
+    *(data_loading, predict_memory, prediction_speed, prediction_size),
+    *(painn_speed, uf3_speed, md_stability, force_noise),
+):
     print(f"== {benchmark.__doc__}")
     benchmark.main()

@@ -25,14 +25,15 @@ def frames_of_p2(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
     return chosen + noise, dataset.rows("cell", 0, 1)[0], dataset.rows("numbers", 0, 1).astype(np.int64)
 
 
-def write_trajectory(path: Path, count: int) -> None:
-    """A zarr trajectory (Format 2) of so many frames."""
+def write_trajectory(path: Path, count: int, cells: int = 1) -> None:
+    """A zarr trajectory (Format 2) of so many frames of copies of the cell, side by side along its first axis."""
     group = zarr.open_group(path, mode="w", zarr_format=3)
     _, cell, numbers = frames_of_p2(1)
-    group.create_array("cell", data=cell[None])
-    group.create_array("numbers", data=numbers)
-    atoms = len(numbers)
+    group.create_array("cell", data=(cell * [[cells], [1], [1]])[None])
+    group.create_array("numbers", data=np.tile(numbers, cells))
+    atoms = cells * len(numbers)
     positions = group.create_array("positions", shape=(count, atoms, 3), chunks=(512, atoms, 3), dtype="f4")
     for start in range(0, count, 4096):
         stop = min(start + 4096, count)
-        positions[start:stop] = frames_of_p2(stop - start, seed=start)[0]
+        frames = frames_of_p2(stop - start, seed=start)[0]
+        positions[start:stop] = np.concatenate([frames + copy * cell[0] for copy in range(cells)], axis=1)

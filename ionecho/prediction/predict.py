@@ -34,7 +34,7 @@ from ionecho.training.module import ATOMS
 
 COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
 PRECISIONS = ("float32", "float64")
-CPU_BATCH = 16  # frames whose intermediates stay in a core's cache
+CPU_BATCH = 1408  # atoms whose intermediates stay in a core's cache
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
 console = Console()
 
@@ -56,12 +56,12 @@ def usable(device: str, dtype: str) -> str:
 class PredictionSettings:
     """How to run. Nothing but the precision changes what is predicted, and that by rounding.
 
-    `block` frames are read and written at once, `batch` of them computed at once (small enough for the cache of a
-    CPU core), by `workers` threads side by side.
+    `block` frames are read and written at once, `batch` of them computed at once (None: on a CPU as many as fit the
+    cache of a core), by `workers` threads side by side.
     """
 
     block: int
-    batch: int
+    batch: int | None
     workers: int
     device: str
     dtype: str
@@ -74,7 +74,7 @@ class PredictionSettings:
         if block < 1 or (batch is not None and batch < 1) or (threads is not None and threads < 1):
             raise InputError(f"block={block}, batch={batch}, threads={threads}: expected positive numbers")
         workers = (threads or torch.get_num_threads()) if on_cpu else 1
-        return cls(block, batch or (CPU_BATCH if on_cpu else block), workers, device, dtype)
+        return cls(block, batch if on_cpu else batch or block, workers, device, dtype)
 
 
 class Structure(Protocol):
@@ -119,8 +119,9 @@ class Predictor:
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
         """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
         _check_frames(frames, first)
-        starts = range(0, len(frames), self.settings.batch)
-        parts = list(self.pool.map(self._outputs, (frames.part(k, k + self.settings.batch) for k in starts)))
+        batch = self.settings.batch or max(1, CPU_BATCH // len(self.numbers))
+        starts = range(0, len(frames), batch)
+        parts = list(self.pool.map(self._outputs, (frames.part(k, k + batch) for k in starts)))
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if self.shift is not None and COUPLING in arrays:
             arrays[SHIFT] = self.shift.ppm_per_mhz * arrays[COUPLING]
