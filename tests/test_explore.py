@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import ase
 import ase.io
@@ -33,7 +34,7 @@ from ionecho.dynamics.calculator import FORCES, Potential
 from ionecho.dynamics.exploration import versions
 from ionecho.dynamics.exploration.honest_test import by_frame, predictions
 from ionecho.dynamics.exploration.rounds import Round
-from ionecho.dynamics.exploration.runs import explore_by, plan
+from ionecho.dynamics.exploration.runs import displaced_cells, explore_by, plan
 from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.errors import InputError
 from ionecho.labelling.engine import make_engine
@@ -181,6 +182,17 @@ def test_versions_grow_and_name_their_parents(explored: tuple[Path, list[dict[st
     assert first["version"]["content_sha256"] == second["dataset"]["content_sha256"]
     assert "frames" not in last
     assert last["dataset"]["size"] == len(found[2])
+
+
+def test_a_grown_version_keeps_the_rules_of_its_parent(copper: Path) -> None:
+    """But for the energy, as uncertain frames are outliers, and for labels that the engine does not give."""
+    config = configured(copper)
+    gate = {"energy_outlier_sigmas": 8.0, "max_moment": {"Na": 0.05}, "required_labels": ["energy", "efg"]}
+    parent = MagicMock(spec=Dataset, attrs={"quality_gate": gate}, rows=lambda *_: np.array([29]))
+    rules = versions.card_of(config, list(displaced_cells(config)), 1, parent).ionecho.quality_gate
+    assert rules.max_moment == {"Na": 0.05}
+    assert rules.required_labels == ["energy"]
+    assert rules.energy_outlier_sigmas == config.card.quality_gate.energy_outlier_sigmas
 
 
 def test_labels_of_the_new_version_are_the_engines(explored: tuple[Path, list[dict[str, Any]]]) -> None:

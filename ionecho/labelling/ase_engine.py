@@ -93,7 +93,7 @@ def _told(value: Any) -> Any:
         return {str(name): _told(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_told(part) for part in value]
-    return {"type": type(value).__name__} | _told(getattr(value, "__dict__", {}))
+    return {"type": type(value).__name__} | _told(vars(value)) if hasattr(value, "__dict__") else str(value)
 
 
 def _properties(labels: Sequence[str]) -> list[str]:
