@@ -95,7 +95,7 @@ def hold_out(
     """
     size = max(1, round(fraction * len(rest))) if fraction > 0 else 0
     names, random = dataset.group[rest].astype(str), np.random.default_rng(seed)
-    runs = {_runs(dataset, folds, name) for name in set(dataset.group[np.concatenate(folds)].astype(str))}
+    runs = _runs(dataset, folds)
     held = np.zeros(len(rest), bool)
     if runs == {1} and len(set(names)) > 1:
         for name in random.permutation(sorted(set(names)))[:-1]:
@@ -111,13 +111,15 @@ def hold_out(
     return np.sort(rest[~held]), np.sort(rest[held])
 
 
-def _runs(dataset: Dataset, folds: Sequence[NDArray[np.integer]], name: str) -> int:
-    """How many uninterrupted stretches of time a group falls into by its folds: one where it is whole in a fold."""
+def _runs(dataset: Dataset, folds: Sequence[NDArray[np.integer]]) -> set[int]:
+    """Into how many uninterrupted stretches of time the folds cut the groups: one where a group is whole in a fold."""
     members = np.concatenate(folds)
     owner = np.repeat(np.arange(len(folds)), [len(fold) for fold in folds])
-    mask = dataset.group[members].astype(str) == name
-    order = np.argsort(dataset.frame[members][mask], kind="stable")
-    return 1 + int(np.count_nonzero(np.diff(owner[mask][order])))
+    names, group = np.unique(dataset.group[members].astype(str), return_inverse=True)
+    order = np.lexsort((dataset.frame[members], group))
+    group, owner = group[order], owner[order]
+    cut = (np.diff(owner) != 0) & (np.diff(group) == 0)
+    return set((1 + np.bincount(group[1:][cut], minlength=len(names))).tolist())
 
 
 def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:

@@ -20,7 +20,7 @@ from ionecho.errors import InputError
 from ionecho.report.files import SUMMARY, plain, report_folder, write_json
 from ionecho.report.html import Figure, Table, render_page
 from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours, figure_style
-from ionecho.training.metrics import errors
+from ionecho.training.metrics import errors, reliability
 
 ALL = "all"
 CONVENTIONS = {
@@ -168,9 +168,7 @@ def _histogram(axes: Axes, values: pd.DataFrame, options: ErrorOptions) -> None:
 
 
 def _reliability(axes: Axes, values: pd.DataFrame, bins: int) -> None:
-    order = np.array_split(np.argsort(values.spread.to_numpy()), min(bins, len(values)))
-    error, spread = (values.predicted - values.true).to_numpy(), values.spread.to_numpy()
-    points = np.sqrt([[np.mean(of[part] ** 2) for part in order] for of in (spread, error)])
-    axes.plot(*points, "o-", ms=3, lw=0.8)
-    ends = [points.min(), points.max()]
+    points = reliability((values.predicted - values.true).to_numpy(), values.spread.to_numpy(), bins)
+    axes.plot(points["spread"], points["rmse"], "o-", ms=3, lw=0.8)
+    ends = [min(map(min, points.values())), max(map(max, points.values()))]
     axes.plot(ends, ends, color=GREY, lw=0.7, ls="--")

@@ -165,9 +165,7 @@ def fit_member(
     _check_schedule(settings)
     model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
     check_elements(model, dataset, parts["train"])
-    labels = sorted(
-        {label_of(output) for output in reported(settings.losses, dataset)} | set(map(label_of, settings.losses))
-    )
+    labels = sorted({label_of(output) for output in (*settings.losses, *reported(settings.losses, dataset))})
     data = GraphDataModule(
         dataset, parts, labels, recipe(model, settings.dtype), settings.batch_size, seed, settings.memory_limit
     )

@@ -65,7 +65,6 @@ def calibration(error: Floats, spread: Floats, members: int, bins: int = 10, com
     """
     error = np.abs(error)
     correlation = spearmanr(spread, error).statistic
-    order = np.array_split(np.argsort(spread), min(bins, spread.size))
     drawn = fisher(components, (members - 1) * components)
     return {
         "rmse_over_spread": float(np.sqrt(np.mean(error**2) / np.mean(spread**2))),
@@ -73,8 +72,14 @@ def calibration(error: Floats, spread: Floats, members: int, bins: int = 10, com
         "within_2": float(np.mean(error <= 2 * spread)),
         "expected_within": [float(drawn.cdf(k**2)) for k in (1, 2)],
         "rank_correlation": float(correlation) if np.isfinite(correlation) else None,
-        "reliability": {
-            "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],
-            "rmse": [float(np.sqrt(np.mean(error[part] ** 2))) for part in order],
-        },
+        "reliability": reliability(error, spread, bins),
+    }
+
+
+def reliability(error: Floats, spread: Floats, bins: int) -> dict[str, list[float]]:
+    """Root mean squares of the spread and of the error in equally filled bins of the spread."""
+    order = np.array_split(np.argsort(spread), min(bins, spread.size))
+    return {
+        "spread": [float(np.sqrt(np.mean(spread[part] ** 2))) for part in order],
+        "rmse": [float(np.sqrt(np.mean(error[part] ** 2))) for part in order],
     }
