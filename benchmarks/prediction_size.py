@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.prediction_speed import ours
-from benchmarks.trajectories import write_trajectory
+from benchmarks.prediction_speed import milliseconds, ours
 
 ATOMS = 88  # of one cell
 
@@ -22,17 +20,10 @@ def main(checkpoint: str = "nn_nmr-p2_nmmo", threads: int = 2, cells: tuple[int,
     """Measure and print milliseconds a frame for cells side by side, and the slope."""
     run = ours(checkpoint, threads, block=512)
     times = []
-    with tempfile.TemporaryDirectory() as place:
-        for number in cells:
-            source, frames = Path(place) / f"{number}.zarr", 4096 // number
-            write_trajectory(source, frames, number)
-            spent = []
-            for repeat in range(3):
-                begin = time.perf_counter()
-                run(source, Path(place) / f"{number}-{repeat}.pred.zarr")
-                spent.append(time.perf_counter() - begin)
-            times.append(1e3 * min(spent) / frames)
-            print(f"{number * ATOMS:6d} atoms {times[-1]:8.3f} ms a frame")
+    for number in cells:
+        with tempfile.TemporaryDirectory() as place:
+            times.append(milliseconds(run, 4096 // number, Path(place), 3, number))
+        print(f"{number * ATOMS:6d} atoms {times[-1]:8.3f} ms a frame")
     slope = float(np.polyfit(np.log(cells), np.log(times), 1)[0])
     print(f"time grows with the number of atoms to the power {slope:.2f}")
     return slope

@@ -95,11 +95,11 @@ def quippy_soap(frames: list[ase.Atoms], centres: np.ndarray) -> np.ndarray:
     return np.concatenate([descriptor.calc(atoms)["data"][centres] for atoms in frames])
 
 
-def milliseconds(run: Callable[[Path, Path], None], frames: int, folder: Path, repeats: int) -> float:
+def milliseconds(run: Callable[[Path, Path], None], frames: int, folder: Path, repeats: int, cells: int = 1) -> float:
     """Best time a frame of several runs over a trajectory of so many frames, after one short run to warm up."""
     source, warm = folder / f"{frames}.zarr", folder / "warm.zarr"
-    write_trajectory(source, frames)
-    write_trajectory(warm, 4)
+    write_trajectory(source, frames, cells)
+    write_trajectory(warm, 4, cells)
     times = []
     for number in range(repeats + 1):
         begin = time.perf_counter()

@@ -39,7 +39,7 @@ class ReadOptions(Options):
     cell: list[float] | None
 
     def open(self, path: Path, groups: list[str] | None = None, time_step: float | None = None) -> Trajectory:
-        """The trajectory at `path`, of a dataset these groups."""
+        """The trajectory at `path`, of a dataset these groups, of text `time_step` fs between frames."""
         cell = None if self.cell is None else cell_of(self.cell)
         return open_trajectory(path, self.format, self.species, cell, time_step, groups)
 
@@ -48,7 +48,3 @@ class TimedReadOptions(ReadOptions):
     """With `time_step` fs between frames."""
 
     time_step: float | None = Field(gt=0)
-
-    def open(self, path: Path, groups: list[str] | None = None, time_step: float | None = None) -> Trajectory:
-        """The trajectory at `path`, of a dataset these groups."""
-        return super().open(path, groups, self.time_step)

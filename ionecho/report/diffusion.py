@@ -58,7 +58,7 @@ def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dic
 
 def analyze(path: Path, options: DiffusionOptions, temperature: float | None) -> TracerDiffusion:
     """Diffusion in one trajectory; `temperature` None takes that stored with it."""
-    trajectory = options.read.open(path)
+    trajectory = options.read.open(path, time_step=options.read.time_step)
     paths = follow(
         trajectory,
         path,
