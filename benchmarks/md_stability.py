@@ -52,7 +52,7 @@ def drift(group: Any, frames: int) -> float:
     """Slope of the total energy over these frames, meV an atom and ns."""
     first = int(EQUILIBRATION * frames)
     atoms = group["positions"].shape[1]
-    kinetic = 1.5 * units.kB * group["temperature"][first:frames]  # an atom
+    kinetic = 1.5 * (1 - 1 / atoms) * units.kB * group["temperature"][first:frames]  # an atom, of 3N - 3 freedoms
     total = 1e3 * (group["potential_energy"][first:frames] / atoms + kinetic)
     return float(np.polyfit(1e-6 * group["time"][first:frames], total, 1)[0])
 

@@ -83,7 +83,7 @@ def main(checkpoint: str, seeds: int, dft: bool) -> None:
             if engine and share > 1:
                 labels[name].append(share * float(engine.label(atoms).values["energy"]))
             print(f"seed {seed}  {name:8s}  {energies[name][-1]:.3f} eV", flush=True)
-    print(f"eV per {ATOMS} atoms above P6322; Ni: the published DFT with Ni in place of Mg; spread: of the forces, at most")
+    print(f"eV per {ATOMS} atoms above P6322; Ni: published DFT of the Ni material; spread: of the forces, at most")
     for name, published in PUBLISHED.items():
         row = f"{name:8s}  {_above(energies, name)}  Ni {published:4.2f}  spread {max(spreads[name]):.2f} eV/Å"
         print(f"{row}  DFT {_above(labels, name)}" if name in labels else row)

@@ -24,6 +24,7 @@ from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
 
 KILLS = 2
+SPACING = {"ase": 5, "lammps": 50}  # steps between frames of dynamics
 
 
 def run_until_done(command: Sequence[str], watched: Path, environment: dict[str, str], seed: int) -> None:
@@ -113,4 +114,26 @@ def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Pa
             subprocess.run(command, check=True, capture_output=True)
         results[name] = zarr.open_group(output, mode="r")
     for array in ("hyperfine_contact", "hyperfine_contact_std", "positions"):
+        np.testing.assert_array_equal(results["whole"][array][:], results["killed"][array][:])
+
+
+@pytest.mark.parametrize("engine", ["ase", "lammps"])
+def test_killed_dynamics_equal_uninterrupted_ones(tmp_path: Path, engine: str) -> None:
+    results = {}
+    for name in ("whole", "killed"):
+        output = tmp_path / f"{name}.zarr"
+        command = entry("simulate.py", "checkpoint=uf3-p2_painn", "structure=p2_p63mcm", f"engine={engine}")
+        command += [
+            f"output={output}",
+            f"time={30 * SPACING[engine]}fs",
+            f"every={SPACING[engine]}",
+            "block=2",
+            "threads=1",
+        ]
+        if name == "killed":
+            run_until_done(command, tmp_path / "killed.zarr.partial", {}, seed=3)
+        else:
+            subprocess.run(command, check=True, capture_output=True)
+        results[name] = zarr.open_group(output, mode="r")
+    for array in ("positions", "potential_energy", "temperature"):
         np.testing.assert_array_equal(results["whole"][array][:], results["killed"][array][:])

@@ -254,6 +254,10 @@ def test_refusals(uf3: Potential) -> None:
     nickel.numbers[0] = 28
     with pytest.raises(InputError, match="does not know Ni"):
         LammpsEngine(nickel, uf3, NVT)
+    heavy = crystal()
+    heavy.set_masses(2 * heavy.get_masses())
+    with pytest.raises(InputError, match="masses of its own"):
+        LammpsEngine(heavy, uf3, NVT)
     slab = crystal()
     slab.pbc = [True, True, False]
     with pytest.raises(InputError, match="periodic along all three"):

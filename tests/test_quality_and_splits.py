@@ -140,6 +140,19 @@ def test_validation_leaves_out_what_testing_leaves_out(two_groups: Dataset, tmp_
     assert [len(train), len(held)] == [16, 4]
 
 
+def test_validation_holds_out_whole_what_a_grown_set_added_whole(tmp_path: Path) -> None:
+    configurations = []
+    for k in range(80):
+        configurations.append(toy_configuration(k))
+        configurations[-1].group = "parent" if k < 40 else f"added_{(k - 40) // 5}"
+    grown = dataset_of(tmp_path / "grown.zarr", configurations)
+    scattered = np.random.default_rng(0).permutation(40)
+    folds = [np.concatenate([scattered[k::4], np.arange(40 + 10 * k, 50 + 10 * k)]) for k in range(4)]
+    train, held = hold_out(grown, folds, np.setdiff1d(np.arange(80), folds[0]), 0.2, 0)
+    assert set(grown.group[train]) & set(grown.group[held]) == {"parent"}
+    assert [(grown.group[held] == "parent").sum(), (grown.group[held] != "parent").sum()] == [6, 10]
+
+
 def test_impossible_splits_are_refused(two_groups: Dataset) -> None:
     with pytest.raises(InputError, match="a block split needs 2 to 2 folds, found 3"):
         SplitRecipe(kind="block", folds=3).check(["a", "a", "b", "b", "b"], "toy")

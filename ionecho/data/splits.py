@@ -89,37 +89,43 @@ def hold_out(
 ) -> tuple[NDArray, NDArray]:
     """Training and validation part of the configurations `rest`, the complement of one of the folds.
 
-    Validation leaves out what testing does: whole groups, in random order up to the fraction, where no group is in two
-    folds and the rest holds several; the end in time of every group, where the folds are blocks in time; else single
-    configurations at random. A fraction above zero is one configuration at least.
+    Validation leaves out what testing does: of the groups that are whole in a fold, whole groups in random order; of
+    the others the end in time of every group, where the folds are blocks in time, or else single configurations at
+    random; each up to the fraction. A fraction above zero is one configuration at least.
     """
-    size = max(1, round(fraction * len(rest))) if fraction > 0 else 0
-    names, random = dataset.group[rest].astype(str), np.random.default_rng(seed)
+    random, names = np.random.default_rng(seed), dataset.group[rest].astype(str)
     runs = _runs(dataset, folds)
+    pieces = np.array([runs[name] for name in names])
+    whole = (pieces == 1) & (len(set(names[pieces == 1])) > 1)
     held = np.zeros(len(rest), bool)
-    if runs == {1} and len(set(names)) > 1:
-        for name in random.permutation(sorted(set(names)))[:-1]:
-            if held.sum() < size:
+    if whole.any():
+        for name in random.permutation(sorted(set(names[whole])))[:-1]:
+            if held.sum() < _share(fraction, whole):
                 held |= names == name
-    elif runs == {len(folds)} and len(rest) > len(folds) * len(set(names)):
-        for name in set(names):
+    cut = np.flatnonzero(~whole)
+    if set(pieces[cut]) == {len(folds)} and len(cut) > len(folds) * len(set(names[cut])):
+        for name in set(names[cut]):
             members = np.flatnonzero(names == name)
             ordered = members[np.argsort(dataset.frame[rest[members]], kind="stable")]
             held[ordered[len(ordered) - round(fraction * len(ordered)) :]] = True
-    else:
-        held = np.isin(rest, random.permutation(rest)[:size])
+    elif len(cut):
+        held |= np.isin(rest, random.permutation(rest[cut])[: _share(fraction, ~whole)])
     return np.sort(rest[~held]), np.sort(rest[held])
 
 
-def _runs(dataset: Dataset, folds: Sequence[NDArray[np.integer]]) -> set[int]:
-    """Into how many uninterrupted stretches of time the folds cut the groups: one where a group is whole in a fold."""
+def _share(fraction: float, members: NDArray[np.bool_]) -> int:
+    return max(1, round(fraction * int(members.sum()))) if fraction > 0 else 0
+
+
+def _runs(dataset: Dataset, folds: Sequence[NDArray[np.integer]]) -> dict[str, int]:
+    """Into how many uninterrupted stretches of time the folds cut each group: one where it is whole in a fold."""
     members = np.concatenate(folds)
     owner = np.repeat(np.arange(len(folds)), [len(fold) for fold in folds])
     names, group = np.unique(dataset.group[members].astype(str), return_inverse=True)
     order = np.lexsort((dataset.frame[members], group))
     group, owner = group[order], owner[order]
     cut = (np.diff(owner) != 0) & (np.diff(group) == 0)
-    return set((1 + np.bincount(group[1:][cut], minlength=len(names))).tolist())
+    return dict(zip(names, (1 + np.bincount(group[1:][cut], minlength=len(names))).tolist(), strict=True))
 
 
 def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:

@@ -63,6 +63,11 @@ class Potential(Calculator):
         self.dtype, self.device, self.skin = dtype, device, skin
         self._searched: tuple[Atoms, Graph] | None = None
 
+    def reset(self) -> None:
+        """Forget results and neighbours, whose order decides the last digits."""
+        super().reset()
+        self._searched = None
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -12,7 +12,7 @@ from ase import units
 from ase.calculators.calculator import Calculator
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
-from ase.md.nose_hoover_chain import NoseHooverChainNVT
+from ase.md.nose_hoover_chain import NoseHooverChainNVT, NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 from omegaconf import DictConfig
 
@@ -34,6 +34,7 @@ class Engine(Protocol):
 
     atoms: ase.Atoms
     identity: Mapping[str, str]  # what decides the numbers besides potential and ensemble
+    freedoms: int  # of the atoms' motion: three fewer where the total momentum stays zero
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
         """Begin the block that follows frame `block` from a state; from the atoms as they are, where it is empty.
@@ -61,8 +62,9 @@ class Ensemble:
     `nve`: velocity Verlet. `nvt_langevin`: BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 2013, 138, 174102) in ASE;
     in LAMMPS velocity Verlet with friction and random forces (Schneider and Stoll, Phys. Rev. B 1978, 17, 1302), whose
     sum is zero. `nvt_nose_hoover`: a chain of three thermostats (Martyna, Klein and Tuckerman, J. Chem. Phys. 1992, 97,
-    2635). `npt`, of isotropic volume: Langevin-Hoover (Quigley and Probert, J. Chem. Phys. 2004, 120, 11432) in ASE,
-    Nosé-Hoover chains (Martyna, Tobias and Klein, J. Chem. Phys. 1994, 101, 4177) in LAMMPS.
+    2635) on the 3N - 3 degrees of freedom beside the total momentum. `npt`, of isotropic volume: Langevin-Hoover
+    (Quigley and Probert, J. Chem. Phys. 2004, 120, 11432) in ASE, Nosé-Hoover chains (Martyna, Tobias and Klein,
+    J. Chem. Phys. 1994, 101, 4177) in LAMMPS.
     """
 
     kind: str
@@ -110,9 +112,11 @@ class AseEngine:
             raise InputError("ensemble npt: the structure should be periodic along all three vectors")
         self.atoms, self.ensemble = atoms, ensemble
         self.atoms.calc = potential
+        self.freedoms = 3 * len(atoms) - (3 if ensemble.kind in ("nve", "nvt_nose_hoover") else 0)
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
         """Set positions, momenta and cell, and make the integrator anew."""
+        self.atoms.calc.reset()
         if state:
             self.atoms.set_cell(state["cell"])
             self.atoms.set_positions(state["positions"])
@@ -143,7 +147,7 @@ class AseEngine:
 def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
     """The integrator of an ensemble for one block of steps."""
     step, tau = ensemble.timestep * units.fs, ensemble.thermostat_time * units.fs
-    rng = np.random.default_rng((ensemble.seed, block))
+    rng = np.random.default_rng(noise_seed(ensemble, block))
     match ensemble.kind:
         case "nve":
             return VelocityVerlet(atoms, step)
@@ -151,6 +155,7 @@ def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[
             return LangevinBAOAB(atoms, step, temperature_K=ensemble.temperature, T_tau=tau, rng=rng)
         case "nvt_nose_hoover":
             chain = NoseHooverChainNVT(atoms, step, temperature_K=ensemble.temperature, tdamp=tau)
+            chain._thermostat = NoseHooverChainThermostat(len(atoms) - 1, chain.masses, ensemble.temperature, tau)
             if state:
                 chain._thermostat._eta[:], chain._thermostat._p_eta[:] = state["eta"], state["p_eta"]
             return chain
@@ -168,6 +173,11 @@ def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[
             if state:
                 barostat.p_eps = state["p_eps"]
             return barostat
+
+
+def noise_seed(ensemble: Ensemble, block: int) -> tuple[int, int]:
+    """Of a block's random forces. numpy takes (seed, 0) for seed, which is that of the first velocities."""
+    return ensemble.seed, block + 1
 
 
 def state_of(integrator: MolecularDynamics) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Broken, Ensemble
+from ionecho.dynamics.integrators import Broken, Ensemble, noise_seed
 from ionecho.dynamics.lammps_files import only_uf3, pair_commands, write_repulsion, write_splines
 from ionecho.errors import InputError
 
@@ -37,8 +37,8 @@ class LammpsEngine:
     Raises
     ------
     InputError
-        If LAMMPS is not installed, the potential is no single UF3, the atoms hold an element it does not know, or they
-        are not periodic along all three vectors.
+        If LAMMPS is not installed, the potential is no single UF3, the atoms hold an element it does not know or a
+        mass that is not the element's, or they are not periodic along all three vectors.
     """
 
     def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
@@ -46,7 +46,10 @@ class LammpsEngine:
             raise InputError("engine=lammps: expected the potential of a checkpoint; use engine=ase")
         if not atoms.pbc.all():
             raise InputError("engine=lammps: the structure should be periodic along all three vectors; use engine=ase")
+        if not np.allclose(atoms.get_masses(), atomic_masses[atoms.numbers], rtol=1e-3):
+            raise InputError("engine=lammps: the structure holds masses of its own; use engine=ase")
         self.atoms, self.ensemble, self.model = atoms, ensemble, only_uf3(potential.model)
+        self.freedoms = 3 * len(atoms) - 3
         self.identity: Mapping[str, str] = {"engine": f"lammps {_installed()}"}
         self.types = 1 + self.model.species(torch.from_numpy(atoms.numbers)).numpy()
         self.constant = float(self.model.one_body.numpy()[self.types - 1].sum())
@@ -119,7 +122,7 @@ class LammpsEngine:
             case "nve":
                 yield "fix motion all nve"
             case "nvt_langevin":
-                seed = np.random.default_rng((kept.seed, block)).integers(1, LARGEST_SEED)
+                seed = np.random.default_rng(noise_seed(kept, block)).integers(1, LARGEST_SEED)
                 yield from ("fix motion all nve", f"fix heat all langevin {heat} {seed} zero yes")
             case "nvt_nose_hoover":
                 yield f"fix motion all nvt temp {heat}"

@@ -14,6 +14,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.units import kB
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
@@ -30,6 +31,7 @@ from ionecho.errors import InputError
 from ionecho.prediction.predict import COUPLING, Predictor, units
 
 ENGINES: dict[str, Callable[[ase.Atoms, Calculator, Ensemble], Engine]] = {"ase": AseEngine, "lammps": LammpsEngine}
+SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
 UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
 SPREAD = "force_spread"
 console = Console()
@@ -52,7 +54,12 @@ class Run:
     block: int  # frames written at once, after which a killed run goes on
     spread_limit: float | None  # eV/Å, largest calibrated force spread of the ensemble's members on an atom
     contact_limit: float  # shortest distance in sums of covalent radii
-    heat_limit: float | None  # highest temperature in that of the ensemble
+    heat_limit: float | None  # highest temperature in that of the ensemble, once it has settled
+
+    @property
+    def frames(self) -> int:
+        """Frames of the whole run."""
+        return self.steps // self.every
 
     @classmethod
     def of(cls, settings: DictConfig, spread_limit: float | None) -> Run:
@@ -81,7 +88,8 @@ def simulate(
 ) -> Path:
     """Run and write `output`, which appears when the run is complete or has stopped for a reason it records.
 
-    Positions are not wrapped. Velocities are drawn at the temperature of the ensemble, without drift.
+    Positions are not wrapped. Velocities are drawn at the temperature of the ensemble, without drift. A complete output
+    is made longer where more time is asked for than it holds.
 
     Parameters
     ----------
@@ -99,16 +107,19 @@ def simulate(
     thermalize_momenta(atoms, ensemble.temperature, rng=np.random.default_rng(ensemble.seed))
     Stationary(atoms)
     moving = ENGINES[engine](atoms, potential, ensemble)
-    settings = {"ensemble": asdict(ensemble), "run": asdict(run)}
-    request = {**identity, **moving.identity, **settings, **_requested(properties)}
+    kept = {name: value for name, value in asdict(run).items() if name != "steps"}
+    request = {**identity, **moving.identity, "ensemble": asdict(ensemble), "run": kept, **_requested(properties)}
     request = json.loads(json.dumps(request))
     with locked(output):
-        if output.exists():
-            if open_zarr(output, "r").attrs.get("request") != request:
-                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
-            console.print(f"{output} is complete already")
-            return output
         partial = output.with_name(output.name + ".partial")
+        if output.exists():
+            known = open_zarr(output, "r").attrs
+            if known.get("request") != request or partial.exists():
+                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
+            if known["stopped"] is not None or known["committed"] >= run.frames:
+                console.print(f"{output} is complete already")
+                return output
+            output.replace(partial)
         group = open_zarr(partial, "a")
         if group.attrs.get("request", request) != request:
             raise InputError(f"{partial} is left from another run; remove it or choose another output")
@@ -161,7 +172,7 @@ def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, propertie
     state, stopped = group.attrs["state"], group.attrs["stopped"]
     if stopped is not None:
         return str(stopped)
-    frames, spacing = run.steps // run.every, run.every * ensemble.timestep
+    frames, spacing = run.frames, run.every * ensemble.timestep
     start, first = time.perf_counter(), done
     with _progress() as progress:
         task = progress.add_task("simulating", total=frames, completed=done, speed="")
@@ -172,8 +183,12 @@ def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, propertie
             try:
                 for frame in range(done, min(done + run.block, frames)):
                     results = engine.advance(run.every)
-                    _check(engine.atoms, results, run, ensemble.temperature)
-                    kept.append(_frame(engine.atoms, results, (frame + 1) * spacing))
+                    elapsed = (frame + 1) * spacing
+                    temperature = 2 * engine.atoms.get_kinetic_energy() / (engine.freedoms * kB)
+                    _check(engine.atoms, results, run)
+                    if elapsed > SETTLING * ensemble.thermostat_time:
+                        _check_heat(temperature, engine.freedoms, run, ensemble)
+                    kept.append(_frame(engine.atoms, results, elapsed, temperature))
             except Broken as broken:
                 reason = f"after {(done + len(kept)) * spacing:g} fs: {broken}"
             if kept:
@@ -193,12 +208,21 @@ def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, propertie
     return None
 
 
-def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run, temperature: float) -> None:
-    """Stop where the potential is lost or the structure broken.
+def _check_heat(found: float, freedoms: int, run: Run, ensemble: Ensemble) -> None:
+    """Stop where the structure is hot: one that falls into a hole of its potential is.
 
-    A structure that falls into a hole of its potential heats up. Small cells may be hotter than the limit by chance:
-    six standard deviations of the temperature, sqrt(2 / 3N), are allowed.
+    Small cells may be hotter than the limit by chance: six standard deviations of the temperature are allowed.
     """
+    if run.heat_limit is None:
+        return
+    if found > ensemble.temperature * max(run.heat_limit, 1 + 6 * np.sqrt(2 / freedoms)):
+        cause = "the potential does not know this structure"
+        cause += ", or it was hot at the start" if ensemble.kind == "nve" else ""
+        raise Broken(f"{found:.0f} K where {ensemble.temperature:g} K are kept: {cause}")
+
+
+def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
+    """Stop where the potential is lost or the structure broken."""
     if not np.isfinite(results["forces"]).all() or not np.isfinite(atoms.positions).all():
         raise Broken("a force or a position is not a number")
     if "forces_std" in results and run.spread_limit is not None:
@@ -207,10 +231,6 @@ def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run, temperature: 
             atom = int(spread.argmax())
             name = f"{atoms.symbols[atom]} {atom}"
             raise Broken(f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
-    if run.heat_limit is not None:
-        limit = temperature * max(run.heat_limit, 1 + 6 * np.sqrt(2 / (3 * len(atoms))))
-        if (found := atoms.get_temperature()) > limit:
-            raise Broken(f"{found:.0f} K where {temperature:g} K are kept: the potential does not know this structure")
     radii = run.contact_limit * covalent_radii[atoms.numbers]
     search = NeighborList(cutoff=2 * float(radii.max()), full_list=False)
     i, j, distance = search.compute(atoms.positions, atoms.cell.complete().array, atoms.pbc, "ijd")
@@ -221,13 +241,13 @@ def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run, temperature: 
         raise Broken(f"{pair} are {distance[k]:.2f} Å apart, less than {run.contact_limit} sums of covalent radii")
 
 
-def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float) -> dict[str, NDArray]:
+def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float, temperature: float) -> dict[str, NDArray]:
     values = {
         "positions": atoms.positions.astype(np.float32),
         "cell": np.array(atoms.cell),
         "time": np.array(elapsed),
         "potential_energy": np.array(results["energy"]),
-        "temperature": np.array(atoms.get_temperature()),
+        "temperature": np.array(temperature),
     }
     if "forces_std" in results:
         values[SPREAD] = np.linalg.norm(results["forces_std"], axis=1).astype(np.float32)

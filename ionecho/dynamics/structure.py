@@ -34,6 +34,7 @@ def read_structure(name: str, arrangement: int, repeat: tuple[int, int, int]) ->
 
 
 def describe(atoms: ase.Atoms) -> dict[str, Any]:
-    """Formula and a hash of elements, positions and cell."""
+    """Formula, a hash of elements, positions and cell, and masses where they are the structure's own."""
     digest = structure_sha256(atoms.numbers, atoms.positions, np.array(atoms.cell))
-    return {"formula": atoms.get_chemical_formula(), "structure_sha256": digest}
+    masses = {"masses": atoms.get_masses().tolist()} if atoms.has("masses") else {}
+    return {"formula": atoms.get_chemical_formula(), "structure_sha256": digest, **masses}
