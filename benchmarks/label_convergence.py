@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from ionecho.config import plain
+from ionecho.data.files import write_json
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.labelling.engine import make_engine
@@ -50,6 +53,7 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
         "cut-off": [[f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600)],
         "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"))],
         "density grid": [[f"engine.density_grid.spacing={spacing}"] for spacing in (0.25, 0.18, 0.12)],
+        "U - J on V": [[f"engine.hubbard.V={u}"] for u in (0.0, 3.2, 4.2)],
     },
 }
 GROUPS = {
@@ -71,16 +75,15 @@ def main(name: str) -> None:
     for series, lines in SERIES[name].items():
         group = GROUPS.get(series, GROUPS[name])
         configuration = _first(name, group)
-        for settings in lines:
-            if (key := _key(group, settings)) not in found:
-                found[key] = _labels(name, settings, configuration)
-                partial = store.with_suffix(".partial")
-                partial.write_text(json.dumps(found))
-                partial.replace(store)
+        engines = [_engine(name, settings) for settings in lines]
+        for engine in engines:
+            if (key := _key(group, engine)) not in found:
+                found[key] = _labels(engine, configuration)
+                write_json(store, found)
         ions = np.flatnonzero(configuration.numbers == ION[name])
-        reference = found[_key(group, lines[-1])]
-        for settings in lines:
-            row = found[_key(group, settings)]
+        reference = found[_key(group, engines[-1])]
+        for settings, engine in zip(lines, engines, strict=True):
+            row = found[_key(group, engine)]
             table.add_row(series, " ".join(settings), f"{row['seconds']:.0f}", *_deviations(row, reference, ions))
     Console(width=160).print(table)
 
@@ -91,14 +94,17 @@ def _first(name: str, group: str) -> Configuration:
     return next(found for found in structures if found.group == group)
 
 
-def _key(group: str, settings: list[str]) -> str:
-    return " ".join([group, *settings])
-
-
-def _labels(name: str, settings: list[str], configuration: Configuration) -> dict[str, Any]:
+def _engine(name: str, settings: list[str]) -> DictConfig:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        config = compose("label", overrides=[f"engine={name}", *settings]).engine
-    result = make_engine(config).label(configuration.atoms)
+        return compose("label", overrides=[f"engine={name}", *settings]).engine
+
+
+def _key(group: str, engine: DictConfig) -> str:
+    return f"{group} {json.dumps(plain(engine), sort_keys=True)}"
+
+
+def _labels(engine: DictConfig, configuration: Configuration) -> dict[str, Any]:
+    result = make_engine(engine).label(configuration.atoms)
     values = {label: value.tolist() for label, value in result.values.items() if label in LABELS}
     return {**values, "seconds": result.provenance["seconds"]}
 

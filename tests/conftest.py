@@ -31,7 +31,11 @@ from ionecho.training.run import train
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the structures are small, and other work may use the cores
 NA, MG, MN, O = 11, 12, 25, 8  # noqa: E741
-EMT_ENGINE = ("engine=ase", "engine.calculator._target_=ase.calculators.emt.EMT")
+EMT_ENGINE = (
+    "engine=ase",
+    "engine.calculator._target_=ase.calculators.emt.EMT",
+    "+engine.settings.code=EMT",
+)
 
 
 @pytest.fixture(scope="session")

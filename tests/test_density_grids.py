@@ -85,7 +85,7 @@ def test_labelled_grids_are_published_as_they_came(tmp_path: Path) -> None:
     for index in (2, 0, 1):
         queue.add(found[index], Labels(expected[index]))
     card = toy_card(build=None, splits={"configuration": SplitRecipe(kind="configuration", folds=2)})
-    published = publish(queue, engine, card, tmp_path / "set")
+    published = publish(queue, engine, card, tmp_path / "set", found)
     assert verify(published) == []
     for index, labels in enumerate(expected):
         for name in ("charge_density", "spin_density"):

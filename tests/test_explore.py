@@ -55,6 +55,7 @@ SMALL = [
     "trainer.accelerator=cpu",
     "engine=ase",
     "engine.calculator._target_=ase.calculators.emt.EMT",
+    "+engine.settings.code=EMT",
     "ensemble=2",
     "rounds=2",
     "rattle={copies: 12, displacement: [0.02, 0.06], strain: 0.01}",

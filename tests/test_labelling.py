@@ -35,13 +35,13 @@ from ionecho.data.verify import verify
 from ionecho.entry import guarded
 from ionecho.errors import InputError
 from ionecho.labelling import commands
-from ionecho.labelling.engine import Labels, make_engine
+from ionecho.labelling.engine import EngineError, Labels, make_engine
 from ionecho.labelling.publish import adopt, same_level
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.structures import read_structures
 from ionecho.labelling.workers import executor
 
-EMT_ENGINE = ["engine=ase", "engine.calculator._target_=ase.calculators.emt.EMT"]
+EMT_ENGINE = ["engine=ase", "+engine.settings.code=EMT", "engine.calculator._target_=ase.calculators.emt.EMT"]
 SLOW = """
 import os, time
 from ase.calculators.emt import EMT
@@ -62,6 +62,10 @@ class Tensors(EMT):
         super().calculate(atoms, properties, system_changes)
         self.results["efg_tensors"] = [[1.0, 0, 0, 0, 1, 0, 0, 0, -2]] * len(atoms)
         self.results["free_energy"] = -7.0
+        assert atoms.get_initial_magnetic_moments().tolist() == [1.5] * len(atoms)
+
+class Unconverged(Tensors):
+    converged = False
 """
 KILLS = 2
 COMMAND = "from ionecho.entry import guarded; from ionecho.labelling.commands import app; guarded('ionecho label', app)"
@@ -99,7 +103,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def calculators(tmp_path: Path, name: str) -> list[str]:
     """The engine with a calculator of the module `slow_calculators`, which lies in `tmp_path`."""
     (tmp_path / "slow_calculators.py").write_text(SLOW)
-    return ["engine=ase", f"engine.calculator._target_=slow_calculators.{name}"]
+    return ["engine=ase", "+engine.settings.code=EMT", f"engine.calculator._target_=slow_calculators.{name}"]
 
 
 def start(tmp_path: Path, *arguments: str, home: str = "home", **environment: str) -> subprocess.Popen[str]:
@@ -171,6 +175,54 @@ def test_the_card_makes_the_dataset_again_and_a_new_version_takes_more(here: Non
     assert find_card("copper")[0].ionecho.version == "1.1.0"
 
 
+def test_labels_made_again_confirm_the_published_ones_or_are_refused(
+    here: None, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ase.io.write("a.xyz", rattled(5))
+    commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE])
+    path = home / "datasets" / "copper" / "copper-1.0.0.zarr.zip"
+    published, exact = path.read_bytes(), EMT.calculate
+
+    def again(scale: float) -> None:
+        def off(self: EMT, *arguments: object) -> None:
+            exact(self, *arguments)  # type: ignore[arg-type]
+            self.results["forces"] = self.results["forces"] * scale
+
+        monkeypatch.setattr(EMT, "calculate", off)
+        shutil.rmtree(home / "labels" / "copper")
+        commands.run_labels("copper", ["published=false"])
+
+    again(1 + 1e-8)
+    assert "it stays as it is" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"forces 3e-04.*raise the version"):
+        again(1 + 1e-4)
+    assert path.read_bytes() == published
+
+
+def test_labels_of_other_inputs_stay_in_the_queue(here: None, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dataset is what its card says: that line makes it on another machine too."""
+    ase.io.write("a.xyz", rattled(5))
+    ase.io.write("b.xyz", rattled(6, start=5))
+    commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE])
+    commands.run_labels("copper", ["input=b.xyz", "card.version=2.0.0"])
+    assert "5 labelled configurations are not in the input" in " ".join(capsys.readouterr().out.split())
+    dataset = Dataset(home / "datasets" / "copper" / "copper-2.0.0.zarr.zip")
+    assert set(dataset.group) == {"b"}
+    assert len(dataset) == len(dataset.attrs["provenance"]) == 6
+
+
+def test_labels_by_other_paw_datasets_do_not_mix(tmp_path: Path) -> None:
+    first, second = (from_atoms(atoms, {}, "x", 0) for atoms in rattled(2))
+    queue = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a"})
+    queue.add(first, Labels({"energy": np.array(1.0)}, provenance={"paw": {"Cu": {"sha256": "a"}}}))
+    queue._lock.release()
+    with pytest.raises(InputError, match="another PAW dataset of Cu"):
+        LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "b"})
+    same = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a", "Na": "c"})
+    same.add(second, Labels({"energy": np.array(1.0)}))
+    assert same.count == 2
+
+
 def test_labels_of_the_published_file_are_not_computed_again(
     here: None, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,14 +232,15 @@ def test_labels_of_the_published_file_are_not_computed_again(
     before = lines_of_provenance(home / "labels" / "copper")
     shutil.rmtree(home / "labels" / "copper")
     commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "card.version=1.1.0"])
-    assert lines_of_provenance(home / "labels" / "copper")[:5] == before
+    taken = lines_of_provenance(home / "labels" / "copper")[:5]
+    assert [json.loads(line)["seconds"] for line in taken] == [json.loads(line)["seconds"] for line in before]
     first, grown = (Dataset(home / "datasets" / "copper" / f"copper-1.{k}.0.zarr.zip") for k in (0, 1))
     for name in ("positions", "energy", "forces"):
         np.testing.assert_array_equal(grown.rows(name, 0, 5), first.rows(name, 0, 5))
     assert grown.attrs["provenance"][:5] == first.attrs["provenance"]
     shutil.rmtree(home / "labels" / "copper")
     monkeypatch.setattr(EMT, "calculate", lambda self, *_: self.results.update(energy=np.nan))
-    with pytest.raises(InputError, match="ase gave no forces"):
+    with pytest.raises(InputError, match="all failed: ase gave no forces, stress"):
         commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "published=false"])
 
 
@@ -243,7 +296,7 @@ def test_killed_runs_give_what_a_whole_one_gives_and_label_nothing_twice(
     tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ase.io.write(tmp_path / "cells.xyz", rattled(60))
-    line = ["copper", "input=cells.xyz", *calculators(tmp_path, "Slow"), "workers.number=1"]
+    line = ["copper", "input=cells.xyz", *calculators(tmp_path, "Slow"), "workers.number=2"]
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("IONECHO_HOME", str(tmp_path / "whole"))
     commands.run_labels(line[0], line[1:])
@@ -280,7 +333,7 @@ def test_half_a_line_of_provenance_does_no_harm(here: None, home: Path) -> None:
     path.write_text(path.read_text() + '{"key": "half')
     commands.run_labels("copper", ["every=1", "card.version=1.0.1"])
     provenance = Dataset(home / "datasets" / "copper" / "copper-1.0.1.zarr.zip").attrs["provenance"]
-    assert [sorted(entry) for entry in provenance] == [["seconds"]] * 5
+    assert [sorted(entry) for entry in provenance] == [["engine", "level_sha256", "seconds"]] * 5
 
 
 def test_a_second_process_is_refused_but_may_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,7 +433,11 @@ def test_changed_settings_are_refused(here: None, capsys: pytest.CaptureFixture[
     ase.io.write("cells.xyz", rattled(5))
     commands.run_labels(
         "copper",
-        ["input=cells.xyz", "engine=ase", "engine.calculator={_target_: ase.calculators.emt.EMT, asap_cutoff: false}"],
+        [
+            "input=cells.xyz",
+            *EMT_ENGINE[:2],
+            "engine.calculator={_target_: ase.calculators.emt.EMT, asap_cutoff: false}",
+        ],
     )
     text = refusal(capsys, "copper", "engine.calculator.asap_cutoff=true")
     assert "begun with arguments {'asap_cutoff': False}, now it is {'asap_cutoff': True}" in text
@@ -406,8 +463,7 @@ def test_a_dask_cluster_gives_the_same_content(home: Path, monkeypatch: pytest.M
     cells = rattled(6)
     cells[4].numbers[0] = 11
     ase.io.write("cells.xyz", cells)
-    cluster = ["workers=dask", "workers.number=1", "+workers.cluster.processes=false"]
-    cluster.append("+workers.cluster.dashboard_address=null")
+    cluster = ["workers=dask", "workers.number=2", "+workers.cluster.dashboard_address=null"]
     hashes = {}
     for name, workers in (("local", ["workers.number=1"]), ("dask", cluster)):
         commands.run_labels(name, ["input=cells.xyz", *EMT_ENGINE, *workers])
@@ -476,7 +532,8 @@ def test_results_under_other_keys_and_in_a_folder_of_their_own(
             "_target_": "ionecho.labelling.ase_engine.ASEEngine",
             "labels": ["energy", "efg"],
             "package": "ase",
-            "settings": {},
+            "settings": {"code": "none"},
+            "moments": {"Cu": 1.5},
             "keys": {"energy": "free_energy", "efg": "efg_tensors"},
             "calculator": {"_target_": "slow_calculators.Tensors", "_partial_": True},
         }
@@ -487,9 +544,15 @@ def test_results_under_other_keys_and_in_a_folder_of_their_own(
     assert labels.values["efg"].shape == (4, 3, 3)
     np.testing.assert_array_equal(labels.values["efg"][2], np.diag([1.0, 1.0, -2.0]))
     assert Path.cwd() == tmp_path
-    config["keys"]["efg"] = "efg"
-    with pytest.raises(InputError, match="no key 'efg'"):
+    config["calculator"]["_target_"] = "slow_calculators.Unconverged"
+    with pytest.raises(EngineError, match="did not converge"):
         make_engine(config).label(rattled(1)[0])
+    config["keys"]["efg"] = "efg"
+    with pytest.raises(EngineError, match="no key 'efg'"):
+        make_engine(config).label(rattled(1)[0])
+    config["settings"] = {}
+    with pytest.raises(InputError, match="say which code and version"):
+        make_engine(config)
 
 
 def test_labels_that_are_not_finite_are_a_failure(here: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_bad_input_is_one_line(
 
 
 def engine(calculator: partial[Calculator], *labels: str) -> ASEEngine:
-    return ASEEngine(labels, calculator, package="ase", settings={}, keys={})
+    return ASEEngine(labels, calculator, package="ase", settings={"code": "EMT"}, keys={}, moments={})
 
 
 def test_an_engine_is_a_calculator() -> None:

@@ -94,5 +94,5 @@ def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
     cells = list(displaced_cells(config))
     card = card_of(config, cells, 0)
     if (made := finished(card, folder)) is None:
-        made = publish(label(config, engine, cells, folder / "start"), engine, card, folder / "dataset")
+        made = publish(label(config, engine, cells, folder / "start"), engine, card, folder / "dataset", cells)
     return Dataset(made)

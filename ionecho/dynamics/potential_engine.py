@@ -32,13 +32,14 @@ class PotentialEngine(ASEEngine):
         loaded = load(resolve(checkpoint))
         self.checkpoint = loaded.identity
         self.known = {chemical_symbols[number] for number in loaded.model.numbers}
-        super().__init__(labels, partial(Potential, loaded.model), "ionecho", settings, keys={})
+        super().__init__(labels, partial(Potential, loaded.model), "ionecho", settings, keys={}, moments={})
 
     def level_of_theory(self) -> dict[str, Any]:
         """The checkpoint and the hash of its weights."""
         return {"engine": f"ionecho {self.version}", **self.checkpoint, **self.settings}
 
-    def check(self, symbols: set[str]) -> None:
+    def check(self, symbols: set[str]) -> dict[str, str]:
         """Refuse elements that the potential does not know."""
         if unknown := symbols - self.known:
             raise InputError(f"engine.checkpoint: {self.checkpoint['checkpoint']} does not know {', '.join(unknown)}")
+        return {}

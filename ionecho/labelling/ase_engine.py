@@ -12,6 +12,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase.calculators.calculator import all_changes
 
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.errors import InputError
@@ -33,6 +34,13 @@ class ASEEngine:
         What is said of the level of theory, besides the package's version and the calculator's arguments.
     keys
         Label -> key in the calculator's results where it is not the usual one, in the schema's units.
+    moments
+        Element -> starting moment, Bohr magnetons.
+
+    Raises
+    ------
+    InputError
+        If the package is not installed, or is ASE itself and `settings` does not tell what code it runs.
     """
 
     conventions: Mapping[str, Any] = {}
@@ -44,9 +52,15 @@ class ASEEngine:
         package: str,
         settings: Mapping[str, Any],
         keys: Mapping[str, str],
+        moments: Mapping[str, float],
     ) -> None:
         self.labels, self.make_calculator, self.keys = tuple(labels), calculator, dict(keys)
-        self.package, self.settings = package, dict(settings)
+        self.package, self.settings, self.moments = package, dict(settings), dict(moments)
+        if package == "ase" and not settings:
+            raise InputError(
+                "engine.settings: say which code and version the calculator runs, such as {code: VASP 6.4.2}: "
+                "ASE does not tell"
+            )
         try:
             self.version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError as error:
@@ -60,25 +74,31 @@ class ASEEngine:
             "calculator": f"{made.func.__module__}.{made.func.__name__}",  # type: ignore[attr-defined]
             "arguments": _told(made.keywords),
             **({"keys": self.keys} if self.keys else {}),
+            **({"starting_moments": self.moments} if self.moments else {}),
             **self.settings,
         }
 
-    def check(self, symbols: set[str]) -> None:
+    def check(self, symbols: set[str]) -> dict[str, str]:
         """Nothing is known of an ASE calculator before it runs."""
+        return {}
 
     def label(self, atoms: ase.Atoms) -> Labels:
         """Run the calculator once."""
         start = sum(os.times()[:4])
         atoms = atoms.copy()
+        if self.moments:
+            atoms.set_initial_magnetic_moments([self.moments.get(symbol, 0.0) for symbol in atoms.symbols])
         try:
             with TemporaryDirectory() as folder, chdir(folder):
                 atoms.calc = self.make_calculator()
-                atoms.calc.calculate(atoms, _properties(self.labels), ["positions", "numbers", "cell", "pbc"])
+                atoms.calc.calculate(atoms, _properties(self.labels), all_changes)
+                found = from_atoms(atoms, self.keys, source="calculator", frame=0).labels
         except Exception as error:
             raise EngineError(f"{self.package}: {type(error).__name__}: {error}") from error
-        found = from_atoms(atoms, self.keys, source="calculator", frame=0).labels
+        if getattr(atoms.calc, "converged", None) is False:  # as ASE's Vasp tells that its electronic steps ran out
+            raise EngineError(f"{self.package}: the calculation did not converge")
         if missing := set(self.labels) - set(found):
-            raise InputError(f"engine.labels: {self.package} gave no {', '.join(sorted(missing))}")
+            raise EngineError(f"{self.package} gave no {', '.join(sorted(missing))}; see engine.labels and engine.keys")
         values = {name: found[name] for name in self.labels}
         return Labels(values, provenance={"seconds": round(sum(os.times()[:4]) - start, 2)})
 

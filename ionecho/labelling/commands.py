@@ -137,9 +137,9 @@ def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
 def _publish(job: Job, queue: LabelQueue) -> None:
     for failure in queue.failures.values():
         console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
-    path = publish(queue, job.engine, job.card, job.card_folder)
+    path = publish(queue, job.engine, job.card, job.card_folder, job.configurations)
     card = job.card_folder / "README.md"
-    console.print(f"{path}: {queue.count} configurations, {len(queue.failures)} failed; card {card}")
+    console.print(f"{path}: {len(Dataset(path))} configurations, {len(queue.failures)} failed; card {card}")
 
 
 def _own_folder(name: str) -> Path:

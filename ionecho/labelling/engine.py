@@ -49,8 +49,8 @@ class Engine(Protocol):
     def level_of_theory(self) -> dict[str, Any]:
         """Engine, version and every setting that the labels depend on."""
 
-    def check(self, symbols: set[str]) -> None:
-        """Asked before anything is labelled.
+    def check(self, symbols: set[str]) -> dict[str, str]:
+        """Asked before anything is labelled: element -> checksum of the PAW dataset read for it, of engines that do.
 
         Raises
         ------

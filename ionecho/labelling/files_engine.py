@@ -80,8 +80,9 @@ class FilesEngine:
         read = {"importer": self.importer, "options": self.options}
         return {"engine": f"finished outputs ({self.importer})", **read, **self.settings}
 
-    def check(self, symbols: set[str]) -> None:
+    def check(self, symbols: set[str]) -> dict[str, str]:
         """Outputs hold what they hold."""
+        return {}
 
     def label(self, atoms: ase.Atoms) -> Labels:
         """The labels of the output that holds these atoms; the nearest where steps of one file lie close together."""

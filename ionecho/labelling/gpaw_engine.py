@@ -20,7 +20,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
 from ionecho.labelling.paw import NEEDS_ALL_ELECTRONS, electric_field_gradients, hyperfine_tensors
-from ionecho.labelling.paw_datasets import RECIPES, datasets_of, use
+from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
 
@@ -152,16 +152,18 @@ class GPAWEngine:
         """
         return {"engine": f"GPAW {gpaw.__version__}, plane waves", **self.settings}
 
-    def check(self, symbols: set[str]) -> None:
-        """Refuse what the elements forbid, and settings that GPAW does not take."""
+    def check(self, symbols: set[str]) -> dict[str, str]:
+        """Refuse what the elements forbid, and settings that GPAW does not take; checksums of the PAW datasets."""
         self._refuse(symbols)
-        types = self._paw_datasets(symbols)
+        types, read = self._paw_datasets(symbols), {}
         for symbol in sorted(symbols):
             try:
-                create_setup(symbol, self.settings["functional"], type=types.get(symbol, "paw"))
+                setup = create_setup(symbol, self.settings["functional"], type=types.get(symbol, "paw"))
             except Exception as error:
                 told = {name: self.settings[name] for name in ("functional", "paw", "hubbard_U_minus_J_eV")}
                 raise InputError(f"engine: GPAW does not take {told} for {symbol}: {error}") from error
+            read[symbol] = described(setup)["sha256"]
+        return read
 
     def _refuse(self, symbols: set[str]) -> None:
         """Elements without an isotope, field gradients with 1s of Li frozen, open shells of which nothing was said."""
@@ -192,8 +194,6 @@ class GPAWEngine:
         except gpaw.KohnShamConvergenceError as error:
             cure = "try another engine.mixer or more engine.iterations with retry=true"
             raise EngineError(f"GPAW: not converged in {self.iterations} iterations; {cure}") from error
-        except InputError:
-            raise
         except Exception as error:
             raise EngineError(f"GPAW: {type(error).__name__}: {error}") from error
         provenance = {

@@ -89,15 +89,16 @@ def use(*names: str) -> dict[str, str]:
 
 def datasets_of(calculator: Any) -> dict[str, dict[str, Any]]:
     """{symbol: {file, sha256 of the uncompressed file, core_electrons}} of all datasets a calculator holds."""
-    datasets = {}
-    for setup in calculator.setups:
-        path = Path(setup.data.filename)
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        checksum = hashlib.sha256(content).hexdigest()
-        datasets[setup.symbol] = {"file": path.name, "sha256": checksum, "core_electrons": int(setup.Nc)}
-    return datasets
+    return {setup.symbol: described(setup) for setup in calculator.setups}
+
+
+def described(setup: Any) -> dict[str, Any]:
+    """The same of one of GPAW's setups."""
+    path = Path(setup.data.filename)
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "core_electrons": int(setup.Nc)}
 
 
 def _generated(recipe: Recipe) -> SetupData:

@@ -22,7 +22,7 @@ def valence_densities(calculator: Any, shape: tuple[int, int, int], radius: floa
 
     The density of the plane waves without its pseudo cores, plus what the partial waves add to the smooth ones in the
     PAW spheres (Blöchl, Phys. Rev. B 1994, 50, 17953), l up to 2. Within `radius` of a nucleus, where the shells would
-    need a finer grid, that addition is replaced by a smooth one of the same charge.
+    need a finer grid, that addition is replaced by a smooth one of the same charge; or within its sphere, if smaller.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def _added_by_partial_waves(packed: NDArray, setup: Any, radius: float) -> tuple
         for m, matrix in enumerate(hyperfine.expand(occupations, setup.l_j, momentum)):
             radial = np.einsum("ab, ag, bg -> g", matrix, waves, waves)
             radial -= np.einsum("ab, ag, bg -> g", matrix, smooth, smooth)
-            radial = _smooth_within(radial, setup.rgd, radius, momentum)
+            radial = _smooth_within(radial, setup.rgd, min(radius, sphere), momentum)
             radial[setup.rgd.r_g > sphere] = 0.0
             splines.append(setup.rgd.spline(radial, sphere + 0.2, l=momentum, points=400))
             weights.append(np.arange(2 * momentum + 1) == m)

@@ -6,38 +6,69 @@ import json
 import shutil
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
-from ionecho.data.schema import Quality
+from ionecho.data.schema import Configuration, Quality
 from ionecho.data.splits import Fold
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
+from ionecho.labelling.agreement import agrees, deviations
 from ionecho.labelling.engine import Engine, Labels
 from ionecho.labelling.queue import LabelQueue, key
 
 BLOCK = 64
+console = Console()
 ADDED = "added"  # level of theory of what a version has beyond its parent, where they are worded differently
 
 
-def publish(queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path) -> Path:
-    """Write the dataset of everything the queue holds, and its card, into `folder`; returns the dataset's file.
+def publish(
+    queue: LabelQueue, engine: Engine, card: DatasetCard, folder: Path, configurations: Sequence[Configuration]
+) -> Path:
+    """Write the dataset of those configurations that the queue has labelled, and its card, into `folder`.
 
-    Configurations are ordered by group and frame, whatever the order they were labelled in.
+    Returns the dataset's file. Configurations are ordered by group and frame, whatever the order they were labelled in.
+
+    Raises
+    ------
+    InputError
+        If the version exists with other configurations, or with labels that differ by more than `agreement` allows.
     """
     card.ionecho.level_of_theory = engine.level_of_theory()
     card.ionecho.conventions = {**card.ionecho.conventions, **engine.conventions}
     target, working = _begin(queue, card, folder)
-    _append(queue, DatasetWriter(working, engine.labels), [])
+    asked = {key(configuration) for configuration in configurations}
+    if left := len(set(queue.done) - asked):
+        console.print(f"{queue.folder}: {left} labelled configurations are not in the input and are left out")
+    _append(queue, DatasetWriter(working, engine.labels), [], engine, asked)
+    if target.exists() and _confirms(working, target):
+        shutil.rmtree(working)
+        return target
     seal(working, card, target)
     text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
     again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
     return _describe(target, card, f"{text}{again}.")
+
+
+def _confirms(working: Path, target: Path) -> bool:
+    """Whether these are the labels of the published file, made again: the same but for rounding."""
+    apart = deviations(Dataset(working), Dataset(target))
+    if not any(apart.values()):
+        return False
+    told = ", ".join(f"{name} {value:.0e}" for name, value in apart.items())
+    told = f"{target.name}: largest differences to the published labels, in root mean squares of each: {told}"
+    if not agrees(apart):
+        shutil.rmtree(working)
+        raise InputError(f"{told}; a version never changes: if the new ones are right, raise the version")
+    console.print(f"{told}; it stays as it is")
+    return True
 
 
 def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
@@ -48,6 +79,9 @@ def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
     for index, structure in enumerate(published.configurations(0, len(published))):
         if key(structure) in queue.done or (structure.group, structure.frame) in taken:
             continue
+        if other := queue.other_datasets(published.attrs["provenance"][index]):
+            console.print(f"{published.path.name}: by another PAW dataset of {', '.join(other)}, not taken over")
+            return
         configuration = next(published.configurations(index, index + 1, engine.labels))
         if all(np.isfinite(configuration.labels[name]).all() for name in engine.labels):
             own = configuration.quality & Quality.ELECTRONIC_STEPS_EXHAUSTED  # the gate judges the whole set anew
@@ -69,7 +103,7 @@ def publish_version(
     target, working = _begin(queue, card, folder)
     _copy(parent.path, working)
     provenance = parent.attrs.get("provenance", [{} for _ in range(len(parent))])
-    _append(queue, DatasetWriter(working, parent.labels), provenance)
+    _append(queue, DatasetWriter(working, parent.labels), provenance, engine, queue.done)
     splits = parent.attrs["splits"]
     seal(
         working,
@@ -127,13 +161,25 @@ def _copy(dataset: Path, working: Path) -> None:
         shutil.copytree(dataset, working)
 
 
-def _append(queue: LabelQueue, writer: DatasetWriter, provenance: Sequence[dict[str, Any]]) -> None:
+def _append(
+    queue: LabelQueue,
+    writer: DatasetWriter,
+    provenance: Sequence[dict[str, Any]],
+    engine: Engine,
+    chosen: Container[str],
+) -> None:
+    """Write the chosen configurations of the queue behind what the writer holds, and where their labels are from."""
     labelled, told = Dataset(queue.zarr), queue.provenance()
-    order = sorted(range(len(labelled)), key=lambda i: (str(labelled.group[i]), int(labelled.frame[i])))
+    level = json.loads(json.dumps(engine.level_of_theory()))
+    digest = sha256(json.dumps(level, sort_keys=True).encode()).hexdigest()
+    made_by = {"engine": level["engine"], "level_sha256": digest}
+    names = map(key, labelled.configurations(0, len(labelled)))
+    order = [index for index, name in enumerate(names) if name in chosen]
+    order.sort(key=lambda index: (str(labelled.group[index]), int(labelled.frame[index])))
     for start in range(0, len(order), BLOCK):
         block = order[start : start + BLOCK]
         writer.append([next(labelled.configurations(index, index + 1, labelled.labels)) for index in block])
-    writer.group.attrs["provenance"] = [*provenance, *(told[index] for index in order)]
+    writer.group.attrs["provenance"] = [*provenance, *({**told[index], **made_by} for index in order)]
 
 
 def _describe(target: Path, card: DatasetCard, text: str) -> Path:

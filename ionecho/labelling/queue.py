@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class LabelQueue:
         Labels that the engine gives.
     request
         Engine and settings; a folder begun with others is refused.
+    datasets
+        Element -> checksum of its PAW dataset; a folder with labels by another one is refused.
 
     Raises
     ------
@@ -39,10 +41,13 @@ class LabelQueue:
         If another process works on the folder, or it was begun with other settings.
     """
 
-    def __init__(self, folder: Path, labels: Sequence[str], request: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, labels: Sequence[str], request: dict[str, Any], datasets: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = take(folder / "lock", f"{folder} is being labelled by another process; give that one more workers")
+        self.datasets = dict(datasets or {})
         try:
             self._check(request)
         except InputError:
@@ -104,8 +109,7 @@ class LabelQueue:
 
     def provenance(self) -> list[dict[str, Any]]:
         """What the engine said of every labelled configuration, in the order of `labels.zarr`."""
-        lines = (self.folder / "provenance.jsonl").read_text().splitlines()
-        found = {line.pop("key"): line for line in map(_parsed, lines) if line}
+        found = {line.pop("key"): line for line in self._told()}
         return [found[key_of_row(row)] for row in _structures(Dataset(self.zarr))]
 
     def _check(self, request: dict[str, Any]) -> None:
@@ -117,7 +121,23 @@ class LabelQueue:
                 f"{self.folder} was begun with {name} {begun.get(name)}, now it is {request.get(name)}: "
                 "labels of two kinds do not mix. Choose another name, or remove the folder"
             )
+        for told in self._told():
+            if other := self.other_datasets(told):
+                raise InputError(
+                    f"{self.folder} holds labels by another PAW dataset of {', '.join(other)} than GPAW finds now; "
+                    "restore it (GPAW_SETUP_PATH), choose another name, or remove the folder"
+                )
         write_json(self.folder / "request.json", request)
+
+    def other_datasets(self, provenance: Mapping[str, Any]) -> list[str]:
+        """Elements that were labelled with another PAW dataset than those of this queue."""
+        used = provenance.get("paw", {})
+        return sorted(name for name in used if self.datasets.get(name, used[name]["sha256"]) != used[name]["sha256"])
+
+    def _told(self) -> list[dict[str, Any]]:
+        """The lines of provenance."""
+        path = self.folder / "provenance.jsonl"
+        return [line for line in map(_parsed, path.read_text().splitlines()) if line] if path.exists() else []
 
     def _end_line(self) -> None:
         """A killed run may have left half a line of provenance: the next one begins on a line of its own."""

@@ -24,9 +24,10 @@ DIED = "the worker process died; the system may have killed it for its memory"
 
 def open_queue(folder: Path, engine: Engine, configurations: Sequence[Configuration]) -> LabelQueue:
     """The queue in `folder`, which no other process may hold, of an engine that can label the configurations."""
-    engine.check({str(symbol) for configuration in configurations for symbol in configuration.atoms.symbols})
+    symbols = {str(symbol) for configuration in configurations for symbol in configuration.atoms.symbols}
+    datasets = engine.check(symbols)
     kind = {"labels": list(engine.labels), "conventions": dict(engine.conventions)}
-    return LabelQueue(folder, engine.labels, {**kind, **engine.level_of_theory()})
+    return LabelQueue(folder, engine.labels, {**kind, **engine.level_of_theory()}, datasets)
 
 
 def label_all(
@@ -44,7 +45,7 @@ def label_all(
     Raises
     ------
     InputError
-        If a worker dies; what it worked on is recorded as failed.
+        If a worker dies, or cannot make the engine. What had come back is on disk; what a dead worker was at is failed.
     """
     settings = json.dumps(engine, sort_keys=True)
     rest = iter(waiting)
@@ -87,15 +88,15 @@ def _record(
 ) -> None:
     try:
         result = future.result()
-    except InputError:
-        raise
-    except BrokenExecutor as error:
-        queue.fail(configuration, DIED)
-        for other, lost in running.items():
+    except (InputError, BrokenExecutor) as error:
+        for other, waiting in running.items():
             if other.done() and other.exception() is None:
-                _record(queue, lost, other, {})
-            else:
-                queue.fail(lost, DIED)
+                _record(queue, waiting, other, {})
+            elif isinstance(error, BrokenExecutor):
+                queue.fail(waiting, DIED)
+        if isinstance(error, InputError):
+            raise
+        queue.fail(configuration, DIED)
         raise InputError(f"{queue.folder}: a worker died; run again with fewer workers and retry=true") from error
     except Exception as error:
         result = f"{type(error).__name__}: {error}"
