@@ -8,13 +8,18 @@ import ase.io
 import numpy as np
 import pytest
 import zarr
-from conftest import p2_crystal
+from ase.calculators.emt import EMT
+from conftest import REPOSITORY, p2_crystal
 
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.trajectory import open_trajectory
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.prototypes import PROTOTYPES
+from ionecho.dynamics.simulate import Run, simulate
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, predict
+from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
 
 FRAMES = 23
 
@@ -124,6 +129,34 @@ def test_a_killed_run_goes_on_and_equals_a_whole_one(
     monkeypatch.undo()
     with pytest.raises(InputError, match="another checkpoint or input"):
         run(checkpoint, folder / "t.extxyz", tmp_path / "cut.zarr")
+
+
+def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: Path) -> None:
+    """What its calculator gives frame by frame; float32 on disk."""
+    potential = load(REPOSITORY / "models" / "painn-p2_gpaw")
+    images = [PROTOTYPES["p2_p63mcm"](0) for _ in range(3)]
+    for seed, atoms in enumerate(images):
+        atoms.rattle(0.05, seed=seed)
+    ase.io.write(tmp_path / "t.extxyz", images)
+    trajectory = open_trajectory(tmp_path / "t.extxyz")
+    settings = PredictionSettings.choose("cpu", "float64", 1, 2, None)
+    output = predict(Predictor(potential, None, trajectory, settings), trajectory, "t", tmp_path / "t.zarr")
+    found = zarr.open_group(output, mode="r")
+    for index, atoms in enumerate(images):
+        atoms.calc = Potential(potential.model)
+        assert found["energy"][index, 0] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
+        np.testing.assert_allclose(found["forces"][index], atoms.get_forces(), atol=1e-4)
+        spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
+        np.testing.assert_allclose(found["force_spread"][index], spread, atol=1e-4)
+    assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
+    attached, ensemble = (
+        predictors("painn-p2_gpaw", images[0], None, settings),
+        Ensemble("nve", 300, 1, 100, 0, 1000, 0),
+    )
+    with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
+        simulate(
+            images[0], EMT(), ensemble, Run(2, 1, 1, None, 0.5, None), {}, tmp_path / "md.zarr", properties=attached
+        )
 
 
 def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.calculator import NEEDED, EngineCalculator
 from ionecho.labelling.engine import make_engine
+from ionecho.prediction.predict import FORCE_SPREAD
 
-LENGTH, SPREAD = "path_length", "force_spread"
+LENGTH = "path_length"
 SNAPSHOT, FINISHED = "snapshot.npz", "path.zarr"  # in the folder of an unfinished run
 UNITS = {
     "positions": "Å",
@@ -39,7 +40,7 @@ UNITS = {
     "time": "index of the image",
     "potential_energy": "eV",
     "forces": "eV/Å",
-    SPREAD: "eV/Å",
+    FORCE_SPREAD: "eV/Å",
     LENGTH: "Å",
 }
 BAND = {"method": "improved tangent, climbing image", "interpolation": "idpp"}
@@ -165,5 +166,5 @@ def _frames(images: Sequence[ase.Atoms]) -> dict[str, NDArray]:
     }
     results = [image.calc.results for image in images]
     if "forces_std" in results[0]:
-        frames[SPREAD] = np.stack([np.linalg.norm(each["forces_std"], axis=1) for each in results])
+        frames[FORCE_SPREAD] = np.stack([np.linalg.norm(each["forces_std"], axis=1) for each in results])
     return frames

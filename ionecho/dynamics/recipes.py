@@ -11,7 +11,7 @@ from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
 from ionecho.dynamics.coordination import octahedra_intact, phosphate_intact, thiophosphate_intact
-from ionecho.dynamics.prototypes import P2_SHIFT, PROTOTYPES, nvp_hop, p2_hop
+from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.dynamics.sampling import WORK, hopping, quenched, rattled, simulated
 from ionecho.errors import InputError
 
@@ -24,9 +24,9 @@ def p2_gpaw() -> Iterator[Configuration]:
 
     The potential knows crystals near 300 K alone: a run ends where an octahedron breaks.
     """
-    for stacking in P2_SHIFT:
+    for stacking, displaced in (("p63mcm", 22), ("p6322", 9)):
         prototype = PROTOTYPES[f"p2_{stacking}"]
-        yield from rattled(prototype, f"rattled_{stacking}", 24)
+        yield from rattled(prototype, f"rattled_{stacking}", displaced)
         for seed, temperature in enumerate(6 * (300, 600, 900)):
             group = f"md_{stacking}_{temperature}K_{seed}"
             yield from simulated(prototype, group, P2_POTENTIAL, temperature, seed, 8, octahedra_intact)

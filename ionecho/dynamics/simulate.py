@@ -28,12 +28,11 @@ from ionecho.data.trajectory_writer import append
 from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
 from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.errors import InputError
-from ionecho.prediction.predict import COUPLING, Predictor, units
+from ionecho.prediction.predict import COUPLING, FORCE_SPREAD, Predictor, units
 
 ENGINES: dict[str, Callable[[ase.Atoms, Calculator, Ensemble], Engine]] = {"ase": AseEngine, "lammps": LammpsEngine}
 SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
 UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
-SPREAD = "force_spread"
 console = Console()
 
 
@@ -139,7 +138,7 @@ def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
 
 def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor], request: dict[str, Any]) -> None:
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
-    known = {**units(), **UNITS, SPREAD: "eV/Å"}
+    known = {**units(), **UNITS}
     group.attrs.update(units=known, pbc=atoms.pbc.tolist(), **_attached(group, atoms, properties))
     group.attrs.update(request=request, committed=0, state={}, stopped=None)
 
@@ -157,6 +156,8 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
             other = first.checkpoint.config.name
             raise InputError(f"properties: {other} and {name} predict for different atoms; attach one of them")
         for array in each(frame, 0):
+            if array == "forces":
+                raise InputError(f"properties: {name} is a potential; predict.py applies it to the run's frames")
             if array in predicted:
                 raise InputError(f"properties: {predicted[array]} and {name} both predict {array}; attach one of them")
             predicted[array] = name
@@ -250,7 +251,7 @@ def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float, tempera
         "temperature": np.array(temperature),
     }
     if "forces_std" in results:
-        values[SPREAD] = np.linalg.norm(results["forces_std"], axis=1).astype(np.float32)
+        values[FORCE_SPREAD] = np.linalg.norm(results["forces_std"], axis=1).astype(np.float32)
     return values
 
 

@@ -33,6 +33,7 @@ from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.module import ATOMS
 
 COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
+FORCES, FORCE_SPREAD = f"forces{ATOMS}", "force_spread"  # of a potential, whose centres are all atoms
 PRECISIONS = ("float32", "float64")
 CPU_BATCH = 1408  # atoms whose intermediates stay in a core's cache
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
@@ -117,7 +118,10 @@ class Predictor:
         return {**self.identity, "conventions": data["conventions"], "dataset": dataset}
 
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
-        """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm."""
+        """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm.
+
+        Of a potential `forces` (T, N, 3) and, of an ensemble, the length `force_spread` (T, N) of their spread.
+        """
         _check_frames(frames, first)
         batch = self.settings.batch or max(1, CPU_BATCH // len(self.numbers))
         starts = range(0, len(frames), batch)
@@ -134,9 +138,13 @@ class Predictor:
             outputs = self.model(self._graph(frames))
         arrays = {}
         for name, values in outputs.items():
-            if ATOMS in name:
+            if name == FORCES:
+                arrays["forces"] = values.unflatten(0, (len(frames), -1)).float().cpu().numpy()
+            elif name == FORCES + SPREAD:
+                arrays[FORCE_SPREAD] = values.norm(dim=1).unflatten(0, (len(frames), -1)).float().cpu().numpy()
+            elif ATOMS in name:
                 continue
-            if name.endswith(MEMBERS):  # (M, T K, ...) -> (T, M, K, ...)
+            elif name.endswith(MEMBERS):  # (M, T K, ...) -> (T, M, K, ...)
                 arrays[name] = values.unflatten(1, (len(frames), -1)).movedim(0, 1).cpu().numpy()
             else:
                 arrays[name] = values.unflatten(0, (len(frames), -1)).cpu().numpy()
@@ -264,7 +272,7 @@ def _check_frames(frames: Frames, first: int) -> None:
 
 def units() -> dict[str, str]:
     """Units of all arrays that a model may predict, with those derived from them."""
-    known = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", "time": "fs"}
+    known = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", FORCE_SPREAD: "eV/Å", "time": "fs"}
     return known | {name + suffix: unit for name, unit in known.items() for suffix in (SPREAD, MEMBERS)}
 
 

@@ -19,11 +19,11 @@ from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.sampling import displace
-from ionecho.dynamics.simulate import SPREAD, NoFrame, Run, simulate
+from ionecho.dynamics.simulate import NoFrame, Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.structures import read_structures
-from ionecho.prediction.predict import usable
+from ionecho.prediction.predict import FORCE_SPREAD, usable
 
 SEEDS = 1000  # between the random numbers of two rounds
 
@@ -100,7 +100,7 @@ def explore_by(
     for configuration in frames:
         configuration.group = planned.name
         configuration.source = f"{planned.name}#{configuration.frame}"
-    spread = group[SPREAD][:].astype(float)
+    spread = group[FORCE_SPREAD][:].astype(float)
     return Explored(planned, frames, spread.max(1), spread.mean(1), group.attrs["stopped"])
 
 
