@@ -7,18 +7,20 @@ import argparse
 from benchmarks import (
     data_loading,
     force_noise,
+    md_speed,
     md_stability,
     painn_speed,
     predict_memory,
     prediction_size,
     prediction_speed,
+    stackings,
     uf3_speed,
 )
 
 argparse.ArgumentParser(description=__doc__).parse_args()
 for benchmark in (
     *(data_loading, predict_memory, prediction_speed, prediction_size),
-    *(painn_speed, uf3_speed, md_stability, force_noise),
+    *(painn_speed, uf3_speed, md_stability, md_speed, stackings, force_noise),
 ):
     print(f"== {benchmark.__doc__}")
     benchmark.main()

@@ -1,4 +1,4 @@
-"""PAW field gradients and contact couplings against all-electron ones: python -m benchmarks.label_references [names].
+"""PAW field gradients and hyperfine couplings against all-electron ones: python -m benchmarks.label_references [names].
 
 Molecules of fixed geometry, PBE: GPAW (`ionecho.labelling.paw`) against PySCF in uncontracted Gaussians with added
 tight functions. PySCF is not relativistic, GPAW scalar-relativistic: `relativity` is what that does to an s density.
@@ -37,6 +37,8 @@ BASES = ("aug-pcseg-2", "aug-pcseg-3")
 TIGHT = (6, 1, 2, 1)  # added functions of s, p, d, f, each exponent three times the last
 TOLERANCE = 0.05
 ISOTOPES = {"H": "1H", "Li": "7Li", "C": "13C", "O": "17O", "F": "19F", "Na": "23Na", "Mg": "25Mg", "P": "31P"}
+MOMENT = -si.value("electron g factor") * si.value("Bohr magneton")
+SMALLEST = 1.0  # MHz; smaller dipolar couplings, as of atoms and of s electrons, are noise
 EXPERIMENT = {"H": 1420.4, "Li": 401.75, "Na": 885.81}  # MHz, free atoms: Beckmann et al., Z. Phys. 1974, 270, 173
 
 
@@ -112,18 +114,24 @@ def _with_tight_functions(basis: str, symbol: str) -> list:
 def gradients_of_density(place: gto.Mole, matrix: NDArray) -> NDArray:
     """Second derivatives of the potential at every nucleus, (N, 3, 3) in atomic units, of nuclei and density."""
     charges, positions = place.atom_charges(), place.atom_coords()
-    gradients = np.zeros((place.natm, 3, 3))
+    gradients = -dipoles_of_density(place, matrix)
     for atom, origin in enumerate(positions):
-        with place.with_rinv_origin(origin):
-            half = place.intor("int1e_ipiprinv", 9) + place.intor("int1e_iprinvip", 9)
-        half = half.reshape(3, 3, place.nao, place.nao)
-        gradients[atom] = -np.einsum("xyij, ij -> xy", half + half.transpose(0, 1, 3, 2), matrix)
         for charge, position in zip(charges, positions, strict=True):
             if (distance := np.linalg.norm(vector := position - origin)) > 0:
                 gradients[atom] += charge * (3 * np.outer(vector, vector) / distance**5 - np.eye(3) / distance**3)
-        gradients[atom] = (gradients[atom] + gradients[atom].T) / 2
-        gradients[atom] -= np.eye(3) * np.trace(gradients[atom]) / 3
     return gradients
+
+
+def dipoles_of_density(place: gto.Mole, matrix: NDArray) -> NDArray:
+    """Mean of (3 r r - r²) / r⁵ about every nucleus over a density, (N, 3, 3) in atomic units."""
+    found = np.zeros((place.natm, 3, 3))
+    for atom, origin in enumerate(place.atom_coords()):
+        with place.with_rinv_origin(origin):
+            half = place.intor("int1e_ipiprinv", 9) + place.intor("int1e_iprinvip", 9)
+        half = half.reshape(3, 3, place.nao, place.nao)
+        second = np.einsum("xyij, ij -> xy", half + half.transpose(0, 1, 3, 2), matrix)
+        found[atom] = (second + second.T) / 2 - np.eye(3) * np.trace(second) / 3
+    return found
 
 
 def contact_couplings(field: dft.uks.UKS) -> NDArray:
@@ -131,8 +139,15 @@ def contact_couplings(field: dft.uks.UKS) -> NDArray:
     place, (up, down) = field.mol, field.make_rdm1()
     orbitals = dft.numint.eval_ao(place, place.atom_coords())
     density = np.einsum("ai, ij, aj -> a", orbitals, up - down, orbitals) / si.value("Bohr radius") ** 3
-    moment = -si.value("electron g factor") * si.value("Bohr magneton")
-    return 2 / 3 * si.mu_0 * moment * _gyromagnetic_ratios(place.elements) * density / place.spin
+    return 2 / 3 * si.mu_0 * MOMENT * _gyromagnetic_ratios(place.elements) * density / place.spin
+
+
+def dipolar_couplings(field: dft.uks.UKS) -> NDArray:
+    """Of every nucleus in MHz, (N, 3, 3): (mu0 / 4 pi) g_e mu_B gamma/2pi <(3 r r - r²) / r⁵> of the spin / 2 <S_z>."""
+    place, (up, down) = field.mol, field.make_rdm1()
+    dipoles = dipoles_of_density(place, up - down) / si.value("Bohr radius") ** 3
+    ratios = _gyromagnetic_ratios(place.elements)[:, None, None]
+    return si.mu_0 / (4 * np.pi) * MOMENT * ratios * dipoles / place.spin
 
 
 def _gyromagnetic_ratios(symbols: list[str]) -> NDArray:
@@ -183,47 +198,56 @@ def projector_augmented(
     return atoms.calc
 
 
-def principal(gradient: NDArray) -> float:
-    """V_zz: the eigenvalue of largest magnitude, with its sign."""
-    values = np.linalg.eigvalsh(gradient)
-    return float(values[np.abs(values).argmax()])
+def _principal(tensors: NDArray) -> NDArray:
+    """The eigenvalue of largest magnitude of each, with its sign."""
+    values = np.linalg.eigvalsh(tensors)
+    return np.take_along_axis(values, np.abs(values).argmax(1)[:, None], 1)[:, 0]
 
 
 def compare(name: str) -> list[dict[str, object]]:
-    """One row an inequivalent nucleus: reference, its change with the basis, GPAW, its change with the box, ratio."""
+    """Rows of quantities of inequivalent nuclei: reference, its change with the basis, GPAW, with the box, ratio."""
     molecule = MOLECULES[name]
     fields = [all_electron(molecule, basis) for basis in molecule.bases]
     dipole = fields[-1].dip_moment(verbose=0) if molecule.charge == 0 else np.zeros(3)
     calculators = [projector_augmented(molecule, dipole, edge) for edge in (molecule.box - 1.5, molecule.box)]
     if molecule.unpaired:
-        references = [contact_couplings(field) for field in fields]
         ratios = _gyromagnetic_ratios(list(molecule.atoms.symbols))
-        labels = [np.trace(hyperfine_tensors(each, ratios), axis1=1, axis2=2) / 3 for each in calculators]
+        tensors = [hyperfine_tensors(each, ratios) for each in calculators]
+        contact = [np.trace(each, axis1=1, axis2=2) / 3 for each in tensors]
+        dipolar = [each - np.eye(3) * value[:, None, None] for each, value in zip(tensors, contact, strict=True)]
+        compared = {"A_iso / MHz": ([contact_couplings(field) for field in fields], contact)}
+        references = [_principal(dipolar_couplings(field)) for field in fields]
+        compared["T_zz / MHz"] = references, [_principal(each) for each in dipolar]
     else:
-        references = [[principal(v) for v in gradients_of_density(f.mol, f.make_rdm1())] for f in fields]
-        labels = [[principal(v) for v in electric_field_gradients(c) / ATOMIC_UNIT_OF_EFG] for c in calculators]
-    rows, seen = [], set()
-    for atom, symbol in enumerate(molecule.atoms.symbols):
-        if symbol in seen:
-            continue
-        seen.add(symbol)
-        reference, label = references[-1][atom], labels[-1][atom]
-        rows.append(
-            {
-                "molecule": name,
-                "nucleus": symbol,
-                "quantity": "A_iso / MHz" if molecule.unpaired else "V_zz / a.u.",
-                "all-electron": f"{reference:.5g}",
-                "basis": f"{reference - references[0][atom]:+.2g}" if len(fields) > 1 else "not tested",
-                "GPAW": f"{label:.5g}",
-                "box": f"{label - labels[0][atom]:+.2g}",
-                "ratio": f"{label / reference:.3f}",
-                "relativity": f"{relativistic_enhancement(symbol):.3f}" if molecule.unpaired else "",
-                "experiment": EXPERIMENT.get(name, ""),
-                "verdict": "" if abs(label / reference - 1) <= TOLERANCE else "MISSES",
-            }
-        )
-    return rows
+        gradients = [gradients_of_density(f.mol, f.make_rdm1()) for f in fields]
+        labels = [electric_field_gradients(each) / ATOMIC_UNIT_OF_EFG for each in calculators]
+        compared = {"V_zz / a.u.": ([_principal(v) for v in gradients], [_principal(v) for v in labels])}
+    first = [list(molecule.atoms.symbols).index(symbol) for symbol in dict.fromkeys(molecule.atoms.symbols)]
+    return [
+        _row(name, quantity, atom, *values)
+        for quantity, values in compared.items()
+        for atom in first
+        if not quantity.startswith("T_zz") or abs(values[0][-1][atom]) > SMALLEST
+    ]
+
+
+def _row(name: str, quantity: str, atom: int, references: list[NDArray], labels: list[NDArray]) -> dict[str, object]:
+    """The last of the references (bases) and of the labels (boxes) are compared."""
+    symbol, contact = MOLECULES[name].atoms.symbols[atom], quantity.startswith("A_iso")
+    reference, label = references[-1][atom], labels[-1][atom]
+    return {
+        "molecule": name,
+        "nucleus": symbol,
+        "quantity": quantity,
+        "all-electron": f"{reference:.5g}",
+        "basis": f"{reference - references[0][atom]:+.2g}" if len(references) > 1 else "not tested",
+        "GPAW": f"{label:.5g}",
+        "box": f"{label - labels[0][atom]:+.2g}",
+        "ratio": f"{label / reference:.3f}",
+        "relativity": f"{relativistic_enhancement(symbol):.3f}" if contact else "",
+        "experiment": EXPERIMENT.get(name, "") if contact else "",
+        "verdict": "" if abs(label / reference - 1) <= TOLERANCE else "MISSES",
+    }
 
 
 def main(*names: str) -> None:

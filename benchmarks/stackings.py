@@ -65,7 +65,7 @@ def _two(sites: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(sites)[:2]
 
 
-def main(checkpoint: str, seeds: int, dft: bool) -> None:
+def main(checkpoint: str = "painn-p2_gpaw", seeds: int = 1, dft: bool = False) -> None:
     """Relax, and print the mean and the standard deviation over arrangements of Na."""
     calculator = Potential(load(resolve(checkpoint)).model, torch.float64)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
@@ -97,6 +97,6 @@ def _above(energies: dict[str, list[float]], name: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", nargs="?", default="painn-p2_gpaw")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--dft", action="store_true")
     main(**vars(parser.parse_args()))
