@@ -298,7 +298,7 @@ def test_from_the_command_line_to_the_report(tmp_path):
     inputs = []
     for temperature in (500.0, 700.0):
         positions, numbers = crystal_walk(int(temperature), 400)
-        ensemble = {"kind": "nvt_langevin", "temperature": temperature}
+        ensemble = {"kind": "nvt_langevin", "temperature": temperature, "thermostat_time": 100.0}
         path = write(tmp_path / f"{temperature:g}K.zarr", wrapped(positions), numbers, request={"ensemble": ensemble})
         inputs.append(str(path))
     output = tmp_path / "report"
@@ -310,6 +310,7 @@ def test_from_the_command_line_to_the_report(tmp_path):
     assert summary["trajectories"]["700K.zarr"]["drift_removed_of"] == ["P", "S"]
     assert summary["arrhenius"]["temperatures"] == [500.0, 700.0]
     assert summary["settings"]["fit"]["msd_min"] == 4.5
+    assert any("relaxation time of 100 fs: friction slows the ions" in note for note in summary["notes"])
     value = summary["trajectories"]["500K.zarr"]["d3"]
     assert value["value_cm2_per_s"] == pytest.approx(1e-4 * value["value_A2_per_ps"])
     assert sorted(path.name for path in output.glob("*.png")) == ["arrhenius.png", "elements.png", "msd.png"]

@@ -105,8 +105,13 @@ class TracerDiffusion:
     notes: tuple[str, ...]
 
 
-def diffusion(paths: IonPaths, options: DiffusionOptions, temperature: float | None) -> TracerDiffusion:
-    """Diffusivity of the ions along `paths`, in space and in the plane."""
+def diffusion(
+    paths: IonPaths, options: DiffusionOptions, temperature: float | None, friction_time: float | None = None
+) -> TracerDiffusion:
+    """Diffusivity of the ions along `paths`, in space and in the plane.
+
+    `friction_time` is the relaxation time (fs) of the Langevin dynamics that they come from, if they do.
+    """
     frames, ions, _ = paths.displacements.shape
     longest = int(options.fit.lag_max * (frames - 1))
     normal = _normal(options.plane_normal, paths.cell)
@@ -141,7 +146,7 @@ def diffusion(paths: IonPaths, options: DiffusionOptions, temperature: float | N
         not_diffusive=reason,
         displacement=moved,
         paths=paths,
-        notes=tuple(_notes(paths, options, exponent, reason, ions)),
+        notes=tuple(_notes(paths, options, exponent, reason, ions, friction_time)),
     )
 
 
@@ -204,7 +209,12 @@ def _normal(choice: str | tuple[float, float, float], cell: Floats) -> Floats:
 
 
 def _notes(
-    paths: IonPaths, options: DiffusionOptions, exponent: float | None, reason: str | None, ions: int
+    paths: IonPaths,
+    options: DiffusionOptions,
+    exponent: float | None,
+    reason: str | None,
+    ions: int,
+    friction_time: float | None,
 ) -> list[str]:
     notes = []
     if reason is not None:
@@ -216,6 +226,11 @@ def _notes(
             notes.append(f"{kind} has moved by {squares[-1]:.1f} Å² itself: the framework is not intact.")
     if ions == 1:
         notes.append("one ion: no error from resampling ions.")
+    if friction_time is not None:
+        notes.append(
+            f"Langevin dynamics with a relaxation time of {friction_time:g} fs: friction slows the ions, which no "
+            "error here holds; compare with ensemble=nvt_nose_hoover."
+        )
     return notes
 
 

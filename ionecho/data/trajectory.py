@@ -46,12 +46,16 @@ class Frames:
 
 
 class Trajectory(Protocol):
-    """`numbers` (N,), `pbc` (3,), the number of frames and the temperature (K) where known, and blocks of frames."""
+    """`numbers` (N,), `pbc` (3,), the number of frames and the temperature (K) where known, and blocks of frames.
+
+    `friction_time` is the relaxation time (fs) of Langevin dynamics, None for others and where it is not known.
+    """
 
     numbers: NDArray[np.integer]
     pbc: NDArray[np.bool_]
     n_frames: int | None
     temperature: float | None
+    friction_time: float | None
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
 
@@ -79,6 +83,8 @@ class ZarrTrajectory:
         self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
         self.n_frames: int | None = int(self.zarr["positions"].shape[0])
         self.temperature = simulated_temperature(self.zarr)
+        ensemble: Mapping[str, Any] = (self.zarr.attrs.get("request") or {}).get("ensemble") or {}
+        self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""
@@ -98,6 +104,7 @@ class DatasetTrajectory:
     """
 
     temperature: float | None = None
+    friction_time: float | None = None
 
     def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
         self.dataset = Dataset(path)
@@ -142,6 +149,7 @@ class TextTrajectory:
     """
 
     temperature: float | None = None
+    friction_time: float | None = None
 
     def __init__(
         self,

@@ -70,7 +70,8 @@ def analyze(path: Path, options: DiffusionOptions, temperature: float | None) ->
         skip=options.skip,
         every=options.every,
     )
-    return diffusion(paths, options, trajectory.temperature if temperature is None else temperature)
+    temperature = trajectory.temperature if temperature is None else temperature
+    return diffusion(paths, options, temperature, trajectory.friction_time)
 
 
 def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:
