@@ -18,6 +18,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data import hub
 from ionecho.data.card import read_card, write_card
 from ionecho.data.registry import find_card
+from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.errors import InputError
 
@@ -52,14 +53,19 @@ def test_dataset_is_published_once_a_version_and_pulled_whole(endpoint: str, kno
     assert Dataset(pulled).attrs["content_sha256"] == original
 
 
-def test_what_goes_to_the_hub_loads_with_hugging_faces_datasets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
+def test_what_goes_to_the_hub_loads_with_hugging_faces_datasets(name: str, tmp_path: Path) -> None:
     """A folder as the Hub serves it; the zipped zarr beside the view is not taken for data."""
-    card, folder = find_card("lps_gpaw")
-    path = folder / card.filename
-    (tmp_path / "staged").mkdir()
-    hub.stage(folder, path, tmp_path / "staged")
+    card, folder = find_card(name)
+    dataset = Dataset(folder / card.filename)
+    hub.stage(folder, dataset.path, tmp_path / "staged")
     rows = datasets.load_dataset(str(tmp_path / "staged"), cache_dir=str(tmp_path / "hf"))["train"]
-    np.testing.assert_array_equal(rows["efg"][:16], Dataset(path).rows("efg", 0, 1))
+    atoms = int(dataset.offsets[1])
+    np.testing.assert_array_equal(rows["forces"][:atoms], dataset.rows("forces", 0, 1))
+    owner, folds = np.array(rows["configuration"]), np.array(rows["fold_group"])
+    for number, fold in enumerate(fold_indices(dataset, "group")):
+        assert set(owner[folds == number]) == set(fold)
+    assert set(owner[folds < 0]) == set(range(len(dataset))) - set(dataset.good)
     staged = read_card(tmp_path / "staged" / "README.md")
     assert staged.ionecho == card.ionecho
 

@@ -1,4 +1,4 @@
-"""`ionecho data`: list, build, verify, import, publish and pull datasets."""
+"""`ionecho data`: list, build, verify, import, stage, publish and pull datasets."""
 
 from __future__ import annotations
 
@@ -102,6 +102,13 @@ def import_dataset(
     card.ionecho.content_sha256 = Dataset(path).attrs["content_sha256"]
     write_card(own / "README.md", card, f"# {name}\n\nImported from {folder.name} with the {importer} importer.")
     console.print(f"card {own / 'README.md'}; train with `python train.py dataset=own dataset.name={name}`")
+
+
+@app.command("stage")
+def stage_dataset(name: str, folder: Path) -> None:
+    """Write what would be published: card, dataset, and the Parquet view that datasets.load_dataset(FOLDER) reads."""
+    hub.stage(find_card(name)[1], find_dataset(name), folder)
+    console.print(f"{folder}: datasets.load_dataset({str(folder)!r}) reads it")
 
 
 @app.command("publish")

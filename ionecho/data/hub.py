@@ -19,6 +19,7 @@ from ionecho.data.card import FRONT_MATTER, DatasetCard, read_card, write_card
 from ionecho.data.fetch import home
 from ionecho.data.registry import find_card, find_dataset
 from ionecho.data.schema import ARRAYS
+from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
@@ -29,6 +30,7 @@ PARQUET = "data/atoms.parquet"
 def atom_schema(dataset: Dataset) -> pa.Schema:
     """Columns of the Parquet view: one row an atom; every column has its unit, and `left_out` names the rest.
 
+    `fold_<split>` is the fold that holds the configuration, -1 where none does, as of one that the gate flagged.
     Labels of whole configurations (energy, stress) and density grids are not per atom: they are in the dataset file.
     """
     columns = [
@@ -37,6 +39,7 @@ def atom_schema(dataset: Dataset) -> pa.Schema:
         pa.field("frame", pa.int64()),
         pa.field("quality", pa.int64()),
         pa.field("element", pa.string()),
+        *(pa.field(f"fold_{name}", pa.int64()) for name in dataset.attrs.get("splits", {})),
     ]
     for name in ("positions", *dataset.labels):
         spec = ARRAYS[name]
@@ -53,6 +56,7 @@ def atom_batches(dataset: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch
     """The rows of the Parquet view, a block of configurations at a time."""
     labels = [name for name in schema.names if name in dataset.names and ARRAYS[name].per == "atom"]
     symbols = np.array(chemical_symbols)
+    folds = {f"fold_{name}": _folds(dataset, name) for name in dataset.attrs.get("splits", {})}
     for start, stop, arrays in dataset.blocks(["numbers", *labels]):
         owner = np.repeat(np.arange(start, stop), np.diff(dataset.offsets[start : stop + 1]))
         columns = {
@@ -61,9 +65,18 @@ def atom_batches(dataset: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch
             "frame": dataset.frame[owner],
             "quality": dataset.quality[owner],
             "element": symbols[arrays["numbers"]],
+            **{name: fold[owner] for name, fold in folds.items()},
         }
         flat = [pa.array(columns[name], type=schema.field(name).type) for name in columns]
         yield pa.RecordBatch.from_arrays(flat + [_nested(arrays[name]) for name in labels], schema=schema)
+
+
+def _folds(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Fold of every configuration, -1 where it is in none."""
+    fold = np.full(len(dataset), -1)
+    for number, indices in enumerate(fold_indices(dataset, split)):
+        fold[indices] = number
+    return fold
 
 
 def _nested(values: NDArray) -> pa.Array:
@@ -86,7 +99,7 @@ def write_parquet(path: Path, target: Path) -> Path:
 
 
 def stage(folder: Path, path: Path, target: Path) -> None:
-    """Lay out in `target` what goes to the Hub: the card in `folder`, the dataset at `path` and its Parquet view.
+    """Lay out in `target`, made if need be, what goes to the Hub: the card in `folder`, the dataset, its Parquet view.
 
     The card tells `datasets` where the view is: by itself it would take the zipped zarr for data files too.
 
@@ -95,6 +108,7 @@ def stage(folder: Path, path: Path, target: Path) -> None:
     InputError
         If `datasets` does not read every atom from what is laid out.
     """
+    target.mkdir(parents=True, exist_ok=True)
     card, text = read_card(folder / "README.md"), (folder / "README.md").read_text(encoding="utf-8")
     views = [{"config_name": "default", "data_files": PARQUET}]
     write_card(target / "README.md", card.model_copy(update={"configs": views}), FRONT_MATTER.sub("", text))
