@@ -1,0 +1,40 @@
+"""Label cells of a published dataset again: python -m benchmarks.label_again p2_gpaw --cells 2.
+
+Prints the largest difference to the published label of the cell, in root mean squares of that label (target 1e-6).
+`ionecho label run NAME published=false` does the same for all cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from ionecho.data.registry import REPOSITORY, find_dataset
+from ionecho.data.store import Dataset
+from ionecho.labelling.engine import make_engine
+
+
+def main(name: str, cells: int) -> None:
+    """Evenly spaced cells, a line each."""
+    published = Dataset(find_dataset(name))
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        engine = make_engine(compose("label", overrides=[f"engine={name}"]).engine)
+    for index in np.linspace(0, len(published) - 1, cells).astype(int):
+        known = next(published.configurations(index, index + 1, engine.labels))
+        made = engine.label(known.atoms).values
+        apart = {label: _apart(made[label], known.labels[label]) for label in engine.labels}
+        told = ", ".join(f"{label} {value:.0e}" for label, value in apart.items())
+        print(f"{known.group} {known.frame}: {told}", flush=True)
+
+
+def _apart(made: np.ndarray, known: np.ndarray) -> float:
+    return float(np.abs(made - known).max() / np.sqrt(np.mean(np.square(known, dtype=float))))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--cells", type=int, default=1)
+    main(**vars(parser.parse_args()))
