@@ -215,7 +215,7 @@ def test_labels_by_other_paw_datasets_do_not_mix(tmp_path: Path) -> None:
     first, second = (from_atoms(atoms, {}, "x", 0) for atoms in rattled(2))
     queue = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a"})
     queue.add(first, Labels({"energy": np.array(1.0)}, provenance={"paw": {"Cu": {"sha256": "a"}}}))
-    queue._lock.release()
+    queue.close()
     with pytest.raises(InputError, match="another PAW dataset of Cu"):
         LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "b"})
     same = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a", "Na": "c"})
@@ -377,7 +377,7 @@ def test_failures_keep_their_reason_and_are_retried_on_request(here: None, home:
     queue.add(again, Labels(values, provenance={"seconds": 1.0}))
     assert json.loads(path.read_text()) == {}
     assert queue.pending(job.configurations, retry=True) == []
-    queue._lock.release()
+    queue.close()
     commands.build_labels("copper", ["card.version=1.0.1"])
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.0.1.zarr.zip")) == 6
 
@@ -646,7 +646,7 @@ def test_a_configuration_is_known_by_its_atoms_whatever_it_is_called(tmp_path: P
 
 def LabelQueueReopened(queue: LabelQueue) -> LabelQueue:
     """The same queue after its process ended: what was stored gives the same keys."""
-    queue._lock.release()
+    queue.close()
     return LabelQueue(queue.folder, ["energy"], {"engine": "none"})
 
 

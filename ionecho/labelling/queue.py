@@ -51,13 +51,17 @@ class LabelQueue:
         try:
             self._check(request)
         except InputError:
-            self._lock.release()
+            self.close()
             raise
         self.writer = DatasetWriter(self.zarr, labels)
         self._end_line()
         labelled = Dataset(self.zarr)
         self.done = dict(zip(map(key_of_row, _structures(labelled)), _names(labelled), strict=True))
         self.failures = _failures(folder, self.done)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.release()
 
     @property
     def zarr(self) -> Path:
