@@ -23,6 +23,7 @@ from ionecho.dynamics.sampling import quenched
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import same_level
+from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
 
 
@@ -139,6 +140,15 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     assert len(found) >= 500
     assert len({configuration.group for configuration in found}) >= 60
     assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
+
+
+@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw"])
+def test_the_committed_labels_are_of_all_committed_cells(name: str) -> None:
+    """So the command that labels a set makes it again, no more and no less."""
+    card, folder = find_card(name)
+    dataset = Dataset(folder / card.filename)
+    cells = read_structures([str(folder / "structures.zarr.zip")], every=1)
+    assert {key(found) for found in dataset.configurations(0, len(dataset))} == {key(found) for found in cells}
 
 
 @pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
