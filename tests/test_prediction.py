@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_and_equals_a_whole_one(
     for name in ("hyperfine_contact", "hyperfine_contact_std", "positions", "time"):
         np.testing.assert_array_equal(resumed[name][:], whole[name][:])
     monkeypatch.undo()
-    with pytest.raises(InputError, match="another checkpoint or input"):
+    with pytest.raises(InputError, match="of another run"):
         run(checkpoint, folder / "t.extxyz", tmp_path / "cut.zarr")
 
 

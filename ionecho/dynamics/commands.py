@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.data.lock import locked
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.store import open_zarr
+from ionecho.data.unfinished import unfinished
 from ionecho.dynamics import neb
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.neb import STAGES, Snapshot, minimum_energy_path
@@ -77,21 +76,16 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
         "final": describe(final),
         "neb": {"images": settings.images, "force": settings.force, **BAND},
     }
-    request = json.loads(json.dumps(request))
-    with locked(output):
-        partial = output.with_name(output.name + ".partial")
-        if output.exists():
-            if open_zarr(output, "r").attrs.get("request") != request:
-                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
-            shutil.rmtree(partial, ignore_errors=True)
-            console.print(f"{output} is complete already", markup=False)
+    with unfinished(output, request) as partial:
+        if partial is None:
+            shutil.rmtree(output.with_name(output.name + ".partial"), ignore_errors=True)  # killed at the very end
             return output
-        begin = _begin(partial, request)
+        begin = _begin(partial)
         with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
             task = progress.add_task("relaxing")
 
             def watch(snapshot: Snapshot, force: float) -> None:
-                _keep(snapshot, request, partial)
+                _keep(snapshot, partial)
                 stage = f"{STAGES[snapshot.stage]}: step {snapshot.step} of at most {settings.steps}"
                 progress.update(task, description=f"{stage}, largest force {force:.3f} eV/Å")
 
@@ -117,25 +111,21 @@ def _calculator(config: DictConfig) -> tuple[Callable[[], Calculator], dict[str,
     return lambda: EngineCalculator(made), {"level_of_theory": made.level_of_theory()}
 
 
-def _begin(partial: Path, request: dict[str, Any]) -> Snapshot | None:
-    """Where an earlier run of the same request stopped."""
+def _begin(partial: Path) -> Snapshot | None:
+    """Where an earlier run stopped."""
     if not (partial / SNAPSHOT).exists():
         return None
     with np.load(partial / SNAPSHOT) as kept:
-        if json.loads(str(kept["request"])) != request:
-            raise InputError(f"{partial} is left from another run; remove it or choose another output")
         memory = {name.removeprefix("memory_"): kept[name] for name in kept.files if name.startswith("memory_")}
         return Snapshot(int(kept["stage"]), int(kept["step"]), kept["positions"], memory)
 
 
-def _keep(snapshot: Snapshot, request: dict[str, Any], partial: Path) -> None:
+def _keep(snapshot: Snapshot, partial: Path) -> None:
     """Write a snapshot that is whole or not there."""
-    partial.mkdir(parents=True, exist_ok=True)
     temporary = partial / f"{SNAPSHOT}.tmp"
     with temporary.open("wb") as file:
         np.savez(
             file,
-            request=json.dumps(request),
             stage=snapshot.stage,
             step=snapshot.step,
             positions=snapshot.positions,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from vesin import NeighborList
 
-from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames
 from ionecho.data.trajectory_writer import append
+from ionecho.data.unfinished import unfinished
 from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
 from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.errors import InputError
@@ -108,22 +107,16 @@ def simulate(
     moving = ENGINES[engine](atoms, potential, ensemble)
     kept = {name: value for name, value in asdict(run).items() if name != "steps"}
     request = {**identity, **moving.identity, "ensemble": asdict(ensemble), "run": kept, **_requested(properties)}
-    request = json.loads(json.dumps(request))
-    with locked(output):
-        partial = output.with_name(output.name + ".partial")
-        if output.exists():
-            known = open_zarr(output, "r").attrs
-            if known.get("request") != request or partial.exists():
-                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
-            if known["stopped"] is not None or known["committed"] >= run.frames:
-                console.print(f"{output} is complete already")
-                return output
-            output.replace(partial)
+
+    def whole(known: Mapping[str, Any]) -> bool:
+        return known["stopped"] is not None or known["committed"] >= run.frames
+
+    with unfinished(output, request, whole) as partial:
+        if partial is None:
+            return output
         group = open_zarr(partial, "a")
-        if group.attrs.get("request", request) != request:
-            raise InputError(f"{partial} is left from another run; remove it or choose another output")
         if "committed" not in group.attrs:
-            _begin(group, atoms, properties, request)
+            _begin(group, atoms, properties)
         reason = _advance(group, moving, run, ensemble, properties)
         if group.attrs["committed"] == 0:
             raise NoFrame(output, reason)
@@ -136,11 +129,11 @@ def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
     return {"properties": [each.request for each in properties]} if properties else {}
 
 
-def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor], request: dict[str, Any]) -> None:
+def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> None:
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
     known = {**units(), **UNITS}
     group.attrs.update(units=known, pbc=atoms.pbc.tolist(), **_attached(group, atoms, properties))
-    group.attrs.update(request=request, committed=0, state={}, stopped=None)
+    group.attrs.update(committed=0, state={}, stopped=None)
 
 
 def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint, load
-from ionecho.data.lock import locked
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.data.trajectory_writer import append
+from ionecho.data.unfinished import unfinished
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
@@ -196,32 +194,15 @@ def predictors(
 
 def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
     """Predict along the whole trajectory into `output`, which appears when it is complete."""
-    request = {**predictor.request, "input": source}
-    with locked(output):
-        if output.exists():
-            if _stored_request(output) == request:
-                console.print(f"{output} is complete already")
-                return output
-            raise InputError(
-                f"{output} exists and is of another checkpoint or input; choose another output or remove it"
-            )
-        partial = output.with_name(output.name + ".partial")
-        if partial.exists() and _stored_request(partial) is None:
-            shutil.rmtree(partial)  # killed before the first frame
-        if partial.exists() and _stored_request(partial) != request:
-            raise InputError(f"{partial} is left from another checkpoint or input; remove it or choose another output")
+    with unfinished(output, {**predictor.request, "input": source}) as partial:
+        if partial is None:
+            return output
         group = open_zarr(partial, "a")
         if "committed" not in group.attrs:
             group.create_array("numbers", data=predictor.numbers, overwrite=True)
             group.create_array("centres", data=predictor.centres, overwrite=True)
-            group.attrs.update(
-                request=request,
-                committed=0,
-                units=units(),
-                pbc=predictor.pbc.tolist(),
-                **predictor.physics,
-                simulated_at=trajectory.temperature,
-            )
+            known = {"units": units(), "pbc": predictor.pbc.tolist(), "simulated_at": trajectory.temperature}
+            group.attrs.update(committed=0, **known, **predictor.physics)
         done = int(group.attrs["committed"])
         with _progress() as progress:
             task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
@@ -274,14 +255,6 @@ def units() -> dict[str, str]:
     """Units of all arrays that a model may predict, with those derived from them."""
     known = {name: array.unit for name, array in ARRAYS.items()} | {SHIFT: "ppm", FORCE_SPREAD: "eV/Å", "time": "fs"}
     return known | {name + suffix: unit for name, unit in known.items() for suffix in (SPREAD, MEMBERS)}
-
-
-def _stored_request(path: Path) -> dict[str, Any] | None:
-    try:
-        stored = open_zarr(path, "r").attrs.get("request")
-    except (FileNotFoundError, ValueError):
-        return None
-    return json.loads(json.dumps(stored))
 
 
 def _progress() -> Progress:

@@ -1,0 +1,67 @@
+"""An output that appears when it is whole: grown beside its place, by one process, and gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ionecho.data.lock import locked
+from ionecho.data.store import open_zarr
+from ionecho.errors import InputError
+
+Attributes = Mapping[str, Any]
+console = Console()
+
+
+@contextmanager
+def unfinished(
+    output: Path, request: Attributes, whole: Callable[[Attributes], bool] = lambda _: True
+) -> Iterator[Path | None]:
+    """The zarr folder to write, to be renamed to `output`; None if that is complete already.
+
+    Its attribute `request` holds what decides the content: a folder that a killed run left is gone on with only where
+    it is the same. While the block runs no other process gets the output.
+
+    Parameters
+    ----------
+    whole
+        Whether an output with these attributes is all that is asked for; one that is not is taken up again.
+
+    Raises
+    ------
+    InputError
+        If the output, or what a killed run left, is of another request, or another process writes it.
+    """
+    request = json.loads(json.dumps(request))
+    partial = output.with_name(output.name + ".partial")
+    with locked(output):
+        if output.exists():
+            known = _attributes(output)
+            if known.get("request") != request:
+                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
+            if whole(known):
+                console.print(f"{output} is complete already", markup=False)
+                yield None
+                return
+            if partial.exists():
+                raise InputError(f"{output} is to go on in {partial}, which exists; remove it or choose another output")
+            output.replace(partial)
+        elif partial.exists() and "request" not in (left := _attributes(partial)):
+            shutil.rmtree(partial)  # killed before it said what it is
+        elif partial.exists() and left["request"] != request:
+            raise InputError(f"{partial} is left from another run; remove it or choose another output")
+        open_zarr(partial, "a").attrs["request"] = request
+        yield partial
+
+
+def _attributes(path: Path) -> Attributes:
+    try:
+        return dict(open_zarr(path, "r").attrs)
+    except (FileNotFoundError, ValueError):
+        return {}
