@@ -198,7 +198,7 @@ def projector_augmented(
     return atoms.calc
 
 
-def _principal(tensors: NDArray) -> NDArray:
+def principal(tensors: NDArray) -> NDArray:
     """The eigenvalue of largest magnitude of each, with its sign."""
     values = np.linalg.eigvalsh(tensors)
     return np.take_along_axis(values, np.abs(values).argmax(1)[:, None], 1)[:, 0]
@@ -216,12 +216,12 @@ def compare(name: str) -> list[dict[str, object]]:
         contact = [np.trace(each, axis1=1, axis2=2) / 3 for each in tensors]
         dipolar = [each - np.eye(3) * value[:, None, None] for each, value in zip(tensors, contact, strict=True)]
         compared = {"A_iso / MHz": ([contact_couplings(field) for field in fields], contact)}
-        references = [_principal(dipolar_couplings(field)) for field in fields]
-        compared["T_zz / MHz"] = references, [_principal(each) for each in dipolar]
+        references = [principal(dipolar_couplings(field)) for field in fields]
+        compared["T_zz / MHz"] = references, [principal(each) for each in dipolar]
     else:
         gradients = [gradients_of_density(f.mol, f.make_rdm1()) for f in fields]
         labels = [electric_field_gradients(each) / ATOMIC_UNIT_OF_EFG for each in calculators]
-        compared = {"V_zz / a.u.": ([_principal(v) for v in gradients], [_principal(v) for v in labels])}
+        compared = {"V_zz / a.u.": ([principal(v) for v in gradients], [principal(v) for v in labels])}
     first = [list(molecule.atoms.symbols).index(symbol) for symbol in dict.fromkeys(molecule.atoms.symbols)]
     return [
         _row(name, quantity, atom, *values)
