@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -19,7 +20,7 @@ from gpaw.old.calculator import GPAW
 
 from benchmarks.label_references import principal
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients
-from ionecho.labelling.paw_datasets import use
+from ionecho.labelling.paw_datasets import RECIPES, use
 
 LI3N = ase.Atoms(
     "Li3N",
@@ -28,12 +29,14 @@ LI3N = ase.Atoms(
     pbc=True,
 )
 SITES = {"Li1": 0, "Li2": 1, "N": 3}
-CUTOFFS = (500.0, 800.0)  # eV
+MESH = (4, 4, 4)
+SETTINGS = (("Li.1s", 500.0), ("Li.1s", 800.0), ("Li.1s", 1200.0), ("Li.small", 800.0))  # dataset and cut-off in eV
+SMALL = replace(RECIPES["Li.1s"], tag="small", radius=1.3)  # bohr, instead of 1.6
 SPECIES = Path("/usr/share/elk-lapw/species")
 ELK = {
     "tasks": "0\n115",
     "xctype": "20",
-    "ngridk": "4 4 4",
+    "ngridk": " ".join(map(str, MESH)),
     "rgkmax": "8.0",
     "gmaxvr": "24.0",
     "lmaxapw": "10",
@@ -45,16 +48,16 @@ ELK = {
 }
 
 
-def by_gpaw(cutoff: float) -> np.ndarray:
+def by_gpaw(dataset: str, cutoff: float) -> np.ndarray:
     """V_zz of every atom in atomic units."""
     atoms = LI3N.copy()
     atoms.calc = GPAW(
         mode=PW(cutoff),
         xc="PBE",
-        kpts={"size": (6, 6, 6), "gamma": True},
-        setups=use("Li.1s"),
+        kpts={"size": MESH, "gamma": True},
+        setups=use(dataset),
         occupations=FermiDirac(0.02),
-        convergence={"density": 1e-6, "eigenstates": 1e-9},
+        convergence={"density": 1e-6, "eigenstates": 1e-8},
         txt=None,
     )
     atoms.get_potential_energy()
@@ -89,11 +92,12 @@ def main() -> None:
     if shutil.which("elk-lapw") is None:
         raise SystemExit("elk-lapw is not installed: apt install elk-lapw")
     reference = by_elk(Path("outputs/elk_li3n"))
-    print("Elk         " + "".join(f"{site} {reference[index]:8.4f}         " for site, index in SITES.items()))
-    for cutoff in CUTOFFS:
-        found = by_gpaw(cutoff)
-        told = (f"{site} {found[index]:8.4f} ({found[index] / reference[index]:.3f}) " for site, index in SITES.items())
-        print(f"GPAW {cutoff:3.0f} eV {' '.join(told)}", flush=True)
+    print("Elk", *(f"{site} {reference[index]:.4f}" for site, index in SITES.items()))
+    RECIPES["Li.small"] = SMALL
+    for dataset, cutoff in SETTINGS:
+        found = by_gpaw(dataset, cutoff)
+        told = (f"{site} {found[index]:.4f} ({found[index] / reference[index]:.2f})" for site, index in SITES.items())
+        print(f"GPAW, {dataset}, {cutoff:g} eV", *told, flush=True)
 
 
 if __name__ == "__main__":
