@@ -51,9 +51,9 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
     },
     "nvp_gpaw": {
         "cut-off": [[f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600)],
-        "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"))],
         "density grid": [[f"engine.density_grid.spacing={spacing}"] for spacing in (0.25, 0.18, 0.12)],
         "U - J on V": [[f"engine.hubbard.V={u}"] for u in (0.0, 3.2, 4.2)],
+        "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"))],
     },
 }
 GROUPS = {
