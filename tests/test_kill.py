@@ -103,37 +103,24 @@ def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Pa
         group.create_array("numbers", data=frames[0].numbers)
     else:
         ase.io.write(tmp_path / source, frames)
-    results = {}
-    for name in ("whole", "killed"):
-        output = tmp_path / f"{name}.zarr"
-        arguments = [f"checkpoint={toy_checkpoint}", f"input={tmp_path / source}", f"output={output}"]
-        command = entry("predict.py", *arguments, "block=10", "threads=2", "device=cpu")
-        if name == "killed":
-            run_until_done(command, tmp_path / "killed.zarr.partial", {}, seed=2)
-        else:
-            subprocess.run(command, check=True, capture_output=True)
-        results[name] = zarr.open_group(output, mode="r")
-    for array in ("hyperfine_contact", "hyperfine_contact_std", "positions"):
-        np.testing.assert_array_equal(results["whole"][array][:], results["killed"][array][:])
+    arguments = [f"checkpoint={toy_checkpoint}", f"input={tmp_path / source}", "block=10", "threads=2", "device=cpu"]
+    arrays = ("hyperfine_contact", "hyperfine_contact_std", "positions")
+    assert_killed_equals_whole(tmp_path, entry("predict.py", *arguments), arrays, seed=2)
 
 
 @pytest.mark.parametrize("engine", ["ase", "lammps"])
 def test_killed_dynamics_equal_uninterrupted_ones(tmp_path: Path, engine: str) -> None:
-    results = {}
-    for name in ("whole", "killed"):
-        output = tmp_path / f"{name}.zarr"
-        command = entry("simulate.py", "checkpoint=uf3-p2_painn", "structure=p2_p63mcm", f"engine={engine}")
-        command += [
-            f"output={output}",
-            f"time={30 * SPACING[engine]}fs",
-            f"every={SPACING[engine]}",
-            "block=2",
-            "threads=1",
-        ]
-        if name == "killed":
-            run_until_done(command, tmp_path / "killed.zarr.partial", {}, seed=3)
-        else:
-            subprocess.run(command, check=True, capture_output=True)
-        results[name] = zarr.open_group(output, mode="r")
-    for array in ("positions", "potential_energy", "temperature"):
-        np.testing.assert_array_equal(results["whole"][array][:], results["killed"][array][:])
+    arguments = ["checkpoint=uf3-p2_painn", "structure=p2_p63mcm", f"engine={engine}", "block=2", "threads=1"]
+    arguments += [f"time={30 * SPACING[engine]}fs", f"every={SPACING[engine]}"]
+    arrays = ("positions", "potential_energy", "temperature")
+    assert_killed_equals_whole(tmp_path, entry("simulate.py", *arguments), arrays, seed=3)
+
+
+def assert_killed_equals_whole(folder: Path, command: Sequence[str], arrays: Sequence[str], seed: int) -> None:
+    """The same arrays in the outputs of a command that ran through and of one that was killed again and again."""
+    subprocess.run([*command, f"output={folder / 'whole.zarr'}"], check=True, capture_output=True)
+    killed = [*command, f"output={folder / 'killed.zarr'}"]
+    run_until_done(killed, folder / "killed.zarr.partial", {}, seed)
+    found, expected = (zarr.open_group(folder / f"{name}.zarr", mode="r") for name in ("killed", "whole"))
+    for name in arrays:
+        np.testing.assert_array_equal(found[name][:], expected[name][:])
