@@ -209,6 +209,9 @@ def test_labels_of_other_inputs_stay_in_the_queue(here: None, home: Path, capsys
     dataset = Dataset(home / "datasets" / "copper" / "copper-2.0.0.zarr.zip")
     assert set(dataset.group) == {"b"}
     assert len(dataset) == len(dataset.attrs["provenance"]) == 6
+    ase.io.write("c.xyz", rattled(5, start=20))
+    with pytest.raises(InputError, match="nothing is labelled yet"):
+        commands.build_labels("copper", ["input=c.xyz", "card.version=3.0.0"])
 
 
 def test_labels_by_other_paw_datasets_do_not_mix(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def publish(
     """
     card.ionecho.level_of_theory = engine.level_of_theory()
     card.ionecho.conventions = {**card.ionecho.conventions, **engine.conventions}
-    target, working = _begin(queue, card, folder)
     asked = {key(configuration) for configuration in configurations}
+    target, working = _begin(queue, asked, card, folder)
     if left := len(set(queue.done) - asked):
         console.print(f"{queue.folder}: {left} labelled configurations are not in the input and are left out")
     _append(queue, DatasetWriter(working, engine.labels), [], engine, asked)
@@ -100,7 +100,7 @@ def publish_version(
     block.parent = f"{parent.attrs['name']} {parent.attrs['version']} {parent.attrs['content_sha256']}"
     block.level_of_theory = _joined_level(parent, engine)
     block.conventions = {**engine.conventions, **parent.attrs["conventions"]}
-    target, working = _begin(queue, card, folder)
+    target, working = _begin(queue, queue.done, card, folder)
     _copy(parent.path, working)
     provenance = parent.attrs.get("provenance", [{} for _ in range(len(parent))])
     _append(queue, DatasetWriter(working, parent.labels), provenance, engine, queue.done)
@@ -140,9 +140,9 @@ def _joined_level(parent: Dataset, engine: Engine) -> dict[str, Any]:
     return known if same_level(parent, engine) else {"parent": known, ADDED: engine.level_of_theory()}
 
 
-def _begin(queue: LabelQueue, card: DatasetCard, folder: Path) -> tuple[Path, Path]:
+def _begin(queue: LabelQueue, chosen: Container[str], card: DatasetCard, folder: Path) -> tuple[Path, Path]:
     """The file to be made, and an empty place for the folder it is packed from."""
-    if queue.count == 0:
+    if not any(name in chosen for name in queue.done):
         reasons = "; ".join(sorted({failure["reason"] for failure in queue.failures.values()}))
         raise InputError(f"{queue.folder}: nothing is labelled yet" + (f", all failed: {reasons}" if reasons else ""))
     card.ionecho.content_sha256 = None
