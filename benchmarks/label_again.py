@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
-from ionecho.data.registry import REPOSITORY, find_dataset
+from benchmarks.label_convergence import engine_config
+from ionecho.data.registry import find_dataset
 from ionecho.data.store import Dataset
 from ionecho.labelling.engine import make_engine
 
@@ -19,8 +19,7 @@ from ionecho.labelling.engine import make_engine
 def main(name: str, cells: int) -> None:
     """Evenly spaced cells, a line each."""
     published = Dataset(find_dataset(name))
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        engine = make_engine(compose("label", overrides=[f"engine={name}"]).engine)
+    engine = make_engine(engine_config(name))
     for index in np.linspace(0, len(published) - 1, cells).astype(int):
         known = next(published.configurations(index, index + 1, engine.labels))
         made = engine.label(known.atoms).values

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def main(name: str) -> None:
     for series, lines in SERIES[name].items():
         group = GROUPS.get(series, GROUPS[name])
         configuration = _first(name, group)
-        engines = [_engine(name, settings) for settings in lines]
+        engines = [engine_config(name, settings) for settings in lines]
         for engine in engines:
             if (key := _key(group, engine)) not in found:
                 found[key] = _labels(engine, configuration)
@@ -94,7 +95,8 @@ def _first(name: str, group: str) -> Configuration:
     return next(found for found in structures if found.group == group)
 
 
-def _engine(name: str, settings: list[str]) -> DictConfig:
+def engine_config(name: str, settings: Sequence[str] = ()) -> DictConfig:
+    """The config of an engine, with these overrides."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
         return compose("label", overrides=[f"engine={name}", *settings]).engine
 

@@ -47,15 +47,8 @@ def _engine_alone(cells: list[ase.Atoms]) -> float:
 
 
 def _command(folder: Path, count: int) -> float:
-    line = [
-        "label",
-        "run",
-        f"copper_{count}",
-        f"input={folder}/{count}.xyz",
-        "engine=ase",
-        "+engine.settings.code=EMT",
-        "workers.number=1",
-    ]
+    line = ["label", "run", f"copper_{count}", f"input={folder}/{count}.xyz", "workers.number=1"]
+    line += ["engine=ase", "+engine.settings.code=EMT"]
     begin = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "ionecho.cli", *line, "engine.calculator._target_=ase.calculators.emt.EMT"],

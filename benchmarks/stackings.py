@@ -14,11 +14,10 @@ import ase
 import numpy as np
 import torch
 from ase.optimize import LBFGS
-from hydra import compose, initialize_config_dir
 
+from benchmarks.label_convergence import engine_config
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.data.registry import REPOSITORY
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.prototypes import METAL, P2_CELL, p2_layered
 from ionecho.labelling.engine import make_engine
@@ -68,8 +67,7 @@ def _two(sites: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def main(checkpoint: str = "painn-p2_gpaw", seeds: int = 1, dft: bool = False) -> None:
     """Relax, and print the mean and the standard deviation over arrangements of Na."""
     calculator = Potential(load(resolve(checkpoint)).model, torch.float64)
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        engine = make_engine(compose("label", overrides=["engine=p2_gpaw"]).engine) if dft else None
+    engine = make_engine(engine_config("p2_gpaw")) if dft else None
     energies: dict[str, list[float]] = defaultdict(list)
     labels: dict[str, list[float]] = defaultdict(list)
     spreads: dict[str, list[float]] = defaultdict(list)

@@ -30,7 +30,7 @@ from ionecho.data.splits import fold_indices, leakage_report
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
 from ionecho.dynamics.active_learning import explore
-from ionecho.dynamics.calculator import FORCES, Potential
+from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.exploration import versions
 from ionecho.dynamics.exploration.honest_test import by_frame, predictions
 from ionecho.dynamics.exploration.rounds import Round
@@ -41,6 +41,7 @@ from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
 from ionecho.report.exploration import table, write_report
 from ionecho.training.data import fold_parts
+from ionecho.training.module import FORCES
 
 SMALL = [
     "model=painn",

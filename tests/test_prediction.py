@@ -149,14 +149,10 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
         spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
         np.testing.assert_allclose(found["force_spread"][index], spread, atol=1e-4)
     assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
-    attached, ensemble = (
-        predictors("painn-p2_gpaw", images[0], None, settings),
-        Ensemble("nve", 300, 1, 100, 0, 1000, 0),
-    )
+    attached = predictors("painn-p2_gpaw", images[0], None, settings)
+    how = Ensemble("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None)
     with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
-        simulate(
-            images[0], EMT(), ensemble, Run(2, 1, 1, None, 0.5, None), {}, tmp_path / "md.zarr", properties=attached
-        )
+        simulate(images[0], EMT(), *how, {}, tmp_path / "md.zarr", properties=attached)
 
 
 def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Path) -> None:

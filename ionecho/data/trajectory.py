@@ -65,11 +65,16 @@ def simulated_temperature(group: zarr.Group) -> float | None:
 
     That of the thermostat; without one the mean over the run.
     """
-    request: Mapping[str, Any] = group.attrs.get("request") or {}  # type: ignore[assignment]
-    ensemble = request.get("ensemble") or {}
+    ensemble = _ensemble(group)
     if ensemble.get("kind") == "nve":
         return float(np.mean(group["temperature"][:]))  # type: ignore[index, arg-type]
     return ensemble.get("temperature", group.attrs.get("simulated_at"))
+
+
+def _ensemble(group: zarr.Group) -> Mapping[str, Any]:
+    """What a simulation kept constant, and how; empty if unknown."""
+    request: Mapping[str, Any] = group.attrs.get("request") or {}  # type: ignore[assignment]
+    return request.get("ensemble") or {}
 
 
 class ZarrTrajectory:
@@ -83,7 +88,7 @@ class ZarrTrajectory:
         self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
         self.n_frames: int | None = int(self.zarr["positions"].shape[0])
         self.temperature = simulated_temperature(self.zarr)
-        ensemble: Mapping[str, Any] = (self.zarr.attrs.get("request") or {}).get("ensemble") or {}
+        ensemble = _ensemble(self.zarr)
         self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:

@@ -17,9 +17,9 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph
 from ionecho.models.ensemble import SPREAD
+from ionecho.training.module import ENERGY, FORCES, STRESS
 
 SKIN = 0.5  # Å
-ENERGY, FORCES, STRESS = "energy", "forces@atoms", "stress"
 
 
 class Potential(Calculator):

@@ -28,10 +28,10 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
 from ionecho.models.ensemble import MEMBERS, SPREAD
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.training.module import ATOMS
+from ionecho.training.module import ATOMS, FORCES
 
 COUPLING, SHIFT = "hyperfine_contact", "hyperfine_contact_shift"
-FORCES, FORCE_SPREAD = f"forces{ATOMS}", "force_spread"  # of a potential, whose centres are all atoms
+FORCE_SPREAD = "force_spread"  # of the members of a potential, whose centres are all atoms
 PRECISIONS = ("float32", "float64")
 CPU_BATCH = 1408  # atoms whose intermediates stay in a core's cache
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell

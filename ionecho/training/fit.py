@@ -29,9 +29,8 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.species import Statistics
 from ionecho.training.data import GraphDataModule
-from ionecho.training.module import ATOMS, PropertyModule, is_reported, label_of
+from ionecho.training.module import ATOMS, ENERGY, FORCES, STRESS, PropertyModule, is_reported, label_of
 
-STRESS, FORCES = "stress", f"forces{ATOMS}"  # of a potential
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
 
@@ -42,7 +41,7 @@ def hyperparameters(config: DictConfig) -> dict[str, Any]:
 
 def reported(losses: Iterable[str], dataset: Dataset) -> list[str]:
     """Outputs whose errors are told: those learned, and the stress of potentials where the dataset has it."""
-    stress = [STRESS] if {"energy", FORCES} <= set(losses) and STRESS in dataset.labels else []
+    stress = [STRESS] if {ENERGY, FORCES} <= set(losses) and STRESS in dataset.labels else []
     return [name for name in losses if is_reported(name)] + stress
 
 

@@ -13,6 +13,7 @@ from ionecho.data.loader import Batch
 from ionecho.data.schema import ARRAYS
 
 ATOMS = "@atoms"  # suffix of outputs aligned with all atoms instead of the centres
+ENERGY, FORCES, STRESS = "energy", f"forces{ATOMS}", "stress"  # of a potential
 
 
 def label_of(output: str) -> str:

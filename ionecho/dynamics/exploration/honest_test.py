@@ -11,12 +11,11 @@ from scipy.stats import spearmanr
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.store import Dataset
-from ionecho.dynamics.calculator import ENERGY, FORCES
 from ionecho.errors import InputError
 from ionecho.training.data import GraphDataModule
 from ionecho.training.evaluate import Predictions, part_metrics, predict_part
 from ionecho.training.fit import recipe
-from ionecho.training.module import label_of
+from ionecho.training.module import ENERGY, FORCES, label_of
 
 Floats = NDArray[np.floating]
 

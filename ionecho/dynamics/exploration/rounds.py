@@ -20,7 +20,6 @@ from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.files import write_json
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
-from ionecho.dynamics.calculator import FORCES
 from ionecho.dynamics.exploration.honest_test import by_frame, honest_test, predictions
 from ionecho.dynamics.exploration.runs import Explored, explore_by, plan
 from ionecho.dynamics.exploration.versions import card_of, described, finished, label
@@ -30,6 +29,7 @@ from ionecho.labelling.engine import Engine
 from ionecho.labelling.publish import publish_version
 from ionecho.labelling.structures import read_structures
 from ionecho.training.data import fold_parts
+from ionecho.training.module import FORCES
 from ionecho.training.run import train
 
 # What train.py is told.
