@@ -96,6 +96,14 @@ def test_brownian_diffusivity_within_its_errors():
     assert covered > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 40)
 
 
+@pytest.mark.parametrize("ions", [2, 4])
+def test_intervals_of_few_ions_are_as_wide_as_they_should_be(ions):
+    runs = [diffusion(paths_of(walk(seed, 300, ions, 0.6)), options(), None).space for seed in range(200)]
+    bounds = [each.interval or (0.0, each.upper_limit) for each in runs]
+    covered = np.mean([low < 0.6**2 / 2 < high for low, high in bounds])
+    assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 200))
+
+
 def test_lattice_walk():
     """D = k a² / 6 for k uncorrelated hops of length a a unit of time."""
     rng, hop, rate, frames, ions = np.random.default_rng(1), 3.0, 0.05, 4000, 60

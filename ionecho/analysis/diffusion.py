@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import chi2
+from scipy.stats import chi2, t
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.msd import Displacement
@@ -49,9 +49,7 @@ class DiffusionOptions(Options):
     fit: FitOptions
     hop_length: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
-    resamples: int = Field(ge=100)
-    seed: int
-    arrhenius_errors: Literal["bootstrap", "rule_of_thumb"]
+    arrhenius_errors: Literal["over_ions", "rule_of_thumb"]
     read: TimedReadOptions
 
 
@@ -59,8 +57,8 @@ class DiffusionOptions(Options):
 class Diffusivity:
     """Tracer diffusivity in `dimensions` d, all in Å²/ps: slope / (2 d), or an upper limit where `value` is None.
 
-    `error` is the standard deviation and `interval` the quantiles over resampled ions, None for a single ion;
-    `rule_of_thumb` the error of He et al. (npj Comput. Mater. 2018, 4, 18), D (3.43 / sqrt(N) + 0.04) with
+    `error` is the standard error over ions and `interval` Student's, of as many freedoms as ions but one; both None for
+    a single ion. `rule_of_thumb` is the error of He et al. (npj Comput. Mater. 2018, 4, 18), D (3.43 / sqrt(N) + 0.04) with
     N = `effective_hops` = ions x MSD at the last lag fitted / hop_length². `slope` (Å²/fs) and `intercept` (Å²) draw
     the line.
     """
@@ -163,16 +161,17 @@ def _diffusivity(
         times = lags[window] - lags[window].mean()
         slopes = times @ ions[window] / (times @ times)  # (K,)
         slope = float(slopes.mean())
-        resampled = _resampled_means(slopes, options) * scale
+        error = None
         if count > 1:
-            low, high = np.quantile(resampled, [(1 - options.confidence) / 2, (1 + options.confidence) / 2])
-            interval = (float(low), float(high))
+            error = float(slopes.std(ddof=1)) / count**0.5 * scale
+            reach = float(t.ppf((1 + options.confidence) / 2, count - 1)) * error
+            interval = (slope * scale - reach, slope * scale + reach)
         if slope > 0 and (interval is None or interval[0] > 0):
             hops = count * float(mean[window][-1]) / per_hop
             return Diffusivity(
                 dimensions,
                 value=slope * scale,
-                error=float(resampled.std(ddof=1)) if count > 1 else None,
+                error=error,
                 interval=interval,
                 rule_of_thumb=slope * scale * (3.43 / hops**0.5 + 0.04),
                 upper_limit=None,
@@ -182,12 +181,6 @@ def _diffusivity(
             )
     limit = max(limit, interval[1]) if interval else limit
     return Diffusivity(dimensions, None, None, None, None, limit, hops, None, None)
-
-
-def _resampled_means(values: Floats, options: DiffusionOptions) -> Floats:
-    """Means over ions drawn with replacement."""
-    drawn = np.random.default_rng(options.seed).integers(values.size, size=(options.resamples, values.size))
-    return values[drawn].mean(axis=1)
 
 
 def poisson_limit(count: float, confidence: float) -> float:
@@ -225,7 +218,7 @@ def _notes(
         if kind != options.element and squares[len(squares) // 2 :].mean() > options.fit.msd_min:
             notes.append(f"{kind} has moved by {squares[-1]:.1f} Å² itself: the framework is not intact.")
     if ions == 1:
-        notes.append("one ion: no error from resampling ions.")
+        notes.append("one ion: no error over ions.")
     if friction_time is not None:
         notes.append(
             f"Langevin dynamics with a relaxation time of {friction_time:g} fs: friction slows the ions, which no "

@@ -24,7 +24,7 @@ CONVENTIONS = {
     "msd": "mean over ions and all time origins; its error is the standard error over ions",
     "msd_of_elements": "since the first frame, without averaging over time origins",
     "displacement": "steps in fractional coordinates, Cartesian in the cell of the later frame",
-    "error": "standard deviation over ions resampled with replacement, the lags fitted held fixed",
+    "error": "standard error over ions, taken as independent, the lags fitted held fixed; the interval is Student's",
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
@@ -232,5 +232,5 @@ def _overview(results: Mapping[str, TracerDiffusion]) -> Table:
             row |= {"D / cm² s⁻¹": units["value_cm2_per_s"], "error": units["error_cm2_per_s"]}
             row |= {"rule of thumb": units["rule_of_thumb_cm2_per_s"], "below": units["upper_limit_cm2_per_s"]}
             rows.append(row | {"hops": found.effective_hops, "exponent": result.exponent})
-    caption = "Error from resampling ions; rule of thumb of He et al.; below: upper limit where ions do not diffuse."
+    caption = "Error over ions; rule of thumb of He et al.; below: upper limit where ions do not diffuse."
     return Table("Diffusivity", pd.DataFrame(rows), f"{caption} Data: {SUMMARY}, diffusivity.csv.")
