@@ -15,6 +15,7 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.simulate import Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.entry import entry_point, run
+from ionecho.errors import InputError
 from ionecho.prediction.predict import PredictionSettings, predictors, usable
 
 
@@ -22,20 +23,23 @@ from ionecho.prediction.predict import PredictionSettings, predictors, usable
 @entry_point
 def main(config: DictConfig) -> None:
     """Run the potential of a checkpoint from a structure."""
+    device = usable(config.device, config.dtype)
+    prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = usable(config.device, config.dtype)
     checkpoint = load(resolve(config.checkpoint))
-    atoms = read_structure(config.structure, config.arrangement, tuple(config.repeat))
+    atoms = read_structure(config.structure, config.arrangement, config.repeat)
     potential = Potential(checkpoint.model, getattr(torch, config.dtype), device)
     ensemble = Ensemble.of(config, config.temperature, config.seed)
-    settings = Run.of(config, config.spread_limit)
+    settings = Run.of(config, ensemble.timestep, config.spread_limit)
     if ensemble.kind == "npt":
         print(f"error of the pressure of {checkpoint.config.name}: {checkpoint.pressure_error}")
     identity = {**checkpoint.identity, "dtype": config.dtype, **describe(atoms)}
-    prediction = PredictionSettings.choose(device, config.dtype, config.threads, config.block, None)
     properties = predictors(config.properties, atoms, config.contact_shift, prediction)
-    output = simulate(atoms, potential, ensemble, settings, identity, Path(config.output), config.engine, properties)
+    if config.velocities not in ("draw", "keep") or (config.velocities == "keep" and max(config.repeat) > 1):
+        raise InputError(f"velocities={config.velocities}: expected draw, or keep for a structure that is not repeated")
+    keep, output = config.velocities == "keep", Path(config.output)
+    output = simulate(atoms, potential, ensemble, settings, identity, output, config.engine, properties, keep)
     print(f"trajectory in {output}")
 
 

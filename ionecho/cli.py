@@ -20,11 +20,14 @@ app.add_typer(models.app, name="models")
 
 
 @app.command("sample")
-def sample(name: str) -> None:
-    """Write the configurations that a dataset of IonEcho is labelled on, by its recipe; a killed run goes on."""
+def sample(
+    name: Annotated[str, typer.Argument(help="lps_gpaw, nvp_gpaw or p2_gpaw")],
+    output: Annotated[Path, typer.Argument(help="file to write, ends in .zarr.zip")],
+) -> None:
+    """Draw configurations as those of a dataset of IonEcho were, by its recipe; a killed run goes on."""
     from ionecho.dynamics.recipes import write
 
-    print(f"configurations in {write(name)}; `ionecho label run {name}` labels them")
+    print(f"configurations in {write(name, output)}; `ionecho label run mine input={output} engine={name}` labels them")
 
 
 @app.command("neb")

@@ -19,18 +19,18 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 
 USER_ERRORS = (
     InputError,
     OSError,
     HydraException,
     OmegaConfBaseException,
-    ValidationError,
     YAMLError,
     zipfile.BadZipFile,
 )
-NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.")
+# What may differ from one line to the next of a training or an exploration.
+NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.", "rounds=", "retry=", "workers")
 
 
 def run_id(overrides: list[str]) -> str:
@@ -46,6 +46,9 @@ def guarded(name: str, work: Callable[[], None]) -> None:
     """Do the work; input that cannot be served ends with one line and exit code 2."""
     try:
         work()
+    except ValidationError as error:
+        print(f"{name}: {explain(error)}", file=sys.stderr)
+        sys.exit(2)
     except USER_ERRORS as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

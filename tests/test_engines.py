@@ -63,7 +63,7 @@ def test_gpaw_forces_are_the_derivatives_of_its_energy_and_a_rerun_agrees() -> N
 
 def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
     given = ["engine.labels=[magnetic_moment,hyperfine_contact,hyperfine_dipolar]", "engine.cutoff=250"]
-    given += ["+engine.moments={H: 1}", "+engine.isotopes={H: 1H}", "engine.smearing=0.0"]
+    given += ["+engine.moments={H: 1}", "+engine.isotopes={H: 1H}", "engine.smearing=0.0", "engine.fix_moment=true"]
     gpaw: Any = engine("gpaw", *given)
     from ionecho.labelling.paw import hyperfine_tensors
     from ionecho.nmr.isotopes import isotope
@@ -87,7 +87,12 @@ def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
 def test_gpaw_bader_charges_are_those_of_the_stored_densities() -> None:
     """Hydroxyl: 7 valence electrons, one unpaired, mostly on the oxygen; grids with 9 bits of mantissa."""
     given = ["engine.labels=[bader_charge,bader_moment,charge_density,spin_density]", "engine.cutoff=300"]
-    given += ["+engine.moments={O: 1}", "engine.smearing=0.0", "engine.density_grid.keepbits=9"]
+    given += [
+        "+engine.moments={O: 1}",
+        "engine.smearing=0.0",
+        "engine.fix_moment=true",
+        "engine.density_grid.keepbits=9",
+    ]
     molecule = ase.Atoms("OH", [[0, 0, 0], [0.3, 0.2, 0.9]], cell=[3.6, 3.7, 3.8], pbc=True)
     labels = engine("gpaw", *given).label(molecule)
     values = labels.values
@@ -129,9 +134,12 @@ def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
     gpaw.check({"Mn"})
     with pytest.raises(InputError, match="no isotope for Na, O"):
         gpaw.check({"Na", "Mn", "O"})
-    with pytest.raises(InputError, match=r"field gradient of Li: the PAW dataset freezes 1s"):
+    with pytest.raises(InputError, match=r"the PAW dataset of Li freezes 1s.*use Li\.1s"):
         gpaw.check({"Li", "Mn"})
     engine("gpaw", *given, "+engine.paw={Li: Li.1s}").check({"Li"})
+    with pytest.raises(InputError, match=r"Ga freezes 3d, .*one with 3d in the valence"):
+        engine("gpaw", "engine.labels=[efg]").check({"Ga"})
+    engine("gpaw", "engine.labels=[energy]").check({"Be", "Ga"})
 
 
 @pytest.mark.parametrize(

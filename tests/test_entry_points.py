@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import run_entry
 
+RUN = "simulate.py checkpoint=uf3-p2_painn structure=p2_p63mcm output={o}"
+
 
 @pytest.mark.parametrize(
     ("line", "said"),
@@ -19,6 +21,12 @@ from conftest import run_entry
         ("predict.py checkpoint={c} input={d} output={o} block=0", "block=0"),
         ("predict.py checkpoint={c} input={d} output={o} cell=[10,10]", "cell=[10, 10]"),
         ("predict.py checkpoint={c} input={d} output=/proc/no/where.zarr", "/proc/no"),
+        (f"{RUN} time=10fs every=2.5", "every: Input should be a valid integer"),
+        (f"{RUN} time=10fs contact_limit=0", "contact_limit: Input should be greater than 0, found 0"),
+        (f"{RUN} time=10fs temperature=hot timestep=0", "temperature: Input should be a valid number"),
+        (f"{RUN} time=10fs repeat=2", "repeat: expected three numbers of cells"),
+        (f"{RUN} time=10fs every=10 velocities=keep", "velocities=keep: the structure holds none"),
+        (f"{RUN} time=10fs threads=0", "threads=0"),
         ("analyze.py input=nothing output={o}", "no input at nothing"),
         ("analyze.py input={d} output={o} analysis=magic", "magic"),
     ],

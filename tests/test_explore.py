@@ -36,6 +36,7 @@ from ionecho.dynamics.exploration.honest_test import by_frame, predictions
 from ionecho.dynamics.exploration.rounds import Round
 from ionecho.dynamics.exploration.runs import displaced_cells, explore_by, plan
 from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
+from ionecho.entry import run_id
 from ionecho.errors import InputError
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
@@ -296,13 +297,20 @@ def test_settings_that_cannot_work_are_refused(copper: Path, tmp_path: Path) -> 
     assert "published or quantile" in refusal("select.window=sigma")
     assert "missing forces" in refusal("engine.labels=[energy]")
     assert "dataset=NAME, or structures=FILE" in refusal("structures=null")
+    for numbers in ("[28]", "[28,29]"):
+        told = refusal(f"model.numbers={numbers}")
+        assert "they hold Cu, the model is of Ni" in told
+        assert "add 'model.numbers=[29]'" in told
+    assert not list(tmp_path.glob("*.json"))  # the mended line begins
 
 
-def test_labels_of_two_levels_do_not_mix(explored: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_labels_of_two_levels_do_not_mix(
+    explored: tuple[Path, list[dict[str, Any]]], copper: Path, tmp_path: Path
+) -> None:
     data = explored[0] / "dataset" / "explored-0.1.0.zarr.zip"
     other = "engine.package=scipy"
     with pytest.raises(InputError, match="two kinds do not mix"):
-        next(explore(configured(data, f"dataset.name={data}", other), tmp_path))
+        next(explore(configured(copper, f"dataset.name={data}", other), tmp_path))
 
 
 def test_another_exploration_in_the_folder_is_refused(
@@ -310,6 +318,9 @@ def test_another_exploration_in_the_folder_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="another md;"):
         next(explore(configured(copper, "md.time=400fs"), explored[0]))
+    line = ["model=painn", "engine=gpaw"]
+    assert run_id([*line, "rounds=6", "retry=true", "workers.number=4", "workers=slurm"]) == run_id(line)
+    assert run_id([*line, "md.time=400fs"]) != run_id(line)
     assert len(list(explore(configured(copper), explored[0]))) == 3  # all of it is there
 
 

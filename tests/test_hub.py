@@ -97,7 +97,7 @@ def test_parquet_view_has_every_label_of_atoms_and_says_what_it_leaves_out(tmp_p
     schema = pq.read_schema(file)
     assert schema.metadata[b"left_out"] == b"energy, charge_density"
     assert schema.field("efg").metadata[b"unit"].decode() == "V/Å²"
-    structure = {"configuration", "group", "frame", "quality", "element", "positions"}
+    structure = {"configuration", "group", "frame", "quality", "element", "positions", "cell", "pbc"}
     per_atom = {"forces", "magnetic_moment", "hyperfine_contact", *tensors}
     assert set(rows.column_names) == structure | per_atom
     assert len(rows) == 33
@@ -105,6 +105,8 @@ def test_parquet_view_has_every_label_of_atoms_and_says_what_it_leaves_out(tmp_p
     for name in per_atom - {"efg"}:
         expected = np.concatenate([configuration.labels[name] for configuration in configurations])
         np.testing.assert_array_equal(rows[name][:], expected)
+    np.testing.assert_array_equal(rows["cell"][:], np.repeat([each.cell for each in configurations], 11, axis=0))
+    np.testing.assert_array_equal(rows["pbc"][:], np.ones((33, 3), bool))
     efg = np.array(rows["efg"][:])
     np.testing.assert_array_equal(efg[22:], configurations[2].labels["efg"])
     assert np.isnan(efg[11:22]).all()

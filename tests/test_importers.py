@@ -34,6 +34,13 @@ def test_vasp_hyperfine_is_rescaled_to_the_true_gyromagnetic_ratio(mirror: Path)
     np.testing.assert_allclose(found.labels["hyperfine_contact"], np.array([-0.052, -0.052, 0.321]) * ratios / 100)
     (core,) = vasp.read(path, isotopes=ISOTOPES, gyromagnetic_ratio=100.0, contact_column="A_1c")
     assert core.labels["hyperfine_contact"][2] == pytest.approx(-0.048 * ratios[2] / 100)
+    own = {"Li": 16.5, "O": -5.8}
+    (whole,) = vasp.read(path, isotopes=ISOTOPES, gyromagnetic_ratio=own, contact_column="A_tot+A_1c")
+    assert whole.labels["hyperfine_contact"][2] == pytest.approx((0.321 - 0.048) * ratios[2] / -5.8)
+    with pytest.raises(InputError, match="gyromagnetic_ratio names Li, not O"):
+        list(vasp.read(path, isotopes=ISOTOPES, gyromagnetic_ratio={"Li": 16.5}))
+    with pytest.raises(InputError, match="contact_column A_core is none of"):
+        list(vasp.read(path, isotopes=ISOTOPES, gyromagnetic_ratio=1.0, contact_column="A_tot+A_core"))
 
 
 def test_vasp_without_a_gyromagnetic_ratio_warns_and_takes_vasps_default(mirror: Path) -> None:

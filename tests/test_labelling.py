@@ -189,7 +189,7 @@ def test_labels_made_again_confirm_the_published_ones_or_are_refused(
             self.results["forces"] = self.results["forces"] * scale
 
         monkeypatch.setattr(EMT, "calculate", off)
-        shutil.rmtree(home / "labels" / "copper")
+        shutil.rmtree(home / "labels" / "copper-anew", ignore_errors=True)
         commands.run_labels("copper", ["published=false"])
 
     again(1 + 1e-8)
@@ -197,6 +197,8 @@ def test_labels_made_again_confirm_the_published_ones_or_are_refused(
     with pytest.raises(InputError, match=r"forces 3e-04.*raise the version"):
         again(1 + 1e-4)
     assert path.read_bytes() == published
+    commands.run_labels("copper", [])  # the queue that they came from is as it was
+    assert "5 labelled, 0 waiting" in capsys.readouterr().out
 
 
 def test_labels_of_other_inputs_stay_in_the_queue(here: None, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -448,6 +450,26 @@ def test_changed_settings_are_refused(here: None, capsys: pytest.CaptureFixture[
     assert "begun with labels" in refusal(capsys, "copper", "engine.labels=[energy]")
 
 
+def test_one_structure_is_enough_to_begin_with(here: None, home: Path, tmp_path: Path) -> None:
+    """Its displaced copies, each with a strain of its own, of the same seed the same."""
+    (tmp_path / "my cells").mkdir()
+    ase.io.write(tmp_path / "my cells" / "a.xyz", rattled(1))
+    line = [f"input='{tmp_path}/my cells/a.xyz'", *EMT_ENGINE]
+    with pytest.raises(InputError, match="a configuration split needs two or more, found 1"):
+        commands.run_labels("copper", line)
+    commands.run_labels("copper", [*line, "rattle.copies=10", "rattle.displacement=[0.05,0.05]"])
+    dataset = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
+    assert set(dataset.group) == {"a_0"}
+    assert dataset.frame.tolist() == list(range(10))
+    cells = dataset.rows("cell", 0, 10)
+    assert len(np.unique(cells[:, 0, 0].round(6))) == 10
+    fractional = [atoms.atoms.get_scaled_positions(wrap=False) for atoms in dataset.configurations(0, 10)]
+    spread = np.std(fractional, axis=0).mean() * 3.6
+    assert spread == pytest.approx(0.05, rel=0.2)
+    again = commands._prepare("copper", []).configurations
+    assert {key(each) for each in again} == {key(each) for each in dataset.configurations(0, 10)}
+
+
 def test_duplicates_are_labelled_once_and_names_are_not_shared(here: None, home: Path) -> None:
     cells = rattled(5)
     ase.io.write("cells.xyz", [*cells, cells[2]])
@@ -456,7 +478,7 @@ def test_duplicates_are_labelled_once_and_names_are_not_shared(here: None, home:
     ase.io.write("later/cells.xyz", rattled(2, start=50))
     commands.run_labels("copper", ["input=[cells.xyz,later/again.xyz]", *EMT_ENGINE])
     assert len(lines_of_provenance(home / "labels" / "copper")) == 5
-    with pytest.raises(InputError, match=r"two different configurations are frame 0 of cells.*rename its file"):
+    with pytest.raises(InputError, match=r"is frame 0 of cells and labelled in .* already; rename the file"):
         commands.run_labels("copper", ["input=[cells.xyz,later/cells.xyz]"])
     assert len(lines_of_provenance(home / "labels" / "copper")) == 5
 

@@ -144,10 +144,13 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
     found = zarr.open_group(output, mode="r")
     for index, atoms in enumerate(images):
         atoms.calc = Potential(potential.model)
-        assert found["energy"][index, 0] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
+        assert found["energy"][index] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
         np.testing.assert_allclose(found["forces"][index], atoms.get_forces(), atol=1e-4)
         spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
         np.testing.assert_allclose(found["force_spread"][index], spread, atol=1e-4)
+    shapes = {name: found[name].shape for name in ("energy", "energy_members", "stress")}
+    assert shapes == {"energy": (3,), "energy_members": (3, 4), "stress": (3, 3, 3)}
+    assert found.attrs["calibration"]["forces@atoms"] == potential.config.calibration["forces@atoms"]
     assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
     attached = predictors("painn-p2_gpaw", images[0], None, settings)
     how = Ensemble("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None)

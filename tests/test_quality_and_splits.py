@@ -140,6 +140,26 @@ def test_validation_leaves_out_what_testing_leaves_out(two_groups: Dataset, tmp_
     assert [len(train), len(held)] == [16, 4]
 
 
+def test_relatives_stay_together(tmp_path: Path) -> None:
+    """Runs of two phases that begin alike, by their seed; `other` is of no family."""
+    runs = []
+    for k in range(60):
+        runs.append(toy_configuration(k))
+        runs[-1].group = f"md_{'ab'[k % 2]}_300K_{k // 10}" if k < 50 else "other"
+    dataset = dataset_of(tmp_path / "runs.zarr", runs)
+    family = r"^md_[ab]_\d+K_(\d+)$"
+    recipe = SplitRecipe(kind="group", folds=3, family=family)
+    folds = fold_indices(with_splits(dataset, s=recipe), "s")
+    seeds = [{group[-1] for group in dataset.group[fold]} for fold in folds]
+    assert sum(map(len, seeds)) == len(set.union(*seeds)) == 6
+    rest = np.setdiff1d(np.arange(60), folds[0])
+    train, held = hold_out(dataset, folds, rest, 0.2, 0, family)
+    assert len(held) == 10
+    assert not {group[-1] for group in dataset.group[train]} & {group[-1] for group in dataset.group[held]}
+    with pytest.raises(InputError, match="needs 2 to 6 folds, found 7"):
+        make_split(dataset, SplitRecipe(kind="group", folds=7, family=family))
+
+
 def test_validation_holds_out_whole_what_a_grown_set_added_whole(tmp_path: Path) -> None:
     configurations = []
     for k in range(80):

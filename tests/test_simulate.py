@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.geometry import find_mic
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.units import kB
 from conftest import REPOSITORY, p2_crystal
 from numpy.typing import NDArray
 
@@ -21,13 +22,14 @@ from ionecho.analysis.loading import read_series
 from ionecho.checkpoints.store import load
 from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
-from ionecho.data.trajectory import ZarrTrajectory
+from ionecho.data.trajectory import ZarrTrajectory, early_end
 from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
 from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
-from ionecho.dynamics.simulate import Run, femtoseconds, simulate
+from ionecho.dynamics.simulate import Run, drawn_velocities, femtoseconds, simulate
+from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
@@ -177,10 +179,11 @@ def test_a_run_stops_at_the_step_at_which_the_potential_is_lost(tmp_path: Path) 
 
 
 def test_frames_fit_into_the_time() -> None:
-    with pytest.raises(InputError, match="a multiple of every"):
-        replace(RUN, steps=4)
-    with pytest.raises(InputError, match="a multiple of every"):
-        replace(RUN, steps=43)
+    for steps in (4, 43):
+        with pytest.raises(ValueError, match="a multiple of every"):
+            replace(RUN, steps=steps)
+    with pytest.raises(ValueError, match=r"every\n.*integer"):
+        replace(RUN, every=2.5)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +276,7 @@ def test_a_run_stops_where_it_heats_up(tmp_path: Path) -> None:
     assert open_zarr(run(tmp_path / "at_first.zarr", NVT, settings, Kicking()), "r").attrs["stopped"] is None
     limitless = replace(settings, heat_limit=None)
     assert open_zarr(run(tmp_path / "on.zarr", quick, limitless, Kicking()), "r").attrs["stopped"] is None
-    with pytest.raises(InputError, match="heat_limit: expected more than one"):
+    with pytest.raises(ValueError, match="heat_limit"):
         replace(RUN, heat_limit=1.0)
 
 
@@ -325,10 +328,102 @@ def test_times_have_units(text: str | float, expected: float) -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(InputError, match="fs, ps, ns or us"):
         femtoseconds("1 hour")
-    with pytest.raises(InputError, match="ensemble: expected one of"):
+    with pytest.raises(ValueError, match=r"kind\n.*'nve', 'nvt_langevin'"):
         replace(NVT, kind="nvt")
-    with pytest.raises(InputError, match="temperature"):
+    with pytest.raises(ValueError, match="temperature"):
         replace(NVT, temperature=0.0)
+    with pytest.raises(InputError, match=r"repeat: expected three numbers of cells such as \[2,2,1\], found 2"):
+        read_structure("p2_p63mcm", 0, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("atoms", [2, 4])
+def test_velocities_begin_at_the_temperature_of_their_freedoms(atoms: int) -> None:
+    cell = bulk("Cu", cubic=True)[:atoms]
+    drawn = [drawn_velocities(cell, 300.0, seed) for seed in range(400)]
+    found = np.mean([2 * each.get_kinetic_energy() / (3 * (atoms - 1) * kB) for each in drawn])
+    assert found == pytest.approx(300.0, abs=4 * 300.0 * np.sqrt(2 / (3 * (atoms - 1)) / 400))
+
+
+def test_one_atom_has_nothing_to_move_against(tmp_path: Path) -> None:
+    ensemble = replace(NVT, kind="nve")
+    with pytest.raises(InputError, match="one atom without total momentum does not move"):
+        simulate(bulk("Cu"), EMT(), ensemble, RUN, IDENTITY, tmp_path / "one.zarr")  # type: ignore[arg-type]
+    path = simulate(bulk("Cu"), EMT(), NVT, RUN, IDENTITY, tmp_path / "kicked.zarr")  # type: ignore[arg-type]
+    assert np.ptp(positions(path), axis=0).max() > 0
+
+
+def test_a_killed_run_may_be_ended_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill left behind the committed frames is not part of it."""
+
+    def append_and_die(group: Any, done: int, arrays: Any, block: int, **state: Any) -> int:
+        if done == 4:
+            append(group, done, {"positions": arrays["positions"]}, block)
+            group.attrs["committed"] = 4
+            raise KeyboardInterrupt
+        return append(group, done, arrays, block, **state)
+
+    monkeypatch.setattr(simulation, "append", append_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "md.zarr")
+    group = open_zarr(run(tmp_path / "md.zarr", settings=replace(RUN, steps=15)), "r")
+    lengths = {name: array.shape[0] for name, array in group.arrays() if name != "numbers"}
+    assert set(lengths.values()) == {4}
+
+
+def test_a_run_that_stopped_says_so_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        path = run(tmp_path / "md.zarr", calculator=Disagreeing())
+        assert "stopped: after" in capsys.readouterr().out
+    assert "the simulation stopped early, after" in early_end(ZarrTrajectory(path).stopped)[0]
+
+
+@pytest.mark.parametrize("kind", ["nve", "npt"])
+def test_a_run_begins_where_another_ended(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Equilibration, then production; at constant energy the two are one run."""
+    ensemble = replace(NVT, kind=kind)
+    first, whole = (replace(RUN, steps=steps, block=2, heat_limit=None) for steps in (20, 40))
+    heavy = copper()
+    heavy.set_masses(np.where(np.arange(32) % 2, 63.0, 65.0))
+    every = simulate(heavy, EMT(), ensemble, whole, IDENTITY, tmp_path / "whole.zarr")  # type: ignore[arg-type]
+    path = simulate(heavy, EMT(), ensemble, first, IDENTITY, tmp_path / "first.zarr")  # type: ignore[arg-type]
+    ended = read_structure(str(path), 0, (1, 1, 1))
+    np.testing.assert_allclose(ended.positions, positions(path)[-1], atol=1e-5)
+    np.testing.assert_array_equal(ended.get_masses(), heavy.get_masses())
+    temperature = 2 * ended.get_kinetic_energy() / ((93 if kind == "nve" else 96) * kB)
+    assert temperature == pytest.approx(open_zarr(path, "r")["temperature"][-1])
+    then = replace(ensemble, kind="nve")
+    went_on = simulate(ended, EMT(), then, first, IDENTITY, tmp_path / "a.zarr", keep_velocities=True)  # type: ignore[arg-type]
+    if kind == "nve":
+        np.testing.assert_allclose(positions(went_on), positions(every)[4:], atol=1e-4)
+    assert "velocities drawn" not in capsys.readouterr().out
+    simulate(ended, EMT(), then, first, IDENTITY, tmp_path / "b.zarr")  # type: ignore[arg-type]
+    assert "velocities drawn at 300 K, those of the structure are left out" in capsys.readouterr().out
+    with pytest.raises(InputError, match="velocities=keep: the structure holds none"):
+        simulate(copper(), EMT(), then, first, IDENTITY, tmp_path / "c.zarr", keep_velocities=True)  # type: ignore[arg-type]
+    stopped = run(tmp_path / "d.zarr", calculator=Disagreeing())
+    with pytest.raises(InputError, match="but it stopped after"):
+        read_structure(str(stopped), 0, (1, 1, 1))
+
+
+def test_a_slab_is_another_structure_than_a_crystal() -> None:
+    slab = copper()
+    slab.pbc = [True, True, False]
+    assert describe(slab) != describe(copper())
+
+
+def test_what_holds_no_work_is_replaced_and_what_cannot_be_read_is_kept(tmp_path: Path) -> None:
+    output, partial = tmp_path / "md.zarr", tmp_path / "md.zarr.partial"
+    with pytest.raises(KeyboardInterrupt):
+        run(output, calculator=Killed(3))
+    assert partial.exists()
+    with pytest.raises(KeyboardInterrupt):
+        run(output, replace(NVT, temperature=400.0), calculator=Killed(25))
+    with pytest.raises(InputError, match="is left from another run"):
+        run(output)
+    (partial / "zarr.json").write_text("{")
+    with pytest.raises(InputError, match=r"zarr\.json cannot be read"):
+        run(output, replace(NVT, temperature=400.0))
+    assert (partial / "positions").exists()
 
 
 @pytest.mark.parametrize("name", ["p2_p63mcm", "p2_p6322"])

@@ -58,9 +58,9 @@ class Diffusivity:
     """Tracer diffusivity in `dimensions` d, all in Å²/ps: slope / (2 d), or an upper limit where `value` is None.
 
     `error` is the standard error over ions and `interval` Student's, of as many freedoms as ions but one; both None for
-    a single ion. `rule_of_thumb` is the error of He et al. (npj Comput. Mater. 2018, 4, 18), D (3.43 / sqrt(N) + 0.04) with
-    N = `effective_hops` = ions x MSD at the last lag fitted / hop_length². `slope` (Å²/fs) and `intercept` (Å²) draw
-    the line.
+    a single ion. `rule_of_thumb` is the error of He et al. (npj Comput. Mater. 2018, 4, 18), D (3.43 / sqrt(N) + 0.04)
+    with N = `effective_hops` = ions x MSD at the last lag fitted / hop_length². `slope` (Å²/fs) and `intercept` (Å²)
+    draw the line.
     """
 
     dimensions: int

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.series import ShiftSeries
 from ionecho.data.store import Dataset
-from ionecho.data.trajectory import simulated_temperature
+from ionecho.data.trajectory import early_end, simulated_temperature
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift, rescale
 
@@ -104,7 +104,12 @@ def _read_predictions(
         spread=shifts(f"{COUPLING}_std"),
         time=None if time is None else np.asarray(time, float)[good],
         source={"input": path.name, "attributes": group.attrs.asdict()},
-        notes=(*notes, *_two_temperatures(simulated_temperature(group), conversion), *_left_out(good)),
+        notes=(
+            *notes,
+            *early_end(group.attrs.asdict().get("stopped")),
+            *_two_temperatures(simulated_temperature(group), conversion),
+            *_left_out(good),
+        ),
     )
     return series, conversion
 

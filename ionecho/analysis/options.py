@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ionecho.data.trajectory import Trajectory, cell_of, open_trajectory
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 
 
 class Options(BaseModel):
@@ -23,8 +23,7 @@ class Options(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            wrong = (f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-            raise InputError(f"{analysis} settings: {'; '.join(wrong)}") from error
+            raise InputError(f"{analysis} settings: {explain(error)}") from error
 
 
 class ReadOptions(Options):

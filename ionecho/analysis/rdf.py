@@ -72,13 +72,17 @@ class PairDistribution:
 
 @dataclass(frozen=True)
 class Distributions:
-    """All pairs of one input: `frames` in `blocks` blocks, atoms by element, half of the least height of a cell (Å)."""
+    """All pairs of one input: `frames` in `blocks` blocks, atoms by element, half of the least height of a cell (Å).
+
+    `stopped` is why its simulation ended early, if it did.
+    """
 
     pairs: dict[str, PairDistribution]
     counts: dict[str, int]
     frames: int
     blocks: int
     half_height: float
+    stopped: str | None
 
 
 def pair_names(symbols: list[str]) -> list[str]:
@@ -153,7 +157,7 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
         name: _pair(edges, lengths, weighted[:, p] / ordered[p], per_atom[:, p], ratio[p], options)
         for p, name in enumerate(pair_names(symbols))
     }
-    return Distributions(pairs, dict(present), int(lengths.sum()), len(lengths), half_height)
+    return Distributions(pairs, dict(present), int(lengths.sum()), len(lengths), half_height, trajectory.stopped)
 
 
 def _batches(trajectory: Trajectory, path: Path, options: FrameOptions) -> Iterator[tuple[Floats, Floats]]:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ionecho.data.fetch import sha256
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 
@@ -106,7 +106,7 @@ def load(folder: Path) -> Checkpoint:
     try:
         config = CheckpointConfig.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{folder}/config.yaml: {error}") from error
+        raise InputError(f"{folder}/config.yaml: {explain(error)}") from error
     overrides = config.member_overrides or [{}] * config.members
     members = [build_model(config.model, config.hyperparameters | own) for own in overrides]
     model = Ensemble(members, config.calibration)

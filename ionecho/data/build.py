@@ -38,7 +38,8 @@ def build(name: str, report: Report = console.print) -> Path:
     card, _ = find_card(name)
     source = card.ionecho.source
     if source is None:
-        raise InputError(f"dataset {name} has no upstream source; `ionecho label run {name}` labels it")
+        cure = f"`ionecho label run {name}` labels it" if card.ionecho.build is None else "import its files again"
+        raise InputError(f"dataset {name} has no upstream source; {cure}")
     target = home() / "datasets" / card.filename
     if target.exists():
         report(f"{target} is already built")
@@ -68,7 +69,7 @@ def build_from(
             raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
         seal(working, card, target, report)
         working.with_name(working.name + ".json").unlink()
-    report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files skipped" if bad else ""))
+    report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files not to their end" if bad else ""))
     return target
 
 
@@ -202,8 +203,8 @@ def _import(
         except InputError as error:
             if not skip_bad:
                 writer.append(block)
-                raise InputError(f"{error} (--skip-bad leaves such files out)") from error
-            report(f"skipped: {error}")
+                raise InputError(f"{error} (--skip-bad keeps what comes before in such files)") from error
+            report(f"skipped from there on: {error}")
             bad.append(path)
     writer.append(block)
     return bad
@@ -237,6 +238,7 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
         parent=block.parent,
         created=datetime.now(UTC).date().isoformat(),
         splits=splits(Dataset(working)),
+        families={name: recipe.family for name, recipe in block.splits.items() if recipe.family},
         content_sha256=content_sha256(writer.group),
     )
     found, expected = writer.group.attrs["content_sha256"], block.content_sha256

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ionecho.data.quality import QualityGate
 from ionecho.data.splits import SplitRecipe
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
@@ -106,8 +106,7 @@ def read_card(path: Path) -> DatasetCard:
     try:
         return DatasetCard.model_validate(front_matter(path))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path}: {problems}") from error
+        raise InputError(f"{path}: {explain(error)}") from error
 
 
 def write_card(path: Path, card: DatasetCard, body: str) -> None:

@@ -74,7 +74,7 @@ def import_dataset(
     level_of_theory: Annotated[str, typer.Option(help="as YAML: '{code: VASP, functional: PBE}'")] = "{}",
     version: str = "1.0.0",
     folds: Annotated[int, typer.Option(help="folds of the split by configuration")] = 5,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that cannot be read")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on where a file breaks off")] = False,
 ) -> None:
     """Make a dataset, with its card, from your own folder of outputs."""
     if (REPOSITORY / "datasets" / name).exists():
@@ -120,7 +120,10 @@ def publish_dataset(name: str, repository: Annotated[str, typer.Argument(help="o
 @app.command("pull")
 def pull_dataset(repository: str, revision: str = "main") -> None:
     """Download a dataset from the Hub into the cache."""
-    console.print(f"{hub.pull(repository, revision)}")
+    path = hub.pull(repository, revision)
+    console.print(f"{path}")
+    if find_dataset(path.parent.name) != path:
+        console.print(f"IonEcho holds another version of {path.parent.name}, which the name means: use the path")
 
 
 def _frames(text: str) -> tuple[int, int, int] | None:

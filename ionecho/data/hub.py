@@ -25,13 +25,15 @@ from ionecho.data.verify import verify
 from ionecho.errors import InputError
 
 PARQUET = "data/atoms.parquet"
+REPEATED = ("cell", "pbc")  # of a configuration, for each of its atoms
 
 
 def atom_schema(dataset: Dataset) -> pa.Schema:
     """Columns of the Parquet view: one row an atom; every column has its unit, and `left_out` names the rest.
 
-    `fold_<split>` is the fold that holds the configuration, -1 where none does, as of one that the gate flagged.
-    Labels of whole configurations (energy, stress) and density grids are not per atom: they are in the dataset file.
+    Cell and periodicity are repeated for every atom of a configuration. `fold_<split>` is the fold that holds the
+    configuration, -1 where none does, as of one that the gate flagged. Labels of whole configurations (energy, stress)
+    and density grids are not per atom: they are in the dataset file.
     """
     columns = [
         pa.field("configuration", pa.int64()),
@@ -41,10 +43,10 @@ def atom_schema(dataset: Dataset) -> pa.Schema:
         pa.field("element", pa.string()),
         *(pa.field(f"fold_{name}", pa.int64()) for name in dataset.attrs.get("splits", {})),
     ]
-    for name in ("positions", *dataset.labels):
+    for name in (*REPEATED, "positions", *dataset.labels):
         spec = ARRAYS[name]
-        if spec.per == "atom":
-            kind = pa.float64()
+        if spec.per == "atom" or name in REPEATED:
+            kind = pa.bool_() if name == "pbc" else pa.float64()
             for size in reversed(spec.shape):
                 kind = pa.list_(kind, size)
             columns.append(pa.field(name, kind, metadata={"unit": spec.unit, "description": spec.description}))
@@ -55,6 +57,7 @@ def atom_schema(dataset: Dataset) -> pa.Schema:
 def atom_batches(dataset: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of the Parquet view, a block of configurations at a time."""
     labels = [name for name in schema.names if name in dataset.names and ARRAYS[name].per == "atom"]
+    repeated = {name: dataset.rows(name, 0, len(dataset)) for name in REPEATED}
     symbols = np.array(chemical_symbols)
     folds = {f"fold_{name}": _folds(dataset, name) for name in dataset.attrs.get("splits", {})}
     for start, stop, arrays in dataset.blocks(["numbers", *labels]):
@@ -68,7 +71,8 @@ def atom_batches(dataset: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch
             **{name: fold[owner] for name, fold in folds.items()},
         }
         flat = [pa.array(columns[name], type=schema.field(name).type) for name in columns]
-        yield pa.RecordBatch.from_arrays(flat + [_nested(arrays[name]) for name in labels], schema=schema)
+        wide = [repeated[name][owner] for name in REPEATED] + [arrays[name] for name in labels]
+        yield pa.RecordBatch.from_arrays(flat + [_nested(values) for values in wide], schema=schema)
 
 
 def _folds(dataset: Dataset, split: str) -> NDArray[np.int64]:

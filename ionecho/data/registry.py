@@ -39,7 +39,8 @@ def find_dataset(name: str) -> Path:
     if Path(name).suffix in (".zarr", ".zip"):
         return Path(name)
     card, folder = find_card(name)
-    for candidate in (folder / card.filename, home() / "datasets" / card.filename):
+    cached = home() / "datasets"
+    for candidate in (folder / card.filename, cached / card.filename, cached / name / card.filename):
         if candidate.exists():
             return candidate
     raise InputError(f"dataset {name} {card.ionecho.version} is not built; run `ionecho data build {name}`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal
@@ -17,11 +18,19 @@ from ionecho.errors import InputError
 Fold = dict[str, list[int]]  # group -> frames
 
 
+def families(groups: Sequence[str], family: str | None) -> NDArray[np.str_]:
+    """Name of the family of every group; a group in which the expression finds nothing is one by itself."""
+    found = [re.search(family, group) if family else None for group in groups]
+    return np.array(["".join(match.groups("")) if match else group for match, group in zip(found, groups, strict=True)])
+
+
 class SplitRecipe(BaseModel):
     """How the folds of a split are drawn from the good configurations.
 
     `configuration`: at random, whole configurations. `block`: contiguous blocks in time of every group.
-    `group`: whole groups (phases, trajectories), every one a fold, or dealt at random into `folds`.
+    `group`: whole groups (phases, trajectories), every one a fold, or dealt at random into `folds`. Groups in whose
+    names the regular expression `family` finds the same (its parentheses, joined) are relatives, such as runs that
+    begin alike, and stay together.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -29,16 +38,19 @@ class SplitRecipe(BaseModel):
     kind: Literal["configuration", "block", "group"]
     folds: int | None = None
     seed: int = 0
+    family: str | None = None
 
     def check(self, groups: Sequence[str], where: object) -> None:
         """Raise InputError if the folds cannot be drawn from configurations of these groups, one for each.
 
         A block split needs a frame of every group for each fold.
         """
-        sizes = Counter(groups)
+        sizes = Counter(families(groups, self.family).tolist())
         most = {"group": len(sizes), "block": min(sizes.values(), default=0), "configuration": len(groups)}[self.kind]
         if self.folds is None and self.kind == "group":
             return
+        if most < 2:
+            raise InputError(f"{where}: a {self.kind} split needs two or more, found {most}")
         if self.folds is None or not 2 <= self.folds <= most:
             raise InputError(f"{where}: a {self.kind} split needs 2 to {most} folds, found {self.folds}")
 
@@ -48,10 +60,11 @@ def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
     good = dataset.good
     recipe.check(dataset.group[good].tolist(), dataset.path)
     if recipe.kind == "group":
-        names = sorted(set(dataset.group[good]))
+        family = families(dataset.group[good].tolist(), recipe.family)
+        names = sorted(set(family))
         shuffled = np.random.default_rng(recipe.seed).permutation(names)
         dealt = [[name] for name in names] if recipe.folds is None else np.array_split(shuffled, recipe.folds)
-        return [_by_content(dataset, good[np.isin(dataset.group[good].astype(str), part)]) for part in dealt]
+        return [_by_content(dataset, good[np.isin(family, part)]) for part in dealt]
     assert recipe.folds is not None
     if recipe.kind == "configuration":
         shuffled = np.random.default_rng(recipe.seed).permutation(good)
@@ -85,23 +98,29 @@ def fold_indices(dataset: Dataset, split: str) -> list[NDArray[np.int64]]:
 
 
 def hold_out(
-    dataset: Dataset, folds: Sequence[NDArray[np.integer]], rest: NDArray[np.integer], fraction: float, seed: int
+    dataset: Dataset,
+    folds: Sequence[NDArray[np.integer]],
+    rest: NDArray[np.integer],
+    fraction: float,
+    seed: int,
+    family: str | None = None,
 ) -> tuple[NDArray, NDArray]:
     """Training and validation part of the configurations `rest`, the complement of one of the folds.
 
-    Validation leaves out what testing does: of the groups that are whole in a fold, whole groups in random order; of
-    the others the end in time of every group, where the folds are blocks in time, or else single configurations at
-    random; each up to the fraction. A fraction above zero is one configuration at least.
+    Validation leaves out what testing does: of the groups that are whole in a fold, whole families (`SplitRecipe`) in
+    random order; of the others the end in time of every group, where the folds are blocks in time, or else single
+    configurations at random; each up to the fraction. A fraction above zero is one configuration at least.
     """
     random, names = np.random.default_rng(seed), dataset.group[rest].astype(str)
     runs = _runs(dataset, folds)
     pieces = np.array([runs[name] for name in names])
-    whole = (pieces == 1) & (len(set(names[pieces == 1])) > 1)
+    relatives = families(names.tolist(), family)
+    whole = (pieces == 1) & (len(set(relatives[pieces == 1])) > 1)
     held = np.zeros(len(rest), bool)
     if whole.any():
-        for name in random.permutation(sorted(set(names[whole])))[:-1]:
+        for name in random.permutation(sorted(set(relatives[whole])))[:-1]:
             if held.sum() < _share(fraction, whole):
-                held |= names == name
+                held |= whole & (relatives == name)
     cut = np.flatnonzero(~whole)
     if set(pieces[cut]) == {len(folds)} and len(cut) > len(folds) * len(set(names[cut])):
         for name in set(names[cut]):

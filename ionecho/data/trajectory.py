@@ -48,7 +48,8 @@ class Frames:
 class Trajectory(Protocol):
     """`numbers` (N,), `pbc` (3,), the number of frames and the temperature (K) where known, and blocks of frames.
 
-    `friction_time` is the relaxation time (fs) of Langevin dynamics, None for others and where it is not known.
+    `friction_time` is the relaxation time (fs) of Langevin dynamics, None for others and where it is not known;
+    `stopped` why the simulation ended early, if it did.
     """
 
     numbers: NDArray[np.integer]
@@ -56,8 +57,14 @@ class Trajectory(Protocol):
     n_frames: int | None
     temperature: float | None
     friction_time: float | None
+    stopped: str | None
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
+
+
+def early_end(stopped: object) -> list[str]:
+    """What a reader of numbers from a simulation should know if it stopped early."""
+    return [] if stopped is None else [f"the simulation stopped early, {stopped}; judge its last frames."]
 
 
 def simulated_temperature(group: zarr.Group) -> float | None:
@@ -90,6 +97,7 @@ class ZarrTrajectory:
         self.temperature = simulated_temperature(self.zarr)
         ensemble = _ensemble(self.zarr)
         self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
+        self.stopped: str | None = self.zarr.attrs.get("stopped")  # type: ignore[assignment]
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""
@@ -110,6 +118,7 @@ class DatasetTrajectory:
 
     temperature: float | None = None
     friction_time: float | None = None
+    stopped: str | None = None
 
     def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
         self.dataset = Dataset(path)
@@ -155,6 +164,7 @@ class TextTrajectory:
 
     temperature: float | None = None
     friction_time: float | None = None
+    stopped: str | None = None
 
     def __init__(
         self,

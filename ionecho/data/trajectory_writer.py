@@ -37,3 +37,11 @@ def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **s
         group[name][done:] = values
     group.attrs.update(committed=length, **state)
     return length
+
+
+def truncate(group: Any) -> None:
+    """Leave out what a kill left behind the committed frames."""
+    length = group.attrs["committed"]
+    for name, array in group.arrays():
+        if name not in ("numbers", "centres"):
+            array.resize((length, *array.shape[1:]))

@@ -26,7 +26,8 @@ def unfinished(
     """The zarr folder to write, to be renamed to `output`; None if that is complete already.
 
     Its attribute `request` holds what decides the content: a folder that a killed run left is gone on with only where
-    it is the same. While the block runs no other process gets the output.
+    it is the same, and begun anew where its attribute `committed` is still 0. While the block runs no other process
+    gets the output.
 
     Parameters
     ----------
@@ -52,12 +53,22 @@ def unfinished(
             if partial.exists():
                 raise InputError(f"{output} is to go on in {partial}, which exists; remove it or choose another output")
             output.replace(partial)
-        elif partial.exists() and "request" not in (left := _attributes(partial)):
-            shutil.rmtree(partial)  # killed before it said what it is
-        elif partial.exists() and left["request"] != request:
-            raise InputError(f"{partial} is left from another run; remove it or choose another output")
-        open_zarr(partial, "a").attrs["request"] = request
+        elif partial.exists():
+            _clear(partial, request)
+        if not partial.exists():
+            open_zarr(partial, "a").attrs.update(request=request, committed=0)
         yield partial
+
+
+def _clear(partial: Path, request: Attributes) -> None:
+    """Remove what holds no work; raise InputError where the work is of another request."""
+    left = _attributes(partial)
+    if not left and any(path.is_dir() for path in partial.iterdir()):
+        raise InputError(f"{partial}/zarr.json cannot be read, expected that of a killed run; remove the folder")
+    if left.get("committed", 0) == 0:
+        shutil.rmtree(partial)
+    elif left["request"] != request:
+        raise InputError(f"{partial} is left from another run; remove it or choose another output")
 
 
 def _attributes(path: Path) -> Attributes:

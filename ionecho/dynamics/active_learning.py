@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ase.data import chemical_symbols
 from omegaconf import DictConfig, OmegaConf
 
 from ionecho.data.files import write_json
@@ -70,6 +71,8 @@ def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
         raise InputError(f"engine.labels: a potential learns from energy and forces, missing {', '.join(missing)}")
     if config.structures is None and OmegaConf.is_missing(config.dataset, "name"):
         raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
+    if config.structures is not None:
+        _check_elements(config, alone=OmegaConf.is_missing(config.dataset, "name"))
     asked = OmegaConf.to_container(config)
     assert isinstance(asked, dict)
     request = json.loads(json.dumps({key: value for key, value in asked.items() if key not in MAY_CHANGE}))
@@ -79,6 +82,18 @@ def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
     elif (found := json.loads(stored.read_text())) != request:
         changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
         raise InputError(f"{folder} holds an exploration with another {', '.join(changed)}; choose another output")
+
+
+def _check_elements(config: DictConfig, alone: bool) -> None:
+    """Refuse, before anything is labelled, structures with elements that the model lacks; `alone`, of others than its.
+
+    Without a dataset a model learns of the elements in the structures alone.
+    """
+    found, known = {int(z) for cell in displaced_cells(config) for z in cell.numbers}, set(config.model.numbers)
+    if found - known or (alone and found != known):
+        held, asked = (", ".join(chemical_symbols[z] for z in sorted(numbers)) for numbers in (found, known))
+        numbers = ",".join(map(str, sorted(found)))
+        raise InputError(f"structures: they hold {held}, the model is of {asked}; add 'model.numbers=[{numbers}]'")
 
 
 def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:

@@ -132,6 +132,8 @@ def _keep(snapshot: Snapshot, partial: Path) -> None:
             **{f"memory_{name}": value for name, value in snapshot.memory.items()},  # type: ignore[arg-type]
         )
     temporary.replace(partial / SNAPSHOT)
+    group = open_zarr(partial, "a")
+    group.attrs["committed"] = group.attrs["committed"] + 1
 
 
 def _write(path: neb.Path, request: dict[str, Any], target: Path) -> None:

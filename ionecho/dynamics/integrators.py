@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import ase
 import numpy as np
@@ -15,10 +14,14 @@ from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import NoseHooverChainNVT, NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 from omegaconf import DictConfig
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from ionecho.errors import InputError
 
-ENSEMBLES = ("nve", "nvt_langevin", "nvt_nose_hoover", "npt")
+Kind = Literal["nve", "nvt_langevin", "nvt_nose_hoover", "npt"]
+ENSEMBLES = get_args(Kind)
+Positive = Annotated[float, Field(gt=0)]
 LOST = 1e3  # eV/Å, a force that no structure of a solid has
 
 
@@ -52,7 +55,7 @@ class Engine(Protocol):
         """
 
     def state(self) -> dict[str, Any]:
-        """All that the next block starts from, of plain lists, numbers and strings."""
+        """All that the next block starts from, of plain lists, numbers and strings; `phase` of the atoms is in it."""
 
 
 @dataclass(frozen=True)
@@ -67,39 +70,21 @@ class Ensemble:
     J. Chem. Phys. 1994, 101, 4177) in LAMMPS.
     """
 
-    kind: str
-    temperature: float  # K
-    timestep: float  # fs
-    thermostat_time: float  # fs
+    kind: Kind
+    temperature: Positive  # K
+    timestep: Positive  # fs
+    thermostat_time: Positive  # fs
     pressure: float  # GPa
-    barostat_time: float  # fs
-    seed: int
+    barostat_time: Positive  # fs
+    seed: Annotated[int, Field(ge=0)]
 
     @classmethod
     def of(cls, settings: DictConfig, temperature: float, seed: int) -> Ensemble:
         """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
+        shared = ("timestep", "thermostat_time", "pressure", "barostat_time")
         return cls(
-            settings.ensemble,
-            temperature,
-            settings.timestep,
-            settings.thermostat_time,
-            settings.pressure,
-            settings.barostat_time,
-            seed,
+            kind=settings.ensemble, temperature=temperature, seed=seed, **{name: settings[name] for name in shared}
         )
-
-    def __post_init__(self) -> None:
-        if self.kind not in ENSEMBLES:
-            raise InputError(f"ensemble: expected one of {', '.join(ENSEMBLES)}, found {self.kind!r}")
-        lengths = {
-            "temperature": self.temperature,
-            "timestep": self.timestep,
-            "thermostat_time": self.thermostat_time,
-            "barostat_time": self.barostat_time,
-        }
-        for name, value in lengths.items():
-            if not value > 0:
-                raise InputError(f"{name}: expected a positive number, found {value}")
 
 
 class AseEngine:
@@ -138,10 +123,15 @@ class AseEngine:
 
     def state(self) -> dict[str, Any]:
         """Positions, momenta and cell, and what the integrator knows beyond them."""
-        atoms = self.atoms
-        arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": np.array(atoms.cell)}
-        known = {name: array.tolist() for name, array in arrays.items()}
-        return {**known, "integrator": state_of(self.integrator)}
+        return {**phase(self.atoms), "integrator": state_of(self.integrator)}
+
+
+def phase(atoms: ase.Atoms) -> dict[str, Any]:
+    """Positions (Å), momenta (ASE's units), cell (Å), and masses that are not the elements', as plain lists."""
+    arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": np.array(atoms.cell)}
+    if atoms.has("masses"):
+        arrays["masses"] = atoms.get_masses()
+    return {name: array.tolist() for name, array in arrays.items()}
 
 
 def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:

@@ -20,7 +20,7 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Broken, Ensemble, noise_seed
+from ionecho.dynamics.integrators import Broken, Ensemble, noise_seed, phase
 from ionecho.dynamics.lammps_files import only_uf3, pair_commands, write_repulsion, write_splines
 from ionecho.errors import InputError
 
@@ -90,9 +90,9 @@ class LammpsEngine:
         return {"energy": self.lammps.get_thermo("pe") + self.constant, "forces": self._gather("f") @ self.rotation}
 
     def state(self) -> dict[str, Any]:
-        """The restart file of LAMMPS."""
+        """The restart file of LAMMPS, beside positions, momenta and cell."""
         self._commands(f"write_restart {self.restart}")
-        return {"restart": base64.b64encode(self.restart.read_bytes()).decode()}
+        return {**phase(self.atoms), "restart": base64.b64encode(self.restart.read_bytes()).decode()}
 
     def _create(self) -> None:
         (xx, _, _), (xy, yy, _), (xz, yz, zz) = self.cell.tolist()

@@ -91,8 +91,9 @@ def minimum_energy_path(
     """
     if images < 3:
         raise InputError(f"images: expected at least 3, the ends included, found {images}")
-    if not np.array_equal(initial.numbers, final.numbers) or not np.allclose(initial.cell, final.cell):
-        raise InputError("neb: the two ends should hold the same atoms in the same order and cell")
+    same = np.array_equal(initial.numbers, final.numbers) and np.array_equal(initial.pbc, final.pbc)
+    if not same or not np.allclose(initial.cell, final.cell):
+        raise InputError("neb: the two ends should hold the same atoms in the same order, cell and periodicity")
     at = begin or Snapshot(0, 0, np.stack([initial.positions, final.positions]), {})
     indices = (0, images - 1) if len(at.positions) == 2 else range(images)
     band = [

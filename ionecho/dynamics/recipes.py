@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
 from ionecho.dynamics.coordination import octahedra_intact, phosphate_intact, thiophosphate_intact
@@ -78,15 +77,21 @@ RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {
 }
 
 
-def write(name: str) -> Path:
-    """Write the unlabelled configurations of a recipe beside its card, one file, at once or not at all.
+def write(name: str, path: Path) -> Path:
+    """Write the unlabelled configurations of a recipe to one file, at once or not at all.
 
     They are ordered by frame, then by group, so that what is labelled first is a fair part of the whole.
+
+    Raises
+    ------
+    InputError
+        If there is no such recipe, or the file exists.
     """
     if name not in RECIPES:
         raise InputError(f"no recipe {name!r}; known: {', '.join(RECIPES)}")
-    path = REPOSITORY / "datasets" / name / "structures.zarr.zip"
-    path.parent.mkdir(exist_ok=True)
+    if path.suffix != ".zip" or path.exists():
+        raise InputError(f"output: expected a new file that ends in .zarr.zip, found {path}; choose another")
+    path.parent.mkdir(parents=True, exist_ok=True)
     working = WORK / name
     shutil.rmtree(working, ignore_errors=True)
     found = sorted(RECIPES[name](), key=lambda found: (found.frame, found.group))

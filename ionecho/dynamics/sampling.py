@@ -19,7 +19,7 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.simulate import Run, simulate
 from ionecho.dynamics.structure import describe
-from ionecho.labelling.structures import read_structures
+from ionecho.labelling.structures import displace, read_structures
 
 HOLE = 2.0  # eV
 WORK = REPOSITORY / "outputs" / "recipes"
@@ -30,12 +30,6 @@ def configuration(atoms: ase.Atoms, group: str, frame: int) -> Configuration:
     """An unlabelled configuration of a recipe."""
     source = f"recipe {group}#{frame}"
     return Configuration(atoms.numbers, atoms.positions, np.array(atoms.cell), atoms.pbc, group, frame, source)
-
-
-def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displacement: tuple[float, float]) -> None:
-    """Strain a cell along each axis by up to `strain`; displace its atoms by a standard deviation in a range, Å."""
-    atoms.set_cell(atoms.cell * (1 + rng.uniform(-strain, strain, 3))[:, None], scale_atoms=True)
-    atoms.positions += rng.normal(scale=rng.uniform(*displacement), size=(len(atoms), 3))
 
 
 def rattled(prototype: Callable[[int], ase.Atoms], group: str, count: int) -> Iterator[Configuration]:

@@ -68,7 +68,7 @@ def conformal_factor(error: Floats, spread: Floats, level: float) -> float:
     if rank > len(error):
         raise InputError(
             f"select.quantile={level} needs {least} held-out configurations, found {len(error)}; "
-            "raise dataset.validation, or choose select.window=published"
+            "begin another output with a higher dataset.validation, or with select.window=published"
         )
     return float(np.sort(error / spread)[rank - 1])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import ase
 import numpy as np
@@ -16,15 +16,17 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.units import kB
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from vesin import NeighborList
 
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames
-from ionecho.data.trajectory_writer import append
+from ionecho.data.trajectory_writer import append, truncate
 from ionecho.data.unfinished import unfinished
-from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
+from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble, Positive
 from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.errors import InputError
 from ionecho.prediction.predict import COUPLING, FORCE_SPREAD, Predictor, units
@@ -48,11 +50,11 @@ class Run:
     """How long, how often a frame is kept, and when to stop early."""
 
     steps: int
-    every: int  # steps between frames
-    block: int  # frames written at once, after which a killed run goes on
-    spread_limit: float | None  # eV/Å, largest calibrated force spread of the ensemble's members on an atom
-    contact_limit: float  # shortest distance in sums of covalent radii
-    heat_limit: float | None  # highest temperature in that of the ensemble, once it has settled
+    every: Annotated[int, Field(ge=1)]  # steps between frames
+    block: Annotated[int, Field(ge=1)]  # frames written at once, after which a killed run goes on
+    spread_limit: Positive | None  # eV/Å, largest calibrated force spread of the ensemble's members on an atom
+    contact_limit: Positive | None  # shortest distance in sums of covalent radii
+    heat_limit: Annotated[float, Field(gt=1)] | None  # highest temperature in that of the ensemble, once it has settled
 
     @property
     def frames(self) -> int:
@@ -60,16 +62,13 @@ class Run:
         return self.steps // self.every
 
     @classmethod
-    def of(cls, settings: DictConfig, spread_limit: float | None) -> Run:
+    def of(cls, settings: DictConfig, timestep: float, spread_limit: float | None) -> Run:
         """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
-        steps = round(femtoseconds(settings.time) / settings.timestep)
-        return cls(steps, settings.every, settings.block, spread_limit, settings.contact_limit, settings.heat_limit)
+        steps = round(femtoseconds(settings.time) / timestep)
+        shared = ("every", "block", "contact_limit", "heat_limit")
+        return cls(steps=steps, spread_limit=spread_limit, **{name: settings[name] for name in shared})
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.block < 1:
-            raise InputError(f"every, block: expected at least one, found {self.every}, {self.block}")
-        if self.heat_limit is not None and self.heat_limit <= 1:
-            raise InputError(f"heat_limit: expected more than one temperature of the ensemble, found {self.heat_limit}")
         if self.steps < self.every or self.steps % self.every:
             raise InputError(f"time: expected a multiple of every ({self.every} steps), found {self.steps} steps")
 
@@ -83,11 +82,11 @@ def simulate(
     output: Path,
     engine: str = "ase",
     properties: Sequence[Predictor] = (),
+    keep_velocities: bool = False,
 ) -> Path:
     """Run and write `output`, which appears when the run is complete or has stopped for a reason it records.
 
-    Positions are not wrapped. Velocities are drawn at the temperature of the ensemble, without drift. A complete output
-    is made longer where more time is asked for than it holds.
+    Positions are not wrapped. A complete output is made longer where more time is asked for than it holds.
 
     Parameters
     ----------
@@ -98,13 +97,22 @@ def simulate(
         `ase`, for any potential, or `lammps`, for `Potential` of a UF3.
     properties
         Models applied to every frame as it is stored; their predictions are written beside it as `predict` does.
+    keep_velocities
+        Begin with those of `atoms`, instead of some drawn at the temperature of the ensemble, without drift.
     """
     if engine not in ENGINES:
         raise InputError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
-    atoms = atoms.copy()
-    thermalize_momenta(atoms, ensemble.temperature, rng=np.random.default_rng(ensemble.seed))
-    Stationary(atoms)
+    if not keep_velocities:
+        if atoms.has("momenta"):
+            console.print(f"velocities drawn at {ensemble.temperature:g} K, those of the structure are left out")
+        atoms = drawn_velocities(atoms, ensemble.temperature, ensemble.seed)
+    elif not atoms.has("momenta"):
+        raise InputError("velocities=keep: the structure holds none; give a trajectory of simulate.py, or draw them")
+    else:
+        atoms, identity = atoms.copy(), {**identity, "momenta": atoms.get_momenta().tolist()}
     moving = ENGINES[engine](atoms, potential, ensemble)
+    if not moving.freedoms:
+        raise InputError(f"ensemble {ensemble.kind}: one atom without total momentum does not move; repeat the cell")
     kept = {name: value for name, value in asdict(run).items() if name != "steps"}
     request = {**identity, **moving.identity, "ensemble": asdict(ensemble), "run": kept, **_requested(properties)}
 
@@ -113,16 +121,30 @@ def simulate(
 
     with unfinished(output, request, whole) as partial:
         if partial is None:
+            _tell(open_zarr(output, "r").attrs["stopped"])
             return output
         group = open_zarr(partial, "a")
-        if "committed" not in group.attrs:
+        if group.attrs["committed"] == 0:
             _begin(group, atoms, properties)
         reason = _advance(group, moving, run, ensemble, properties)
         if group.attrs["committed"] == 0:
             raise NoFrame(output, reason)
-        if reason is not None:
-            console.print(f"stopped: {reason}")
+        _tell(reason)
+        truncate(group)
         return partial.replace(output)
+
+
+def drawn_velocities(atoms: ase.Atoms, temperature: float, seed: int) -> ase.Atoms:
+    """A copy with velocities of the temperature, K, whose 3N - 3 freedoms share it: the total momentum is zero."""
+    atoms = atoms.copy()
+    thermalize_momenta(atoms, temperature, rng=np.random.default_rng(seed))
+    Stationary(atoms, preserve_temperature=False)
+    return atoms
+
+
+def _tell(stopped: str | None) -> None:
+    if stopped is not None:
+        console.print(f"stopped: {stopped}")
 
 
 def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
@@ -133,7 +155,7 @@ def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> Non
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
     known = {**units(), **UNITS}
     group.attrs.update(units=known, pbc=atoms.pbc.tolist(), **_attached(group, atoms, properties))
-    group.attrs.update(committed=0, state={}, stopped=None)
+    group.attrs.update(state={}, stopped=None)
 
 
 def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> dict[str, Any]:
@@ -225,6 +247,8 @@ def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
             atom = int(spread.argmax())
             name = f"{atoms.symbols[atom]} {atom}"
             raise Broken(f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
+    if run.contact_limit is None:
+        return
     radii = run.contact_limit * covalent_radii[atoms.numbers]
     search = NeighborList(cutoff=2 * float(radii.max()), full_list=False)
     i, j, distance = search.compute(atoms.positions, atoms.cell.complete().array, atoms.pbc, "ijd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,58 @@ import ase.io
 import numpy as np
 
 from ionecho.data.schema import structure_sha256
+from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.errors import InputError
 
 
-def read_structure(name: str, arrangement: int, repeat: tuple[int, int, int]) -> ase.Atoms:
-    """The last structure of a file that ASE reads, or a prototype with its arrangement of mobile ions, repeated."""
+def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.Atoms:
+    """The last frame of a trajectory or of a file that ASE reads, or a prototype with its arrangement of mobile ions.
+
+    It is repeated along the lattice vectors.
+    """
+    if not isinstance(repeat, Sequence) or len(repeat) != 3 or any(type(n) is not int or n < 1 for n in repeat):
+        raise InputError(f"repeat: expected three numbers of cells such as [2,2,1], found {repeat}")
     if name in PROTOTYPES:
-        return PROTOTYPES[name](arrangement).repeat(repeat)
+        if arrangement < 0:
+            raise InputError(f"arrangement: expected a seed of 0 or more, found {arrangement}")
+        return PROTOTYPES[name](arrangement).repeat(tuple(repeat))
     if not Path(name).exists():
         raise InputError(f"structure: no file {name!r} and no prototype of that name ({', '.join(PROTOTYPES)})")
-    try:
-        atoms = ase.io.read(name, index=-1)
-    except Exception as error:
-        raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
-    assert isinstance(atoms, ase.Atoms)
+    atoms = _last_state(Path(name)) if Path(name, "zarr.json").exists() else _last_image(name)
     if not atoms.pbc.any():
         raise InputError(f"{name}: not periodic; give a structure with a cell")
     if atoms.constraints:
         fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
-    return atoms.repeat(repeat)
+    return atoms.repeat(tuple(repeat))
+
+
+def _last_image(name: str) -> ase.Atoms:
+    try:
+        atoms = ase.io.read(name, index=-1)
+    except Exception as error:
+        raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
+    assert isinstance(atoms, ase.Atoms)
+    return atoms
+
+
+def _last_state(path: Path) -> ase.Atoms:
+    """Where a simulation ended, with its velocities."""
+    trajectory = ZarrTrajectory(path)
+    state, stopped = (trajectory.zarr.attrs.get(name) for name in ("state", "stopped"))
+    if not isinstance(state, dict) or "momenta" not in state:
+        why = "it is no run of simulate.py" if stopped is None else f"it stopped {stopped}"
+        raise InputError(f"{path}: expected a simulation that ended as planned to go on from, but {why}")
+    atoms = ase.Atoms(trajectory.numbers, state["positions"], cell=state["cell"], pbc=trajectory.pbc)
+    atoms.set_masses(state.get("masses", "defaults"))
+    atoms.set_momenta(state["momenta"])
+    return atoms
 
 
 def describe(atoms: ase.Atoms) -> dict[str, Any]:
-    """Formula, a hash of elements, positions and cell, and masses where they are the structure's own."""
+    """Formula, a hash of elements, positions and cell, what is periodic, and masses that are the structure's own."""
     digest = structure_sha256(atoms.numbers, atoms.positions, np.array(atoms.cell))
     masses = {"masses": atoms.get_masses().tolist()} if atoms.has("masses") else {}
-    return {"formula": atoms.get_chemical_formula(), "structure_sha256": digest, **masses}
+    known = {"formula": atoms.get_chemical_formula(), "structure_sha256": digest, "pbc": atoms.pbc.tolist()}
+    return known | masses

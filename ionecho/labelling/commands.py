@@ -25,7 +25,7 @@ from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import adopt, publish
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.run import label_all, open_queue
-from ionecho.labelling.structures import read_structures
+from ionecho.labelling.structures import displaced_copies, read_structures
 from ionecho.labelling.workers import executor
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -50,6 +50,7 @@ def run_labels(name: Name, overrides: Overrides = None) -> None:
     waiting = queue.pending(job.configurations, job.config.retry)
     console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
     if waiting:
+        _announce(job)
         with executor(job.config.workers) as workers:
             label_all(queue, waiting, plain(job.config.engine), workers, in_flight=job.config.workers.number)
     _publish(job, queue)
@@ -85,8 +86,8 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Of the queue."""
-        return home() / "labels" / self.card.ionecho.name
+        """Of the queue; what is labelled anew has one of its own."""
+        return home() / "labels" / (self.card.ionecho.name + ("" if self.config.published else "-anew"))
 
     def queue(self) -> LabelQueue:
         """The queue, which no other process may hold."""
@@ -114,6 +115,8 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
     inputs = list(config.input) if isinstance(config.input, ListConfig) else [config.input]
     engine = make_engine(config.engine)
     configurations = list(read_structures(inputs, config.every))
+    if config.rattle.copies:
+        configurations = list(displaced_copies(configurations, **config.rattle))
     if not configurations:
         raise InputError(f"input: {', '.join(inputs)} holds no configuration")
     if known and known[1].is_relative_to(REPOSITORY):
@@ -122,6 +125,13 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
         SplitRecipe(**recipe).check([c.group for c in configurations], f"card.splits.{split}.folds")
     lasting = [override for override in given if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
     return Job(config, engine, configurations, _card(name, config, configurations, lasting), _own_folder(name))
+
+
+def _announce(job: Job) -> None:
+    """Say before hours of labelling that a new version will be needed to publish them."""
+    published = job.card_folder / job.card.filename
+    if job.config.published and published.exists():
+        console.print(f"{published.name} is published: raise the version in {job.card_folder / 'README.md'} for more")
 
 
 def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import NEEDS_ALL_ELECTRONS, electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors, refuse_frozen
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -55,7 +55,8 @@ class GPAWEngine:
         Element -> starting moment, Bohr magnetons. Empty: no spin polarisation, which for elements with open d or f
         shells has to be said; null: not said.
     fix_moment
-        Keep the total moment at the sum of the starting moments; or element -> what each of its atoms adds to the total
+        Keep the total moment at the sum of the starting moments, which is right only where these are the ions' own; or
+        element -> what each of its atoms adds to the total
         that is kept, to which the starting moments are scaled: where the composition says how many ions are oxidised.
     smearing
         Width of the Fermi-Dirac occupations, eV.
@@ -162,17 +163,15 @@ class GPAWEngine:
             except Exception as error:
                 told = {name: self.settings[name] for name in ("functional", "paw", "hubbard_U_minus_J_eV")}
                 raise InputError(f"engine: GPAW does not take {told} for {symbol}: {error}") from error
+            if "efg" in self.labels:
+                refuse_frozen(setup)
             read[symbol] = described(setup)["sha256"]
         return read
 
     def _refuse(self, symbols: set[str]) -> None:
-        """Elements without an isotope, field gradients with 1s of Li frozen, open shells of which nothing was said."""
+        """Elements without an isotope, open shells of which nothing was said."""
         if set(HYPERFINE) & set(self.labels) and (missing := symbols - set(self.isotopes)):
             raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
-        frozen = symbols & set(NEEDS_ALL_ELECTRONS) - set(self.settings["paw"])
-        if "efg" in self.labels and frozen:
-            reasons = (f"field gradient of {symbol}: {NEEDS_ALL_ELECTRONS[symbol]}" for symbol in sorted(frozen))
-            raise InputError(f"engine.paw: {'; '.join(reasons)}")
         if not self.polarisation_said and (open_shells := symbols & OPEN_SHELLS):
             raise InputError(
                 f"engine.moments: expected starting moments for {', '.join(sorted(open_shells))}, such as {{Mn: 4}}, "

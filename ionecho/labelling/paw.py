@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from ionecho.errors import InputError
 
 ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²)
-NEEDS_ALL_ELECTRONS = {
-    "Li": "the PAW dataset freezes 1s, which errs by half; use the dataset of ionecho.labelling.paw_datasets, Li.1s"
-}
+POLARISED = {"Li": ("1s", 0), "Be": ("1s", 0), "Ga": ("3d", 18)}  # shell that has to be in the valence, core below it
 LEAST_MOMENT = 0.1  # Bohr magnetons
 NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
 
@@ -115,15 +113,28 @@ def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
     Raises
     ------
     InputError
-        A PAW dataset freezes a core that the crystal polarises (`NEEDS_ALL_ELECTRONS`).
+        A PAW dataset freezes a shell that the crystal polarises (`POLARISED`).
     """
     for setup in calculator.wfs.setups:
-        if setup.symbol in NEEDS_ALL_ELECTRONS and setup.Nc > 0:
-            raise InputError(f"field gradient of {setup.symbol}: {NEEDS_ALL_ELECTRONS[setup.symbol]}")
+        refuse_frozen(setup)
     gradients = _smooth_gradients(calculator)
     for atom, packed in calculator.density.D_asp.items():
         gradients[atom] += _one_centre_gradient(packed, calculator.wfs.setups[atom])
     return gradients * ATOMIC_UNIT_OF_EFG
+
+
+def refuse_frozen(setup: Any) -> None:
+    """Raise InputError where a PAW dataset has no field gradient, as a shell next to the valence is frozen.
+
+    With 1s of Li frozen it errs by half.
+    """
+    shell, core = POLARISED.get(setup.symbol, ("", setup.Nc))
+    if setup.Nc > core:
+        cure = "Li.1s, which is generated on first use" if setup.symbol == "Li" else f"one with {shell} in the valence"
+        raise InputError(
+            f"engine.paw: the PAW dataset of {setup.symbol} freezes {shell}, which the crystal polarises: no field "
+            f"gradient; use {cure}, or leave efg out of engine.labels"
+        )
 
 
 def _smooth_gradients(calculator: Any) -> NDArray:

@@ -87,10 +87,11 @@ class LabelQueue:
         named = {name: atoms for atoms, name in self.done.items()}
         for atoms, configuration in waiting.items():
             name = (configuration.group, configuration.frame)
-            if atoms not in self.done and named.setdefault(name, atoms) != atoms:
+            if atoms not in self.done and (other := named.setdefault(name, atoms)) != atoms:
+                where = f"labelled in {self.folder} already" if other in self.done else "in the input twice"
                 raise InputError(
-                    f"input: two different configurations are frame {name[1]} of {name[0]}, the later one "
-                    f"{configuration.source}; rename its file, or choose another name for the dataset"
+                    f"input: another configuration than {configuration.source} is frame {name[1]} of {name[0]} and "
+                    f"{where}; rename the file, or choose another name for the dataset"
                 )
         known = self.done if retry else {*self.done, *self.failures}
         return [configuration for atoms, configuration in waiting.items() if atoms not in known]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import ase
+import numpy as np
 
 from ionecho.data.importers.ase_files import read
 from ionecho.data.registry import REPOSITORY, find_input
@@ -28,11 +32,37 @@ def read_structures(inputs: Sequence[str], every: int) -> Iterator[Configuration
         path = find_input(name)
         path = path if path.exists() else REPOSITORY / path
         if not path.exists():
-            raise InputError(f"input: no file or dataset {name}")
+            raise InputError(f"input: no file or dataset {name} in {Path.cwd()}; name another, or change folder")
         for configuration in _configurations(path):
             if seen[path, configuration.group] % every == 0:
                 yield configuration
             seen[path, configuration.group] += 1
+
+
+def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displacement: Sequence[float]) -> None:
+    """Strain a cell along each axis by up to `strain`; displace its atoms by a standard deviation in a range, Å."""
+    atoms.set_cell(atoms.cell * (1 + rng.uniform(-strain, strain, 3))[:, None], scale_atoms=True)
+    lowest, highest = displacement
+    atoms.positions += rng.normal(scale=rng.uniform(lowest, highest), size=(len(atoms), 3))
+
+
+def displaced_copies(
+    configurations: Iterable[Configuration], copies: int, strain: float, displacement: Sequence[float], seed: int
+) -> Iterator[Configuration]:
+    """So many displaced copies of every configuration, each in a group of its own; by `displace`."""
+    for number, configuration in enumerate(configurations):
+        group = f"{configuration.group}_{configuration.frame}"
+        for copy in range(copies):
+            atoms = configuration.atoms.copy()
+            displace(atoms, np.random.default_rng((seed, number, copy)), strain, displacement)
+            yield replace(
+                configuration,
+                positions=atoms.positions,
+                cell=np.array(atoms.cell),
+                group=group,
+                frame=copy,
+                source=f"{configuration.source}, displaced {copy}",
+            )
 
 
 def _configurations(path: Path) -> Iterator[Configuration]:

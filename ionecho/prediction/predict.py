@@ -110,13 +110,16 @@ class Predictor:
 
     @property
     def physics(self) -> dict[str, Any]:
-        """What a reader of the numbers should know, kept with them."""
+        """What a reader of the numbers should know, kept with them; spreads without `calibration` are as they are."""
         data = self.checkpoint.config.dataset
         dataset = {name: data[name] for name in ("name", "version", "content_sha256")}
-        return {**self.identity, "conventions": data["conventions"], "dataset": dataset}
+        known = {"conventions": data["conventions"], "calibration": self.checkpoint.config.calibration}
+        return {**self.identity, **known, "dataset": dataset}
 
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
-        """Outputs (T, K, ...) of the model with their spreads and, where there is a conversion, shifts in ppm.
+        """Outputs of the model with their spreads and, where there is a conversion, shifts in ppm.
+
+        Of each centre (T, K, ...), of a whole frame (T, ...), of the M members (T, M, ...).
 
         Of a potential `forces` (T, N, 3) and, of an ensemble, the length `force_spread` (T, N) of their spread.
         """
@@ -142,10 +145,11 @@ class Predictor:
                 arrays[FORCE_SPREAD] = values.norm(dim=1).unflatten(0, (len(frames), -1)).float().cpu().numpy()
             elif ATOMS in name:
                 continue
-            elif name.endswith(MEMBERS):  # (M, T K, ...) -> (T, M, K, ...)
-                arrays[name] = values.unflatten(1, (len(frames), -1)).movedim(0, 1).cpu().numpy()
             else:
-                arrays[name] = values.unflatten(0, (len(frames), -1)).cpu().numpy()
+                frame_axis = int(name.endswith(MEMBERS))
+                if ARRAYS[name.removesuffix(MEMBERS).removesuffix(SPREAD)].per != "configuration":
+                    values = values.unflatten(frame_axis, (len(frames), -1))
+                arrays[name] = values.movedim(frame_axis, 0).cpu().numpy()
         return arrays
 
     def _graph(self, frames: Frames) -> Graph:
@@ -198,11 +202,12 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
         if partial is None:
             return output
         group = open_zarr(partial, "a")
-        if "committed" not in group.attrs:
+        if group.attrs["committed"] == 0:
             group.create_array("numbers", data=predictor.numbers, overwrite=True)
             group.create_array("centres", data=predictor.centres, overwrite=True)
             known = {"units": units(), "pbc": predictor.pbc.tolist(), "simulated_at": trajectory.temperature}
-            group.attrs.update(committed=0, **known, **predictor.physics)
+            known["stopped"] = trajectory.stopped
+            group.attrs.update(**known, **predictor.physics)
         done = int(group.attrs["committed"])
         with _progress() as progress:
             task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 from ionecho.analysis.arrhenius import Arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, Diffusivity, TracerDiffusion, arrhenius, diffusion
 from ionecho.analysis.paths import follow
+from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
 from ionecho.report.diffusion_figures import draw_figures
 from ionecho.report.files import SUMMARY, plain, report_folder, write_json
@@ -71,7 +73,8 @@ def analyze(path: Path, options: DiffusionOptions, temperature: float | None) ->
         every=options.every,
     )
     temperature = trajectory.temperature if temperature is None else temperature
-    return diffusion(paths, options, temperature, trajectory.friction_time)
+    found = diffusion(paths, options, temperature, trajectory.friction_time)
+    return replace(found, notes=(*early_end(trajectory.stopped), *found.notes))
 
 
 def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:

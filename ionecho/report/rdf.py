@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from ionecho.analysis.rdf import Distributions, RdfOptions, distributions, draw_pair
 from ionecho.analysis.rdf_difference import PairDifference, compare, overall
 from ionecho.data.registry import find_input
+from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
 from ionecho.report.files import SUMMARY, plain, report_folder, write_json
 from ionecho.report.html import Figure, Table, render_page
@@ -111,8 +112,9 @@ def _headline(
 
 
 def _notes(sources: Mapping[str, tuple[str, Distributions]], options: RdfOptions) -> list[str]:
-    notes = []
+    notes: list[str] = []
     for role, (_, each) in sources.items():
+        notes += [f"{role}: {note}" for note in early_end(each.stopped)]
         if each.half_height < options.edges[-1]:
             notes.append(
                 f"{role}: beyond {each.half_height:.2f} Å, half of the cell, atoms are seen with their images."

@@ -42,7 +42,7 @@ class IonicStep:
 def read(
     path: Path,
     isotopes: Mapping[str, str] | None = None,
-    gyromagnetic_ratio: float | None = None,
+    gyromagnetic_ratio: float | Mapping[str, float] | None = None,
     contact_column: str = "A_tot",
 ) -> Iterator[Configuration]:
     """Ionic steps of an OUTCAR (plain or .gz), one at a time.
@@ -56,18 +56,20 @@ def read(
     isotopes
         Element -> isotope whose couplings the dataset holds, needed where the file has hyperfine blocks.
     gyromagnetic_ratio
-        The gamma/2pi in MHz/T that the run used for every nucleus (VASP's NGYROMAG). Hyperfine numbers are
-        rescaled from it to each isotope's own. Not given: VASP's default of 1 is taken, with a warning.
+        The gamma/2pi in MHz/T that the run used (VASP's NGYROMAG), one for all nuclei or by element. Hyperfine
+        numbers are rescaled from it to each isotope's own. Not given: VASP's default of 1 is taken, with a warning.
     contact_column
-        Column of the Fermi-contact block. A_tot leaves out the core term, which is A_1c.
+        Column of the Fermi-contact block, or columns to add. `A_tot` leaves out the polarised core, which is `A_1c`:
+        the whole coupling is `A_tot+A_1c`.
 
     Raises
     ------
     InputError
         If the file is not a finished OUTCAR, or its blocks do not match its atoms.
     """
-    if contact_column not in CONTACT_COLUMNS:
-        raise InputError(f"{path}: contact_column {contact_column!r} is none of {', '.join(CONTACT_COLUMNS)}")
+    columns = contact_column.split("+")
+    if unknown := set(columns) - set(CONTACT_COLUMNS):
+        raise InputError(f"{path}: contact_column {', '.join(unknown)} is none of {', '.join(CONTACT_COLUMNS)}")
     with open_with_compression(str(path)) as file:
         steps, nelm = _scan(file, path)
     try:
@@ -80,8 +82,8 @@ def read(
             configuration.labels |= _nmr_labels(step, source)
             if step.contact is not None:
                 scale = _hyperfine_scale(atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
-                column = step.contact[:, CONTACT_COLUMNS.index(contact_column)]
-                configuration.labels["hyperfine_contact"] = column * scale
+                contact = step.contact[:, [CONTACT_COLUMNS.index(column) for column in columns]].sum(axis=1)
+                configuration.labels["hyperfine_contact"] = contact * scale
                 if step.dipolar is not None:
                     configuration.labels["hyperfine_dipolar"] = step.dipolar * scale[:, None, None]
             if nelm is not None and step.electronic_steps >= nelm:
@@ -154,7 +156,10 @@ def _nmr_labels(step: IonicStep, source: str) -> dict[str, NDArray[np.floating]]
 
 
 def _hyperfine_scale(
-    symbols: list[str], isotopes: Mapping[str, str] | None, ratio: float | None, source: str
+    symbols: list[str],
+    isotopes: Mapping[str, str] | None,
+    ratio: float | Mapping[str, float] | None,
+    source: str,
 ) -> NDArray[np.floating]:
     """Factor (N,) from the run's gyromagnetic ratio to each isotope's own."""
     if missing := sorted(set(symbols) - set(isotopes or {})):
@@ -163,5 +168,8 @@ def _hyperfine_scale(
         message = f"{source.rpartition('#')[0]}: no gyromagnetic_ratio given; VASP's default of 1 MHz/T is taken"
         warnings.warn(message, IonEchoWarning, stacklevel=2)
         ratio = 1.0
+    used = ratio if isinstance(ratio, Mapping) else dict.fromkeys(symbols, ratio)
+    if missing := sorted(set(symbols) - set(used)):
+        raise InputError(f"{source}: gyromagnetic_ratio names {', '.join(used)}, not {', '.join(missing)}")
     assert isotopes is not None
-    return np.array([isotope(isotopes[symbol]).gyromagnetic_ratio / ratio for symbol in symbols])
+    return np.array([isotope(isotopes[symbol]).gyromagnetic_ratio / used[symbol] for symbol in symbols])

@@ -69,7 +69,8 @@ class Round:
             if not report["selected"]:
                 raise InputError(
                     f"round {self.number}: {stopped} runs stopped, {frames['inside']} of {total} frames in the window, "
-                    "none of them new: nothing to label. Lower md.every, md.temperatures or select.resolution"
+                    f"none of them new: nothing to label. Go on in another output, dataset.name={self.dataset.path}, "
+                    "with lower md.every, md.temperatures or select.resolution"
                 )
             version = self.version()
             report |= {"version": described(version), "before": self._before(version)}

@@ -18,11 +18,10 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.sampling import displace
 from ionecho.dynamics.simulate import NoFrame, Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
-from ionecho.labelling.structures import read_structures
+from ionecho.labelling.structures import displace, read_structures
 from ionecho.prediction.predict import FORCE_SPREAD, usable
 
 SEEDS = 1000  # between the random numbers of two rounds
@@ -66,7 +65,7 @@ def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> 
         ]
     else:
         starts = [
-            (name, read_structure(name, condition[2], tuple(config.repeat)), *condition)
+            (name, read_structure(name, condition[2], config.repeat), *condition)
             for name in _listed(config.structures)
             for condition in conditions
         ]
@@ -88,7 +87,7 @@ def explore_by(
     settings = config.md
     potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
     ensemble = Ensemble.of(settings, planned.temperature, planned.seed)
-    run = Run.of(settings, spread_limit)
+    run = Run.of(settings, ensemble.timestep, spread_limit)
     identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -110,7 +109,7 @@ def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
     for name in _listed(config.structures):
         for number in range(settings.copies):
             rng = np.random.default_rng((config.seed, number))
-            atoms = read_structure(name, number, tuple(config.repeat))
+            atoms = read_structure(name, number, config.repeat)
             displace(atoms, rng, settings.strain, settings.displacement)
             group = f"displaced_{Path(name).name.split('.')[0]}"
             yield Configuration(
