@@ -54,7 +54,7 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
         "cut-off": [[f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600)],
         "density grid": [[f"engine.density_grid.spacing={spacing}"] for spacing in (0.25, 0.18, 0.12)],
         "U - J on V": [[f"engine.hubbard.V={u}"] for u in (0.0, 3.2, 4.2)],
-        "k-points": [[mesh] for mesh in (GAMMA, MESH(2, 2, 2, "false"))],
+        "k-points at 400 eV": [["engine.cutoff=400"], ["engine.cutoff=400", MESH(2, 2, 2, "false")]],
     },
 }
 GROUPS = {
