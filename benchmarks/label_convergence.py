@@ -54,7 +54,10 @@ SERIES: dict[str, dict[str, list[list[str]]]] = {
         "cut-off": [[f"engine.cutoff={cutoff}"] for cutoff in (340, 400, 500, 600)],
         "density grid": [[f"engine.density_grid.spacing={spacing}"] for spacing in (0.25, 0.18, 0.12)],
         "U - J on V": [[f"engine.hubbard.V={u}"] for u in (0.0, 3.2, 4.2)],
-        "k-points at 400 eV": [["engine.cutoff=400"], ["engine.cutoff=400", MESH(2, 2, 2, "false")]],
+        **{
+            f"k-points at 400 eV{cell}": [["engine.cutoff=400"], ["engine.cutoff=400", MESH(2, 2, 2, "false")]]
+            for cell in ("", ", V3+ alone")
+        },
     },
 }
 GROUPS = {
@@ -62,6 +65,7 @@ GROUPS = {
     "lps_gpaw": "rattled_gamma",
     "k-points of beta": "rattled_beta",
     "nvp_gpaw": "rattled_4",
+    "k-points at 400 eV, V3+ alone": "rattled_6",
 }
 ION = {"p2_gpaw": 11, "lps_gpaw": 3, "nvp_gpaw": 23}
 LABELS = {"forces": "eV/Å", "hyperfine_contact": "%", "efg": "%", "bader_charge": "e", "bader_moment": "μB"}

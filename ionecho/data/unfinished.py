@@ -64,7 +64,7 @@ def _clear(partial: Path, request: Attributes) -> None:
     """Remove what holds no work; raise InputError where the work is of another request."""
     left = _attributes(partial)
     if not left and any(path.is_dir() for path in partial.iterdir()):
-        raise InputError(f"{partial}/zarr.json cannot be read, expected that of a killed run; remove the folder")
+        raise InputError(f"{partial}/zarr.json cannot be read; restore it, or remove the folder to begin anew")
     if left.get("committed", 0) == 0:
         shutil.rmtree(partial)
     elif left["request"] != request:
