@@ -142,7 +142,7 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
 
 
-@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw"])
+@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
 def test_the_committed_labels_are_of_all_committed_cells(name: str) -> None:
     """So the command that labels a set makes it again, no more and no less."""
     card, folder = find_card(name)
