@@ -49,9 +49,10 @@ def run_until_done(command: Sequence[str], watched: Path, environment: dict[str,
 def newest(folder: Path) -> int:
     """When anything below the folder changed last, ns."""
     times = [0]
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            times.append(path.stat().st_mtime_ns)
+    with contextlib.suppress(FileNotFoundError):  # the folder may be begun anew meanwhile
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime_ns)
     return max(times)
 
 
