@@ -55,7 +55,8 @@ def _last_state(path: Path) -> ase.Atoms:
         why = "it is no run of simulate.py" if stopped is None else f"it stopped {stopped}"
         raise InputError(f"{path}: expected a simulation that ended as planned to go on from, but {why}")
     atoms = ase.Atoms(trajectory.numbers, state["positions"], cell=state["cell"], pbc=trajectory.pbc)
-    atoms.set_masses(state.get("masses", "defaults"))
+    if "masses" in state:
+        atoms.set_masses(state["masses"])
     atoms.set_momenta(state["momenta"])
     return atoms
 
