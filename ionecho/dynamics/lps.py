@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from ionecho.errors import InputError
 
-# Measured lengths (Homma et al., Solid State Ionics 2011, 182, 53). The sites of gamma are relaxed with PBE on a
-# 2 x 2 x 2 mesh, those of beta with uf3-lgps.
+# Measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with the engine of lps_gpaw:
+# python -m benchmarks.relaxed_sites.
 GAMMA = {
     "Li1": (0.2432, 0.3148, 0.9990),
     "Li2": (0.0, 0.1497, 0.4884),
@@ -26,12 +26,12 @@ GAMMA = {
     "S3": (0.0, 0.8112, 0.3364),
 }
 BETA = {
-    "Li1": (0.3322, 0.0302, 0.6007),
+    "Li1": (0.3346, 0.0311, 0.6137),
     "Li2": (0.0, 0.0, 0.5),
-    "P": (0.0881, 0.25, 0.8464),
-    "S1": (0.1525, 0.0399, 0.7212),
-    "S2": (0.9338, 0.25, 0.7319),
-    "S3": (0.1030, 0.25, 0.1802),
+    "P": (0.0888, 0.25, 0.8492),
+    "S1": (0.1538, 0.0384, 0.7297),
+    "S2": (0.9368, 0.25, 0.7240),
+    "S3": (0.1007, 0.25, 0.1824),
 }
 PS = 2.05  # Å, P-S bond
 PS4 = PS / np.sqrt(3) * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])

@@ -11,7 +11,7 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
 from ionecho.dynamics.coordination import octahedra_intact, phosphate_intact, thiophosphate_intact
 from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
-from ionecho.dynamics.sampling import WORK, hopping, quenched, rattled, simulated
+from ionecho.dynamics.sampling import WORK, configuration, hopping, quenched, rattled, simulated
 from ionecho.errors import InputError
 
 P2_POTENTIAL, LPS_POTENTIAL, NVP_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps", "nvp_xtb"
@@ -34,10 +34,11 @@ def p2_gpaw() -> Iterator[Configuration]:
 
 
 def lps_gpaw() -> Iterator[Configuration]:
-    """Li3PS4: gamma and beta displaced and at three temperatures, Frenkel pairs of gamma, quenched random packings."""
+    """Li3PS4: gamma and beta, relaxed, displaced and at three temperatures; Frenkel pairs of gamma; quenches."""
     temperatures = (300, 500, 700)
-    for phase, displaced, runs, frames in (("gamma", 40, 9, 8), ("beta", 6, 2, 4)):
+    for phase, displaced, runs, frames in (("gamma", 40, 9, 8), ("beta", 14, 3, 4)):
         prototype = PROTOTYPES[f"lps_{phase}"]
+        yield configuration(prototype(0), f"relaxed_{phase}", 0)
         yield from rattled(prototype, f"rattled_{phase}", displaced)
         for seed, temperature in enumerate(runs * temperatures):
             group = f"md_{phase}_{temperature}K_{seed}"
