@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from pyscf import dft, gto
 
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
-from ionecho.labelling.paw_datasets import use
+from ionecho.labelling.paw_datasets import RECIPES, use
 from ionecho.nmr.isotopes import isotope
 
 CELL_RATIO = 1.39880  # Ewald sum of the field of a lattice of dipoles at one of them, zero at this c/a
@@ -36,7 +37,9 @@ CUTOFF = 600.0  # eV
 BASES = ("aug-pcseg-2", "aug-pcseg-3")
 TIGHT = (6, 1, 2, 1)  # added functions of s, p, d, f, each exponent three times the last
 TOLERANCE = 0.05
-ISOTOPES = {"H": "1H", "Li": "7Li", "C": "13C", "O": "17O", "F": "19F", "Na": "23Na", "Mg": "25Mg", "P": "31P"}
+ISOTOPES = {"H": "1H", "Li": "7Li", "C": "13C", "O": "17O", "F": "19F", "Na": "23Na", "Mg": "25Mg", "P": "31P"} | {
+    "Mn": "55Mn"
+}
 MOMENT = -si.value("electron g factor") * si.value("Bohr magneton")
 SMALLEST = 1.0  # MHz; smaller dipolar couplings, as of atoms and of s electrons, are noise
 EXPERIMENT = {"H": 1420.4, "Li": 401.75, "Na": 885.81}  # MHz, free atoms: Beckmann et al., Z. Phys. 1974, 270, 173
@@ -76,8 +79,10 @@ MOLECULES = {
     "Na": Molecule("Na 0 0 0", 1, box=12.0, bases=BASES),
     "NaLi+": Molecule("Na 0 0 0; Li 0 0 3.4", 1, charge=1),
     "MgF": Molecule("Mg 0 0 0; F 0 0 1.75", 1),
-    "NaO": Molecule("Na 0 0 0; O 0 0 2.05", 1),
+    "NaO2": Molecule("Na 0 0 0; O 0.668 0 1.962; O -0.668 0 1.962", 1),
     "CH3": Molecule("C 0 0 0; H 1.079 0 0; H -0.5395 0.9344 0; H -0.5395 -0.9344 0", 1),
+    "Mn": Molecule("Mn 0 0 0", 5),
+    "MnF2": Molecule("Mn 0 0 0; F 0 0 1.811; F 0 0 -1.811", 5),
     "PO2": Molecule("P 0 0 0; O 1.3526 0 0.5861; O -1.3526 0 0.5861", 1),
 }
 
@@ -172,7 +177,7 @@ def relativistic_enhancement(symbol: str) -> float:
 
 
 def projector_augmented(
-    molecule: Molecule, dipole: NDArray, box: float, cutoff: float = CUTOFF, setups: dict[str, str] | None = None
+    molecule: Molecule, dipole: NDArray, box: float, setups: dict[str, str], cutoff: float = CUTOFF
 ) -> GPAW:
     """Converged GPAW with the dipole along the long edge of a cell in which its images make no field."""
     atoms = molecule.atoms
@@ -187,7 +192,7 @@ def projector_augmented(
         mode=PW(cutoff),
         xc="PBE",
         charge=molecule.charge,
-        setups=use("Li.1s") if setups is None else setups,
+        setups=setups,
         occupations=FermiDirac(0.0, fixmagmom=bool(molecule.unpaired)),
         convergence={"density": 1e-6, "eigenstates": 1e-9, "energy": 1e-6},
         symmetry="off",
@@ -204,12 +209,13 @@ def principal(tensors: NDArray) -> NDArray:
     return np.take_along_axis(values, np.abs(values).argmax(1)[:, None], 1)[:, 0]
 
 
-def compare(name: str) -> list[dict[str, object]]:
+def compare(name: str, lithium: str) -> list[dict[str, object]]:
     """Rows of quantities of inequivalent nuclei: reference, its change with the basis, GPAW, with the box, ratio."""
     molecule = MOLECULES[name]
     fields = [all_electron(molecule, basis) for basis in molecule.bases]
     dipole = fields[-1].dip_moment(verbose=0) if molecule.charge == 0 else np.zeros(3)
-    calculators = [projector_augmented(molecule, dipole, edge) for edge in (molecule.box - 1.5, molecule.box)]
+    edges, setups = (molecule.box - 1.5, molecule.box), use(lithium)
+    calculators = [projector_augmented(molecule, dipole, edge, setups=setups) for edge in edges]
     if molecule.unpaired:
         ratios = _gyromagnetic_ratios(list(molecule.atoms.symbols))
         tensors = [hyperfine_tensors(each, ratios) for each in calculators]
@@ -250,14 +256,14 @@ def _row(name: str, quantity: str, atom: int, references: list[NDArray], labels:
     }
 
 
-def main(*names: str) -> None:
+def main(names: Sequence[str], lithium: str) -> None:
     """Compute the rows of these molecules, or of all; print them and write outputs/label_references.csv."""
     target = Path("outputs/label_references.csv")
     target.parent.mkdir(exist_ok=True)
     with target.open("w", newline="") as file:
         writer = csv.writer(file)
         for number, name in enumerate(names or MOLECULES):
-            rows = compare(name)
+            rows = compare(name, lithium)
             if number == 0:
                 print("| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0]), sep="\n")
                 writer.writerow(rows[0])
@@ -270,4 +276,5 @@ def main(*names: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*MOLECULES, []], metavar="NAME", help=", ".join(MOLECULES))
-    main(*parser.parse_args().names)
+    parser.add_argument("--lithium", default="Li.1s", choices=RECIPES, help="PAW dataset of Li")
+    main(**vars(parser.parse_args()))

@@ -44,6 +44,7 @@ class Recipe:
 
 RECIPES = {
     "Li.1s": Recipe("Li", "1s", "PBE", "1s,2s,2p,0.0p,0.0d", 1.6),
+    "Li.hard": Recipe("Li", "hard", "PBE", "1s,2s,1.0s,2p,0.0p,0.0d", 1.2),  # for contact couplings: 600 eV and more
 }
 
 
