@@ -131,12 +131,15 @@ def test_frozen_core_of_sodium_is_polarised() -> None:
     assert 1e-4 < abs(change) < 0.3
 
 
-def test_recipes_give_the_same_bytes_and_no_half_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+@pytest.mark.parametrize("name", paw_datasets.RECIPES)
+def test_recipes_give_the_same_bytes_and_no_half_files(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     hashes: list[bytes] = []
     for place in ("one", "two"):
         monkeypatch.setenv("IONECHO_HOME", str(tmp_path / place))
-        path = paw_datasets.generate(paw_datasets.RECIPES["Li.1s"])
-        assert path == tmp_path / place / "paw" / "Li.1s.PBE"
+        path = paw_datasets.generate(paw_datasets.RECIPES[name])
+        assert path == tmp_path / place / "paw" / f"{name}.PBE"
         assert [file.name for file in path.parent.iterdir()] == [path.name]
         hashes.append(path.read_bytes())
     assert hashes[0] == hashes[1]
