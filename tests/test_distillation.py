@@ -12,7 +12,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data.schema import voigt_to_tensor
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
-from ionecho.labelling.engine import make_engine
+from ionecho.labelling.engine import EngineError, make_engine
 
 
 def test_labels_are_what_the_checkpoint_gives() -> None:
@@ -29,3 +29,14 @@ def test_labels_are_what_the_checkpoint_gives() -> None:
     assert teacher.level_of_theory()["checkpoint_sha256"] == checkpoint.sha256
     with pytest.raises(InputError, match="uf3-p2_nmmo does not know Li"):
         teacher.check({"Li", "O"})
+
+
+def test_a_teacher_that_does_not_know_a_configuration_fails() -> None:
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        choice = ["engine=potential", "engine.checkpoint=painn-p2_gpaw", "engine.spread_limit=1.0"]
+        teacher = make_engine(compose("label", choice).engine)
+    atoms = p2_crystal(0)
+    teacher.label(atoms)
+    atoms.positions[0] += [0.9, 0.0, 0.0]
+    with pytest.raises(EngineError, match=r"calibrated force spread \d+\.\d+ eV/Å, the limit is 1.0"):
+        teacher.label(atoms)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from ase.data import chemical_symbols
 
 from ionecho.checkpoints.resolve import resolve
@@ -13,6 +14,22 @@ from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
 from ionecho.labelling.ase_engine import ASEEngine
+
+
+class SurePotential(Potential):
+    """A potential that raises ArithmeticError where the spread of a force is above a limit in eV/Å."""
+
+    def __init__(self, *arguments: Any, spread_limit: float | None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.spread_limit = spread_limit
+
+    def calculate(self, *arguments: Any, **options: Any) -> None:
+        """Fill `results`, or raise."""
+        super().calculate(*arguments, **options)
+        if self.spread_limit is not None and "forces_std" in self.results:
+            spread = np.linalg.norm(self.results["forces_std"], axis=1).max()
+            if spread > self.spread_limit:
+                raise ArithmeticError(f"calibrated force spread {spread:.2f} eV/Å, the limit is {self.spread_limit}")
 
 
 class PotentialEngine(ASEEngine):
@@ -24,15 +41,20 @@ class PotentialEngine(ASEEngine):
         `energy`, `forces`, `stress`, or some of them.
     checkpoint
         Name, absolute folder, or owner/name on the Hub.
+    spread_limit
+        Largest calibrated spread of a force in eV/Å, of an ensemble: where it does not know a configuration, it fails.
     settings
         What the dataset's card should say besides.
     """
 
-    def __init__(self, labels: Sequence[str], checkpoint: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, labels: Sequence[str], checkpoint: str, spread_limit: float | None, settings: Mapping[str, Any]
+    ) -> None:
         loaded = load(resolve(checkpoint))
         self.checkpoint = loaded.identity
         self.known = {chemical_symbols[number] for number in loaded.model.numbers}
-        super().__init__(labels, partial(Potential, loaded.model), "ionecho", settings, keys={}, moments={})
+        sure = partial(SurePotential, loaded.model, spread_limit=spread_limit)
+        super().__init__(labels, sure, "ionecho", settings, keys={}, moments={})
 
     def level_of_theory(self) -> dict[str, Any]:
         """The checkpoint and the hash of its weights."""

@@ -134,7 +134,7 @@ class GPAWEngine:
         found: dict[str, Any] = {"energy": "free energy, the one the forces are derivatives of"}
         if set(HYPERFINE) & set(self.labels):
             found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
-            found["hyperfine_contact"] = "valence and polarised frozen core"
+            found["hyperfine_contact"] = "valence, frozen core and partial waves polarised"
             found["isotopes"] = self.isotopes
         if {*BADER, *DENSITIES} & set(self.labels):
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]

@@ -13,13 +13,12 @@ import numpy as np
 import scipy.constants as si
 from ase import units
 from gpaw import hyperfine
-from gpaw.atom.aeatom import Channel
-from gpaw.atom.configurations import configurations
 from gpaw.old.pw.descriptor import PWDescriptor
 from gpaw.utilities import unpack_density
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
+from ionecho.labelling.paw_contact import contact_correction
 
 ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²)
 POLARISED = {"Li": ("1s", 0), "Be": ("1s", 0), "Ga": ("3d", 18)}  # shell that has to be in the valence, core below it
@@ -32,7 +31,7 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
 
     Isotropic part, the contact coupling: (1/3) mu0 g_e mu_B gamma/2pi / <S_z> times the density of spin up minus spin
     down at the nucleus, averaged over the Thomson radius; <S_z> is that of the cell: the convention of VASP (science
-    A2). Core s states are solved again in the spin-dependent potential of the one-centre density.
+    A2). How the spin polarises frozen core and partial waves is added (`paw_contact`).
 
     Parameters
     ----------
@@ -56,48 +55,9 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
     for atom, packed in density.D_asp.items():
         setup, occupations = calculator.wfs.setups[atom], unpack_density(packed)
         tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
-        tensors[atom] += np.eye(3) * _core_contact(occupations, setup, functional)
+        tensors[atom] += np.eye(3) * contact_correction(occupations, setup, functional)
     energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
     return energy / NUCLEAR_MAGNETON / unpaired * np.asarray(gyromagnetic_ratios)[:, None, None] * tensors
-
-
-def _core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
-    """Contact term of the core s states, polarised by the one-centre valence density.
-
-    Partial waves have no meaning outside the augmentation sphere, where a neighbour's density lies: the density is cut
-    there. With its tails, as in `gpaw.hyperfine.core_contribution`, the core of Na in an oxide is not bound.
-    """
-    core = _core_states(setup)
-    if not core:
-        return 0.0
-    grid = setup.rgd
-    partial_waves = np.array(setup.data.phi_jg)
-    matrices = [hyperfine.expand(matrix, setup.l_j, 0)[0] for matrix in occupations]
-    density = np.einsum("ag, sab, bg -> sg", partial_waves, matrices, partial_waves) / np.sqrt(4 * np.pi)
-    density[:, grid.r_g > max(setup.data.rcut_j)] = 0.0
-    density += setup.data.nc_g / (2 * np.sqrt(4 * np.pi))
-    potential = np.zeros_like(density)
-    functional.calculate_spherical(grid, density, potential)
-    potential = potential * grid.r_g - setup.Z + grid.poisson(density.sum(axis=0))
-    up, down = (_s_density(core, of_spin, setup) for of_spin in potential)
-    exponent = 2 * (1 - np.sqrt(1 - (setup.Z * hyperfine.alpha) ** 2))
-    thomson_radius = setup.Z * hyperfine.alpha**2
-    return hyperfine.integrate(up - down, grid, thomson_radius, exponent) * 2 / 3
-
-
-def _core_states(setup: Any) -> list[float]:
-    """Energies of the free atom's s states that are frozen in the PAW dataset."""
-    lowest = min((n for n, momentum in zip(setup.n_j, setup.l_j, strict=True) if momentum == 0 and n > 0), default=1)
-    return [energy for n, momentum, _, energy in configurations[setup.symbol][1] if n < lowest and momentum == 0]
-
-
-def _s_density(energies: list[float], potential: NDArray, setup: Any) -> NDArray:
-    channel = Channel(l=0, f_n=[1] * len(energies))
-    channel.e_n, channel.phi_ng = list(energies), setup.rgd.empty(len(energies))
-    channel.solve2(potential, rgd=setup.rgd, scalar_relativistic=True, Z=setup.Z)
-    if not channel.solve2ok:
-        raise ArithmeticError(f"the core states of {setup.symbol} are not bound in the cut one-centre potential")
-    return channel.calculate_density()
 
 
 def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
