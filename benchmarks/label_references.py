@@ -80,7 +80,7 @@ MOLECULES = {
     "NaLi+": Molecule("Na 0 0 0; Li 0 0 3.4", 1, charge=1),
     "MgF": Molecule("Mg 0 0 0; F 0 0 1.75", 1),
     "NaO2": Molecule("Na 0 0 0; O 0.668 0 1.962; O -0.668 0 1.962", 1),
-    "CH3": Molecule("C 0 0 0; H 1.079 0 0; H -0.5395 0.9344 0; H -0.5395 -0.9344 0", 1),
+    "CH3": Molecule("C 0 0 0; H 1.079 0 0; H -0.5395 0.9344 0; H -0.5395 -0.9344 0", 1, bases=BASES),
     "Mn": Molecule("Mn 0 0 0", 5),
     "MnF2": Molecule("Mn 0 0 0; F 0 0 1.811; F 0 0 -1.811", 5),
     "PO2": Molecule("P 0 0 0; O 1.3526 0 0.5861; O -1.3526 0 0.5861", 1),
