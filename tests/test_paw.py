@@ -74,7 +74,7 @@ def test_contact_coupling_does_not_hang_on_the_partial_waves() -> None:
 
 
 def test_core_of_carbon_is_polarised_by_the_whole_spin_density() -> None:
-    """CH3: with all electrons 68.9 MHz at C, -64.4 at H (PySCF, aug-pcseg-3); a spherical spin would give C 82."""
+    """CH3: with all electrons 68.9 MHz at C, -64.4 at H (PySCF, aug-pcseg-3)."""
     turns = np.deg2rad([0, 120, 240])
     radical = ase.Atoms("CH3", [[0, 0, 0], *(1.079 * np.column_stack([np.cos(turns), np.sin(turns), 0 * turns]))])
     radical.set_initial_magnetic_moments([1, 0, 0, 0])
