@@ -17,7 +17,7 @@ from gpaw.atom.aeatom import AllElectronAtom, Channel
 from numpy.typing import NDArray
 
 from benchmarks.label_references import MOMENT, Molecule, projector_augmented
-from ionecho.labelling import paw
+from ionecho.labelling.paw import hyperfine_tensors
 from ionecho.nmr.isotopes import isotope
 
 UNPAIRED = {"N": 3, "Mn": 5}
@@ -62,13 +62,12 @@ def _ratio(symbol: str) -> float:
 
 
 def projected(symbol: str) -> tuple[float, float]:
-    """Contact coupling of a PAW calculation: of the valence as it comes out, and with `contact_correction`."""
+    """Contact coupling of a PAW calculation: of the valence as it comes out, and with `paw_contact`."""
     calculator = projector_augmented(Molecule(f"{symbol} 0 0 0", UNPAIRED[symbol]), np.zeros(3), BOX, setups={})
-    ratio = np.array([_ratio(symbol)])
-    whole = float(np.trace(paw.hyperfine_tensors(calculator, ratio)[0]) / 3)
-    correction, paw.contact_correction = paw.contact_correction, lambda *_: 0.0
-    valence = float(np.trace(paw.hyperfine_tensors(calculator, ratio)[0]) / 3)
-    paw.contact_correction = correction
+    valence, whole = (
+        float(np.trace(hyperfine_tensors(calculator, np.array([_ratio(symbol)]), contact)[0]) / 3)
+        for contact in ("none", "core_and_waves")
+    )
     return valence, whole
 
 

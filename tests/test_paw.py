@@ -21,7 +21,7 @@ from gpaw.old.grid_descriptor import GridDescriptor
 from ionecho.data import fetch
 from ionecho.errors import InputError
 from ionecho.geometry.bader import bader, valence_bader
-from ionecho.labelling import paw_datasets
+from ionecho.labelling import paw_contact, paw_datasets
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -145,16 +145,12 @@ def test_frozen_core_of_sodium_is_polarised() -> None:
     """Na next to O in a periodic cell: the core solve binds, and it moves the coupling by per cents, not more."""
     cell = ase.Atoms("NaO", [[0.1, 0, 0], [0, 0, 2.05]], cell=[4.2, 4.2, 4.8], magmoms=[0, 1])
     calculator = converged(cell, 340, occupations=FermiDirac(0.05, fixmagmom=True))
-    with_core = hyperfine_tensors(calculator, np.array([1.0, 1.0]))[0]
-    from ionecho.labelling import paw, paw_contact
-
     assert len(paw_contact._core_energies(calculator.wfs.setups[0])) == 2  # 1s and 2s; 2p is in the valence
-    without = pytest.MonkeyPatch()
-    without.setattr(paw, "contact_correction", lambda *_: 0.0)
-    valence_only = hyperfine_tensors(calculator, np.array([1.0, 1.0]))[0]
-    without.undo()
-    change = np.trace(with_core - valence_only) / np.trace(valence_only)
-    assert 1e-4 < abs(change) < 0.3
+    for contact in ("core", "core_and_waves"):
+        with_core = hyperfine_tensors(calculator, np.array([1.0, 1.0]), contact)[0]
+        valence_only = hyperfine_tensors(calculator, np.array([1.0, 1.0]), "none")[0]
+        change = np.trace(with_core - valence_only) / np.trace(valence_only)
+        assert 1e-4 < abs(change) < 0.3
 
 
 @pytest.mark.parametrize("name", paw_datasets.RECIPES)

@@ -19,7 +19,7 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors, refuse_frozen
+from ionecho.labelling.paw import CONTACT, electric_field_gradients, hyperfine_tensors, refuse_frozen
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -29,6 +29,11 @@ DENSITIES = ("charge_density", "spin_density")
 BADER = ("bader_charge", "bader_moment")
 ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *BADER, *DENSITIES)
 OPEN_SHELLS = {chemical_symbols[z] for z in (*range(21, 30), *range(39, 48), *range(57, 80), *range(89, 104))}  # d, f
+HOLDS = {
+    "none": "valence",
+    "core": "valence and polarised frozen core",
+    "core_and_waves": "valence, frozen core and partial waves polarised",
+}
 MIXER = ("kind", "beta", "history", "weight")
 MIXERS = {"sum": gpaw.MixerSum, "difference": gpaw.MixerDif, "separate": gpaw.Mixer}
 
@@ -64,6 +69,9 @@ class GPAWEngine:
         Number of bands, or how many of the occupied ones (`108%`); null: GPAW's own choice.
     isotopes
         Element -> isotope whose hyperfine couplings the labels are.
+    contact
+        What contact couplings hold besides the valence: `none`, the `core`, polarised by the spherical average of the
+        spin density, or `core_and_waves`, polarised by all of it, with what the spin does to the partial waves.
     convergence
         `{energy, density, eigenstates}` in GPAW's units; a run that does not reach them is a failure.
     mixer
@@ -91,6 +99,7 @@ class GPAWEngine:
         smearing: float,
         bands: int | str | None,
         isotopes: Mapping[str, str],
+        contact: str,
         convergence: Mapping[str, float],
         mixer: Mapping[str, Any] | None,
         iterations: int,
@@ -111,7 +120,9 @@ class GPAWEngine:
             raise InputError(
                 f"engine.mixer: expected {', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}; found {dict(mixer)}"
             )
-        self.labels = tuple(labels)
+        if contact not in CONTACT:
+            raise InputError(f"engine.contact: expected one of {', '.join(CONTACT)}, found {contact}")
+        self.labels, self.contact = tuple(labels), contact
         self.settings: dict[str, Any] = {
             "functional": functional,
             "cutoff_eV": cutoff,
@@ -134,7 +145,7 @@ class GPAWEngine:
         found: dict[str, Any] = {"energy": "free energy, the one the forces are derivatives of"}
         if set(HYPERFINE) & set(self.labels):
             found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
-            found["hyperfine_contact"] = "valence, frozen core and partial waves polarised"
+            found["hyperfine_contact"] = HOLDS[self.contact]
             found["isotopes"] = self.isotopes
         if {*BADER, *DENSITIES} & set(self.labels):
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]
@@ -249,7 +260,7 @@ class GPAWEngine:
         if "magnetic_moment" in asked:
             found["magnetic_moment"] = calculator.get_magnetic_moments()
         if asked & set(HYPERFINE):
-            found |= _contact_and_dipolar(hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms)))
+            found |= _contact_and_dipolar(hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms), self.contact))
         if "efg" in asked:
             found["efg"] = electric_field_gradients(calculator)
         if asked & {*BADER, *DENSITIES}:

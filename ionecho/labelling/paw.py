@@ -18,20 +18,23 @@ from gpaw.utilities import unpack_density
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
-from ionecho.labelling.paw_contact import contact_correction
+from ionecho.labelling.paw_contact import contact_correction, core_contact
 
 ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²)
 POLARISED = {"Li": ("1s", 0), "Be": ("1s", 0), "Ga": ("3d", 18)}  # shell that has to be in the valence, core below it
 LEAST_MOMENT = 0.1  # Bohr magnetons
+CONTACT = {"none": lambda *_: 0.0, "core": core_contact, "core_and_waves": contact_correction}  # that spin polarises
 NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
 
 
-def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]) -> NDArray[np.floating]:
+def hyperfine_tensors(
+    calculator: Any, gyromagnetic_ratios: NDArray[np.floating], contact: str = "core_and_waves"
+) -> NDArray[np.floating]:
     """Contact and dipolar couplings of every nucleus, the polarised frozen core included, (N, 3, 3) in MHz.
 
     Isotropic part, the contact coupling: (1/3) mu0 g_e mu_B gamma/2pi / <S_z> times the density of spin up minus spin
     down at the nucleus, averaged over the Thomson radius; <S_z> is that of the cell: the convention of VASP (science
-    A2). How the spin polarises frozen core and partial waves is added (`paw_contact`).
+    A2).
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
         A converged spin-polarised `gpaw.old.calculator.GPAW` in plane-wave mode.
     gyromagnetic_ratios
         gamma/2pi of every nucleus, (N,) in MHz/T.
+    contact
+        What of the contact coupling is added to the valence, one of `CONTACT`.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def hyperfine_tensors(calculator: Any, gyromagnetic_ratios: NDArray[np.floating]
     for atom, packed in density.D_asp.items():
         setup, occupations = calculator.wfs.setups[atom], unpack_density(packed)
         tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
-        tensors[atom] += np.eye(3) * contact_correction(occupations, setup, functional)
+        tensors[atom] += np.eye(3) * CONTACT[contact](occupations, setup, functional)
     energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
     return energy / NUCLEAR_MAGNETON / unpaired * np.asarray(gyromagnetic_ratios)[:, None, None] * tensors
 
