@@ -51,6 +51,8 @@ class PotentialEngine(ASEEngine):
         self, labels: Sequence[str], checkpoint: str, spread_limit: float | None, settings: Mapping[str, Any]
     ) -> None:
         loaded = load(resolve(checkpoint))
+        if spread_limit is not None and len(loaded.model.members) < 2:
+            raise InputError(f"engine.spread_limit: {checkpoint} has one member and no spread; set it to null")
         self.checkpoint = loaded.identity
         self.known = {chemical_symbols[number] for number in loaded.model.numbers}
         sure = partial(SurePotential, loaded.model, spread_limit=spread_limit)

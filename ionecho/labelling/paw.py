@@ -30,7 +30,7 @@ NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
 def hyperfine_tensors(
     calculator: Any, gyromagnetic_ratios: NDArray[np.floating], contact: str = "core_and_waves"
 ) -> NDArray[np.floating]:
-    """Contact and dipolar couplings of every nucleus, the polarised frozen core included, (N, 3, 3) in MHz.
+    """Contact and dipolar couplings of every nucleus, (N, 3, 3) in MHz.
 
     Isotropic part, the contact coupling: (1/3) mu0 g_e mu_B gamma/2pi / <S_z> times the density of spin up minus spin
     down at the nucleus, averaged over the Thomson radius; <S_z> is that of the cell: the convention of VASP (science

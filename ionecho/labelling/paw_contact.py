@@ -21,7 +21,7 @@ from gpaw.xc.pawcorrection import rnablaY_nLv
 from numpy.typing import NDArray
 
 STEP = 1e-3  # Hartree of energy, or share of Δ, of numerical derivatives
-ITERATIONS = 2  # of what is left out, in the potential that it makes; a third changes nothing
+ITERATIONS = 2  # of what is left out, in the potential that it makes; more change couplings by less than 0.5 %
 MULTIPOLES = 4  # of the density of d shells
 
 
@@ -131,7 +131,7 @@ def _changed_waves(differences: NDArray, atom: NDArray, setup: Any, edge: int) -
 
     To first order, about the atom's waves u_k at the energies e_k of the dataset, which its partial waves are made of:
     (H - e_k) χ_k = -Δ u_k + Σ_l μ_l u_l, where the μ make χ_k orthogonal to all u_l in the sphere and zero at its edge.
-    These are the local orbitals that an LAPW basis would add. A constant Δ changes nothing.
+    They play the part of the local orbitals of LAPW. A constant Δ changes nothing.
     """
     data, momenta = setup.data, setup.l_j
     partial_waves = np.array([wave for wave, momentum in zip(data.phi_jg, momenta, strict=True) if momentum == 0])
