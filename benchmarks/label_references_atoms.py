@@ -12,12 +12,12 @@ import io
 
 import numpy as np
 import scipy.constants as si
-from gpaw import hyperfine
 from gpaw.atom.aeatom import AllElectronAtom, Channel
 from numpy.typing import NDArray
 
 from benchmarks.label_references import MOMENT, Molecule, projector_augmented
 from ionecho.labelling.paw import hyperfine_tensors
+from ionecho.labelling.paw_contact import at_nucleus
 from ionecho.nmr.isotopes import isotope
 
 UNPAIRED = {"N": 3, "Mn": 5}
@@ -51,10 +51,8 @@ def all_electron(symbol: str) -> tuple[list[float], float]:
 
 def _contact(symbol: str, density: NDArray, atom: AllElectronAtom) -> float:
     """Of 4 pi times a spin density on the atom's grid."""
-    charge = atom.Z * hyperfine.alpha
-    exponent = 2 * (1 - np.sqrt(1 - charge**2))
-    at_nucleus = hyperfine.integrate(density, atom.rgd, atom.Z * hyperfine.alpha**2, exponent) / (4 * np.pi)
-    return 2 / 3 * si.mu_0 * MOMENT * _ratio(symbol) * at_nucleus / si.value("Bohr radius") ** 3 / UNPAIRED[symbol]
+    at_origin = at_nucleus(density / (4 * np.pi), atom) / si.value("Bohr radius") ** 3
+    return si.mu_0 * MOMENT * _ratio(symbol) * at_origin / UNPAIRED[symbol]
 
 
 def _ratio(symbol: str) -> float:

@@ -28,7 +28,8 @@ MULTIPOLES = 4  # of the density of d shells
 def core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
     """Contact term of the core alone, polarised by the spherical average of the spin density, as other codes print it.
 
-    Parameters and errors are those of `contact_correction`.
+    Parameters and errors are those of `contact_correction`. Labels were made with this, so it keeps its own cut of the
+    density, which leaves the core its tail.
     """
     energies = _core_energies(setup)
     if not energies:
@@ -41,7 +42,7 @@ def core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
     functional.calculate_spherical(grid, density, exchange)
     potentials = exchange * grid.r_g - setup.Z + grid.poisson(density.sum(axis=0))
     up, down = (_bound(energies, potential, setup) for potential in potentials)
-    return _at_nucleus((up**2 - down**2).sum(axis=0) / (4 * np.pi), setup)
+    return at_nucleus((up**2 - down**2).sum(axis=0) / (4 * np.pi), setup)
 
 
 def contact_correction(occupations: NDArray, setup: Any, functional: Any) -> float:
@@ -73,13 +74,13 @@ def contact_correction(occupations: NDArray, setup: Any, functional: Any) -> flo
         if energies:
             bound = np.array([_bound(energies, potential, setup) for potential in potentials])
             left_out += ((bound**2).sum(axis=1) - (bound**2).sum(axis=1).mean(axis=0)) / (4 * np.pi)
-    return _at_nucleus(left_out[0] - left_out[1], setup)
+    return at_nucleus(left_out[0] - left_out[1], setup)
 
 
-def _at_nucleus(density: NDArray, setup: Any) -> float:
-    """Contact term of a spin density (G,), averaged over the Thomson radius."""
-    exponent = 2 * (1 - np.sqrt(1 - (setup.Z * hyperfine.alpha) ** 2))
-    return hyperfine.integrate(density, setup.rgd, setup.Z * hyperfine.alpha**2, exponent) * 2 / 3
+def at_nucleus(density: NDArray, atom: Any) -> float:
+    """Contact term of a spin density (G,) in bohr⁻³ on the grid of a PAW dataset or atom, over the Thomson radius."""
+    exponent = 2 * (1 - np.sqrt(1 - (atom.Z * hyperfine.alpha) ** 2))
+    return hyperfine.integrate(density, atom.rgd, atom.Z * hyperfine.alpha**2, exponent) * 2 / 3
 
 
 def _multipoles(of_spin: NDArray, waves: NDArray, setup: Any) -> NDArray:
@@ -133,9 +134,8 @@ def _changed_waves(differences: NDArray, atom: NDArray, setup: Any, edge: int) -
     (H - e_k) χ_k = -Δ u_k + Σ_l μ_l u_l, where the μ make χ_k orthogonal to all u_l in the sphere and zero at its edge.
     They play the part of the local orbitals of LAPW. A constant Δ changes nothing.
     """
-    data, momenta = setup.data, setup.l_j
-    partial_waves = np.array([wave for wave, momentum in zip(data.phi_jg, momenta, strict=True) if momentum == 0])
-    energies = [energy for energy, momentum in zip(data.eps_j, momenta, strict=True) if momentum == 0]
+    data, s_wave = setup.data, np.array(setup.l_j) == 0
+    partial_waves, energies = np.array(data.phi_jg)[s_wave], np.array(data.eps_j)[s_wave]
     weight = setup.rgd.r_g**2 * setup.rgd.dr_g
     weight[edge + 1 :] = 0.0
 
@@ -146,7 +146,7 @@ def _changed_waves(differences: NDArray, atom: NDArray, setup: Any, edge: int) -
         return (ahead - behind) / (2 * STEP)
 
     waves = np.array([_regular(energy, atom, setup, edge) for energy in energies])
-    conditions = np.vstack([np.eye(len(weight))[edge], waves * weight])
+    conditions = np.vstack([np.arange(len(weight)) == edge, waves * weight])
     made_of = np.linalg.lstsq((waves * weight**0.5).T, (partial_waves * weight**0.5).T, rcond=None)[0]
     changes = np.empty((2, *waves.shape))
     for k, energy in enumerate(energies):
@@ -160,8 +160,7 @@ def _changed_waves(differences: NDArray, atom: NDArray, setup: Any, edge: int) -
 def _atomic_potential(setup: Any, functional: Any) -> NDArray:
     """r V(r) of the atom that the dataset was made for."""
     data = setup.data
-    occupations = np.maximum(data.f_j, 0.0)
-    density = occupations @ np.array(data.phi_jg) ** 2 / (4 * np.pi) + data.nc_g / np.sqrt(4 * np.pi)
+    density = np.array(data.f_j) @ np.array(data.phi_jg) ** 2 / (4 * np.pi) + data.nc_g / np.sqrt(4 * np.pi)
     exchange = np.zeros((1, len(density)))
     functional.calculate_spherical(setup.rgd, density[None], exchange)
     return exchange[0] * setup.rgd.r_g - setup.Z + setup.rgd.poisson(density)
