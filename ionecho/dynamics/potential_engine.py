@@ -26,7 +26,7 @@ class SurePotential(Potential):
     def calculate(self, *arguments: Any, **options: Any) -> None:
         """Fill `results`, or raise."""
         super().calculate(*arguments, **options)
-        if self.spread_limit is not None and "forces_std" in self.results:
+        if self.spread_limit is not None:
             spread = np.linalg.norm(self.results["forces_std"], axis=1).max()
             if spread > self.spread_limit:
                 raise ArithmeticError(f"calibrated force spread {spread:.2f} eV/Å, the limit is {self.spread_limit}")
