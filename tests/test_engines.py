@@ -139,7 +139,19 @@ def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
     engine("gpaw", *given, "+engine.paw={Li: Li.1s}").check({"Li"})
     with pytest.raises(InputError, match=r"Ga freezes 3d, .*one with 3d in the valence"):
         engine("gpaw", "engine.labels=[efg]").check({"Ga"})
+    with pytest.raises(InputError, match=r"Li freezes 1s.*no hyperfine coupling"):
+        engine("gpaw", "engine.labels=[hyperfine_contact]", *given[1:]).check({"Li"})
+    with pytest.raises(InputError, match="Gd has f waves"):
+        engine("gpaw", "engine.labels=[efg]", "engine.moments={}").check({"Gd"})
     engine("gpaw", "engine.labels=[energy]").check({"Be", "Ga"})
+
+
+def test_contact_couplings_of_other_functionals_are_those_of_the_valence_alone() -> None:
+    given = ["engine.labels=[hyperfine_contact]", "+engine.moments={H: 1}", "+engine.isotopes={H: 1H}"]
+    for functional in ("SCAN", "PBE0"):
+        with pytest.raises(InputError, match=f"needs an LDA or a GGA, found {functional}; with engine.contact=none"):
+            engine("gpaw", *given, f"engine.functional={functional}").check({"H"})
+    engine("gpaw", *given, "engine.functional=SCAN", "engine.contact=none").check({"H"})
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ pytest.importorskip("gpaw", reason="the labels of GPAW need gpaw: see docs/label
 from gpaw import PW, FermiDirac
 from gpaw.old.calculator import GPAW
 from gpaw.old.grid_descriptor import GridDescriptor
+from gpaw.rotation import rotation
+from gpaw.setup import create_setup
+from gpaw.xc import XC
+from scipy.linalg import block_diag
+from scipy.spatial.transform import Rotation
 
 from ionecho.data import fetch
 from ionecho.errors import InputError
@@ -73,6 +78,41 @@ def test_contact_coupling_does_not_hang_on_the_partial_waves() -> None:
     assert couplings[0] == pytest.approx(couplings[1], rel=0.015)
 
 
+def carbon() -> Any:
+    """Setup of C and random occupations of its projections, spin up and down."""
+    setup = create_setup("C", "PBE")
+    size = sum(2 * momentum + 1 for momentum in setup.l_j)
+    mixed = np.random.default_rng(3).normal(size=(2, size, size))
+    return setup, np.einsum("sij, skj -> sik", mixed, mixed) * np.array([0.10, 0.07])[:, None, None]
+
+
+def test_contact_correction_is_odd_in_the_spin_and_the_same_in_all_orientations() -> None:
+    """To what 50 directions leave."""
+    setup, occupations = carbon()
+    found = paw_contact.contact_correction(occupations, setup, XC("PBE"))
+    assert abs(found) > 0.01
+    assert paw_contact.contact_correction(occupations[::-1], setup, XC("PBE")) == pytest.approx(-found)
+    assert paw_contact.contact_correction(occupations[[0, 0]], setup, XC("PBE")) == pytest.approx(0, abs=1e-9)
+    turn = Rotation.random(random_state=1).as_matrix()
+    blocks = block_diag(*(rotation(momentum, turn) for momentum in setup.l_j))
+    turned = blocks @ occupations @ blocks.T
+    assert paw_contact.contact_correction(turned, setup, XC("PBE")) == pytest.approx(found, rel=2e-3)
+
+
+def test_potential_of_a_spherical_density_is_that_of_radial_exchange_and_correlation() -> None:
+    setup, occupations = carbon()
+    multipoles = np.array([paw_contact._multipoles(part, np.array(setup.data.phi_jg), setup) for part in occupations])
+    multipoles[:, 1:] = 0.0
+    functional, grid, edge = XC("PBE"), setup.rgd, setup.rgd.ceil(max(setup.data.rcut_j))
+    potentials = paw_contact._potentials(multipoles, np.zeros((2, grid.N)), setup, functional, edge)
+    density = (multipoles[:, 0] + setup.data.nc_g / 2) / np.sqrt(4 * np.pi)
+    exchange = np.zeros_like(density)
+    functional.calculate_spherical(grid, density, exchange)
+    np.testing.assert_allclose(
+        (potentials[0] - potentials[1])[: edge + 1], ((exchange[0] - exchange[1]) * grid.r_g)[: edge + 1], atol=1e-6
+    )
+
+
 def test_core_of_carbon_is_polarised_by_the_whole_spin_density() -> None:
     """CH3: with all electrons 68.9 MHz at C, -64.4 at H (PySCF, aug-pcseg-3)."""
     turns = np.deg2rad([0, 120, 240])
@@ -99,6 +139,7 @@ def test_dipolar_coupling_of_a_distant_spin_is_that_of_a_point() -> None:
         density=SimpleNamespace(
             nt_sG=np.stack([spin, 0 * spin]), gd=GridDescriptor((points,) * 3, (length,) * 3), D_asp={}
         ),
+        wfs=SimpleNamespace(setups=[]),
         hamiltonian=SimpleNamespace(xc=None),
         get_magnetic_moment=lambda: 1.0,
     )

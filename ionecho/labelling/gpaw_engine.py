@@ -12,6 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from gpaw.old.calculator import GPAW
 from gpaw.setup import create_setup
+from gpaw.xc import XC
 from numpy.typing import NDArray
 
 from ionecho.data.importers.density import rounded
@@ -19,7 +20,7 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import CONTACT, electric_field_gradients, hyperfine_tensors, refuse_frozen
+from ionecho.labelling.paw import CONTACT, electric_field_gradients, hyperfine_tensors, refuse_unfit
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -174,9 +175,10 @@ class GPAWEngine:
             except Exception as error:
                 told = {name: self.settings[name] for name in ("functional", "paw", "hubbard_U_minus_J_eV")}
                 raise InputError(f"engine: GPAW does not take {told} for {symbol}: {error}") from error
-            if "efg" in self.labels:
-                refuse_frozen(setup)
+            if {"efg", *HYPERFINE} & set(self.labels):
+                refuse_unfit(setup)
             read[symbol] = described(setup)["sha256"]
+        self._refuse_functional()
         return read
 
     def _refuse(self, symbols: set[str]) -> None:
@@ -187,6 +189,17 @@ class GPAWEngine:
             raise InputError(
                 f"engine.moments: expected starting moments for {', '.join(sorted(open_shells))}, such as {{Mn: 4}}, "
                 "or {} for no spin polarisation; nothing was said"
+            )
+
+    def _refuse_functional(self) -> None:
+        """Polarised cores and partial waves are solved in local potentials."""
+        if "hyperfine_contact" not in self.labels or self.contact == "none":
+            return
+        functional = XC(self.settings["functional"])
+        if functional.type not in {"LDA", "GGA"} or functional.orbital_dependent:
+            raise InputError(
+                f"engine.contact: {self.contact} needs an LDA or a GGA, found {functional.name}; with "
+                "engine.contact=none the contact couplings are those of the valence alone"
             )
 
     def label(self, atoms: ase.Atoms) -> Labels:

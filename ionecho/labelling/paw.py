@@ -50,7 +50,11 @@ def hyperfine_tensors(
     ArithmeticError
         The core s states of an atom are not bound in its one-centre potential, or the cell has no net moment to
         normalise by.
+    InputError
+        A PAW dataset is not fit for it (`refuse_unfit`).
     """
+    for setup in calculator.wfs.setups:
+        refuse_unfit(setup)
     unpaired = calculator.get_magnetic_moment()  # 2 <S_z>
     if abs(unpaired) < LEAST_MOMENT:
         raise ArithmeticError(f"the cell's moment is {unpaired:.2g} muB: couplings are normalised by it")
@@ -78,27 +82,33 @@ def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
     Raises
     ------
     InputError
-        A PAW dataset freezes a shell that the crystal polarises (`POLARISED`).
+        A PAW dataset is not fit for it (`refuse_unfit`).
     """
     for setup in calculator.wfs.setups:
-        refuse_frozen(setup)
+        refuse_unfit(setup)
     gradients = _smooth_gradients(calculator)
     for atom, packed in calculator.density.D_asp.items():
         gradients[atom] += _one_centre_gradient(packed, calculator.wfs.setups[atom])
     return gradients * ATOMIC_UNIT_OF_EFG
 
 
-def refuse_frozen(setup: Any) -> None:
-    """Raise InputError where a PAW dataset has no field gradient, as a shell next to the valence is frozen.
+def refuse_unfit(setup: Any) -> None:
+    """Raise InputError where a PAW dataset gives no field gradient and no hyperfine coupling.
 
-    With 1s of Li frozen it errs by half.
+    It freezes a shell next to the valence (`POLARISED`): with 1s of Li frozen, gradients err by half and contact
+    couplings by 5 to 10 %. Or it has partial waves beyond d, which `gpaw.hyperfine` does not know.
     """
     shell, core = POLARISED.get(setup.symbol, ("", setup.Nc))
     if setup.Nc > core:
         cure = "Li.1s, which is generated on first use" if setup.symbol == "Li" else f"one with {shell} in the valence"
         raise InputError(
             f"engine.paw: the PAW dataset of {setup.symbol} freezes {shell}, which the crystal polarises: no field "
-            f"gradient; use {cure}, or leave efg out of engine.labels"
+            f"gradient and no hyperfine coupling; use {cure}, or leave efg and hyperfine labels out of engine.labels"
+        )
+    if max(setup.l_j) > 2:
+        raise InputError(
+            f"engine.labels: the PAW dataset of {setup.symbol} has f waves, for which there are no hyperfine couplings "
+            "and field gradients here; leave them out"
         )
 
 

@@ -8,6 +8,7 @@ nucleus is missed, along with what it mixes with the core, of which the polarise
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ MULTIPOLES = 4  # of the density of d shells
 def core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
     """Contact term of the core alone, polarised by the spherical average of the spin density, as other codes print it.
 
-    Parameters and errors are those of `contact_correction`. Labels were made with this, so it keeps its own cut of the
-    density, which leaves the core its tail.
+    Yazyev et al., Phys. Rev. B 71, 115110 (2005). Parameters and errors are those of `contact_correction`. Labels were
+    made with this, so it keeps its own cut of the density, which leaves the core its tail.
     """
     energies = _core_energies(setup)
     if not energies:
@@ -46,12 +47,14 @@ def core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
 
 
 def contact_correction(occupations: NDArray, setup: Any, functional: Any) -> float:
-    """Contact term of the polarised core and of the changed partial waves, in the units of `gpaw.hyperfine`.
+    """Contact term of the polarised core and of the changed partial waves: 2/3 of their spin density, as `at_nucleus`.
 
     Parameters
     ----------
     occupations
         Of the atom's projections by spin, (2, i, i).
+    setup
+        GPAW's PAW dataset, with s, p and d waves.
     functional
         GPAW's exchange and correlation, an LDA or a GGA.
 
@@ -78,7 +81,7 @@ def contact_correction(occupations: NDArray, setup: Any, functional: Any) -> flo
 
 
 def at_nucleus(density: NDArray, atom: Any) -> float:
-    """Contact term of a spin density (G,) in bohr⁻³ on the grid of a PAW dataset or atom, over the Thomson radius."""
+    """Contact term: 2/3 of a radial spin density (G,), bohr⁻³, averaged over the Thomson radius of `atom`."""
     exponent = 2 * (1 - np.sqrt(1 - (atom.Z * hyperfine.alpha) ** 2))
     return hyperfine.integrate(density, atom.rgd, atom.Z * hyperfine.alpha**2, exponent) * 2 / 3
 
@@ -121,8 +124,11 @@ def _bound(energies: list[float], potential: NDArray, setup: Any) -> NDArray:
     """Radial waves of the s states near these energies, one a row."""
     channel = Channel(l=0, f_n=[1] * len(energies))
     channel.e_n, channel.phi_ng = list(energies), setup.rgd.empty(len(energies))
-    channel.solve2(potential, rgd=setup.rgd, scalar_relativistic=True, Z=setup.Z)
-    if not channel.solve2ok:
+    solved = False
+    with suppress(AssertionError):  # of too many steps
+        channel.solve2(potential, rgd=setup.rgd, scalar_relativistic=True, Z=setup.Z)
+        solved = channel.solve2ok
+    if not solved:
         raise ArithmeticError(f"the core states of {setup.symbol} are not bound in the cut one-centre potential")
     return channel.phi_ng
 
