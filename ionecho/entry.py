@@ -80,7 +80,7 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
         for name, values in quantities.items():
             if "rmse" in values:
                 table.add_row(part, name, *(_cell(values[key]) for key in ("rmse", "mae", "r2")))
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"results in {folder}")
 

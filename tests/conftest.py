@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import ase
@@ -214,3 +216,23 @@ def vacancy_hop(folder: Path) -> list[str]:
         del atoms[0]
         atoms.write(folder / f"{name}.xyz")
     return [f"{name}={folder / name}.xyz" for name in ("initial", "final")]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache, and a folder to work in, of their own."""
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label in this process."""
+
+    @contextmanager
+    def thread(_: object) -> Iterator[Executor]:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+    monkeypatch.setattr("ionecho.labelling.commands.executor", thread)

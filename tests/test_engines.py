@@ -61,6 +61,21 @@ def test_gpaw_forces_are_the_derivatives_of_its_energy_and_a_rerun_agrees() -> N
         np.testing.assert_allclose(again.values[name], value, rtol=1e-6, atol=1e-6 * np.abs(value).max(), err_msg=name)
 
 
+def test_gpaw_stress_is_the_derivative_of_its_energy() -> None:
+    """Along the longest axis; 500 eV, as the basis changes with the cell."""
+    gpaw = engine("gpaw", "engine.cutoff=500", "engine.labels=[energy,stress]")
+
+    def energy(strain: float) -> float:
+        atoms = hydrogen()
+        atoms.set_cell(atoms.cell.array * [1, 1, 1 + strain], scale_atoms=True)
+        return float(gpaw.label(atoms).values["energy"])
+
+    stress = gpaw.label(hydrogen()).values["stress"]
+    slope = (energy(0.01) - energy(-0.01)) / 0.02 / hydrogen().get_volume()
+    assert abs(slope) > 0.01
+    assert stress[2, 2] == pytest.approx(slope, rel=0.05)
+
+
 def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
     given = ["engine.labels=[magnetic_moment,hyperfine_contact,hyperfine_dipolar]", "engine.cutoff=250"]
     given += ["+engine.moments={H: 1}", "+engine.isotopes={H: 1H}", "engine.smearing=0.0", "engine.fix_moment=true"]
@@ -134,6 +149,10 @@ def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
     gpaw.check({"Mn"})
     with pytest.raises(InputError, match="no isotope for Na, O"):
         gpaw.check({"Na", "Mn", "O"})
+    with pytest.raises(InputError, match="25Mg is no isotope of Mn"):
+        engine("gpaw", *given[:2], "+engine.isotopes={Mn: 25Mg}").check({"Mn"})
+    with pytest.raises(InputError, match="unknown isotope '99Mn'"):
+        engine("gpaw", *given[:2], "+engine.isotopes={Mn: 99Mn}").check({"Mn"})
     with pytest.raises(InputError, match=r"the PAW dataset of Li freezes 1s.*use Li\.1s"):
         gpaw.check({"Li", "Mn"})
     engine("gpaw", *given, "+engine.paw={Li: Li.1s}").check({"Li"})

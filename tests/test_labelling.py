@@ -10,9 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
 from copy import copy
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import ase.io
 import numpy as np
 import pytest
 import zarr
-from ase.build import bulk
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
@@ -32,7 +29,6 @@ from ionecho.data.registry import find_card
 from ionecho.data.schema import voigt_to_tensor
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
-from ionecho.entry import guarded
 from ionecho.errors import InputError
 from ionecho.labelling import commands
 from ionecho.labelling.engine import EngineError, Labels, make_engine
@@ -40,8 +36,10 @@ from ionecho.labelling.publish import adopt, same_level
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.structures import read_structures
 from ionecho.labelling.workers import executor
+from ionecho.training.data import fold_parts
+from tests.emt_labels import EMT_ENGINE, lines_of_provenance, rattled, refusal
 
-EMT_ENGINE = ["engine=ase", "+engine.settings.code=EMT", "engine.calculator._target_=ase.calculators.emt.EMT"]
+pytestmark = pytest.mark.usefixtures("home")
 SLOW = """
 import os, time
 from ase.calculators.emt import EMT
@@ -71,35 +69,6 @@ KILLS = 2
 COMMAND = "from ionecho.entry import guarded; from ionecho.labelling.commands import app; guarded('ionecho label', app)"
 
 
-def rattled(count: int, symbol: str = "Cu", start: int = 0) -> list[ase.Atoms]:
-    """Four-atom cells with displaced atoms."""
-    cells = []
-    for seed in range(start, start + count):
-        atoms = bulk(symbol, "fcc", a=3.9, cubic=True)
-        atoms.rattle(0.1, seed=seed)
-        cells.append(atoms)
-    return cells
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("IONECHO_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Label in this process."""
-
-    @contextmanager
-    def thread(_: object) -> Iterator[Executor]:
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
-
-    monkeypatch.setattr(commands, "executor", thread)
-
-
 def calculators(tmp_path: Path, name: str) -> list[str]:
     """The engine with a calculator of the module `slow_calculators`, which lies in `tmp_path`."""
     (tmp_path / "slow_calculators.py").write_text(SLOW)
@@ -117,21 +86,6 @@ def start(tmp_path: Path, *arguments: str, home: str = "home", **environment: st
         text=True,
         cwd=tmp_path,
     )
-
-
-def lines_of_provenance(folder: Path) -> list[str]:
-    path = folder / "provenance.jsonl"
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def refusal(capsys: pytest.CaptureFixture[str], name: str, *overrides: str) -> str:
-    """The one line of a run that is refused with exit code 2."""
-    with pytest.raises(SystemExit) as end:
-        guarded("ionecho", lambda: commands.run_labels(name, list(overrides)))
-    assert end.value.code == 2
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1
-    return text
 
 
 def test_labels_are_the_calculators_in_the_units_of_the_schema(here: None, home: Path) -> None:
@@ -245,7 +199,7 @@ def test_labels_of_the_published_file_are_not_computed_again(
     assert grown.attrs["provenance"][:5] == first.attrs["provenance"]
     shutil.rmtree(home / "labels" / "copper")
     monkeypatch.setattr(EMT, "calculate", lambda self, *_: self.results.update(energy=np.nan))
-    with pytest.raises(InputError, match="all failed: ase gave no forces, stress"):
+    with pytest.raises(InputError, match="all failed, retry=true tries again: ase gave no forces, stress"):
         commands.run_labels("copper", ["input=[a.xyz,b.xyz]", "published=false"])
 
 
@@ -455,8 +409,11 @@ def test_one_structure_is_enough_to_begin_with(here: None, home: Path, tmp_path:
     (tmp_path / "my cells").mkdir()
     ase.io.write(tmp_path / "my cells" / "a.xyz", rattled(1))
     line = [f"input='{tmp_path}/my cells/a.xyz'", *EMT_ENGINE]
-    with pytest.raises(InputError, match="a configuration split needs two or more, found 1"):
-        commands.run_labels("copper", line)
+    commands.run_labels("one", line)
+    one = Dataset(home / "datasets" / "one" / "one-1.0.0.zarr.zip")
+    assert one.attrs["splits"] == {"configuration": [{"a": [0]}]}
+    with pytest.raises(InputError, match="nothing to train on"):
+        fold_parts(one, "configuration", 0, 0.1, seed=0)
     commands.run_labels("copper", [*line, "rattle.copies=10", "rattle.displacement=[0.05,0.05]"])
     dataset = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
     assert set(dataset.group) == {"a_0"}
@@ -478,9 +435,13 @@ def test_duplicates_are_labelled_once_and_names_are_not_shared(here: None, home:
     ase.io.write("later/cells.xyz", rattled(2, start=50))
     commands.run_labels("copper", ["input=[cells.xyz,later/again.xyz]", *EMT_ENGINE])
     assert len(lines_of_provenance(home / "labels" / "copper")) == 5
+    commands.run_labels("copper", ["input=[cells.xyz,later/cells.xyz]", "card.version=1.1.0"])
+    grown = Dataset(home / "datasets" / "copper" / "copper-1.1.0.zarr.zip")
+    assert dict(Counter(grown.group.tolist())) == {"cells": 5, "later/cells": 2}
+    ase.io.write("cells.xyz", rattled(1, start=70))
     with pytest.raises(InputError, match=r"is frame 0 of cells and labelled in .* already; rename the file"):
-        commands.run_labels("copper", ["input=[cells.xyz,later/cells.xyz]"])
-    assert len(lines_of_provenance(home / "labels" / "copper")) == 5
+        commands.run_labels("copper", ["input=cells.xyz"])
+    assert len(lines_of_provenance(home / "labels" / "copper")) == 7
 
 
 def test_a_dask_cluster_gives_the_same_content(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,7 +505,7 @@ def test_bad_requests_end_with_one_line(capsys: pytest.CaptureFixture[str]) -> N
     cures = ["workers.number=1", "retry=true", "engine.iterations=300"]
     assert "for every=20 choose another name" in refusal(capsys, "p2_gpaw", *cures, "every=20")
     ase.io.write("cells.xyz", rattled(3))
-    text = refusal(capsys, "mine", "input=cells.xyz", *EMT_ENGINE)
+    text = refusal(capsys, "mine", "input=cells.xyz", *EMT_ENGINE, "card.splits.configuration.folds=5")
     assert "card.splits.configuration.folds: a configuration split needs 2 to 3 folds, found 5" in text
 
 

@@ -15,7 +15,7 @@ from ionecho.checkpoints.release import release
 from ionecho.checkpoints.store import load
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console()
+console = Console(soft_wrap=True)
 
 
 @app.command("list")

@@ -21,7 +21,7 @@ from ionecho.data.lock import locked
 from ionecho.data.quality import describe, flag
 from ionecho.data.registry import find_card
 from ionecho.data.schema import ARRAYS, LABELS, Configuration
-from ionecho.data.splits import Fold, leakage_report, make_split
+from ionecho.data.splits import Fold, leakage_report, make_split, told_leakage
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256, pack
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
@@ -30,7 +30,7 @@ BLOCK = 32
 TRAILING_NUMBER = re.compile(r"(\d+)(?:\.\w+)*$")
 Report = Callable[[str], None]
 Splits = Callable[[Dataset], dict[str, list[Fold]]]
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def build(name: str, report: Report = console.print) -> Path:
@@ -216,7 +216,8 @@ def _source_order(files: Sequence[Path], folder: Path) -> Callable[[str], tuple[
 
 
 def _drawn(dataset: Dataset, card: DatasetCard) -> dict[str, list[Fold]]:
-    return {name: make_split(dataset, recipe) for name, recipe in card.ionecho.splits.items()}
+    recipes = card.ionecho.splits.items()
+    return {name: make_split(dataset, recipe, f"card.splits.{name}.folds") for name, recipe in recipes}
 
 
 def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) -> None:
@@ -248,4 +249,4 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
             "The upstream files or the importer changed: that is a new version"
         )
     for name in writer.group.attrs["splits"]:
-        report(f"split {name}: {leakage_report(Dataset(working), name)}")
+        report(f"split {name}: {told_leakage(leakage_report(Dataset(working), name))}")

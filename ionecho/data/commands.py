@@ -17,13 +17,13 @@ from ionecho.data.fetch import home
 from ionecho.data.importers import IMPORTERS
 from ionecho.data.quality import QualityGate, describe
 from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_dataset
-from ionecho.data.splits import SplitRecipe, leakage_report
+from ionecho.data.splits import SplitRecipe, leakage_report, told_leakage
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console()
+console = Console(soft_wrap=True)
 
 
 @app.command("list")
@@ -57,7 +57,7 @@ def verify_dataset(name: str) -> None:
     dataset = Dataset(path)
     console.print(f"{path} is sound: {describe(dataset.quality)}, sha256 {dataset.attrs['content_sha256']}")
     for split in dataset.attrs["splits"]:
-        console.print(f"split {split}: {leakage_report(dataset, split)}")
+        console.print(f"split {split}: {told_leakage(leakage_report(dataset, split))}")
 
 
 @app.command("import")

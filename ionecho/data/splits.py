@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 
 Fold = dict[str, list[int]]  # group -> frames
+FOLDS = 5
 
 
 def families(groups: Sequence[str], family: str | None) -> NDArray[np.str_]:
@@ -27,10 +28,10 @@ def families(groups: Sequence[str], family: str | None) -> NDArray[np.str_]:
 class SplitRecipe(BaseModel):
     """How the folds of a split are drawn from the good configurations.
 
-    `configuration`: at random, whole configurations. `block`: contiguous blocks in time of every group.
-    `group`: whole groups (phases, trajectories), every one a fold, or dealt at random into `folds`. Groups in whose
-    names the regular expression `family` finds the same (its parentheses, joined) are relatives, such as runs that
-    begin alike, and stay together.
+    `configuration`: at random, whole configurations, into `folds`, by default five or as many as there are. `block`:
+    contiguous blocks in time of every group. `group`: whole groups (phases, trajectories), every one a fold, or dealt
+    at random into `folds`. Groups in whose names the regular expression `family` finds the same (its parentheses,
+    joined) are relatives, such as runs that begin alike, and stay together.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,7 +48,7 @@ class SplitRecipe(BaseModel):
         """
         sizes = Counter(families(groups, self.family).tolist())
         most = {"group": len(sizes), "block": min(sizes.values(), default=0), "configuration": len(groups)}[self.kind]
-        if self.folds is None and self.kind == "group":
+        if self.folds is None and self.kind != "block":
             return
         if most < 2:
             raise InputError(f"{where}: a {self.kind} split needs two or more, found {most}")
@@ -55,20 +56,21 @@ class SplitRecipe(BaseModel):
             raise InputError(f"{where}: a {self.kind} split needs 2 to {most} folds, found {self.folds}")
 
 
-def make_split(dataset: Dataset, recipe: SplitRecipe) -> list[Fold]:
-    """The folds of a split over the good configurations of a dataset."""
+def make_split(dataset: Dataset, recipe: SplitRecipe, where: object = "folds") -> list[Fold]:
+    """The folds of a split over the good configurations of a dataset; `where` is the setting that an error names."""
     good = dataset.good
-    recipe.check(dataset.group[good].tolist(), dataset.path)
+    recipe.check(dataset.group[good].tolist(), where)
     if recipe.kind == "group":
         family = families(dataset.group[good].tolist(), recipe.family)
         names = sorted(set(family))
         shuffled = np.random.default_rng(recipe.seed).permutation(names)
         dealt = [[name] for name in names] if recipe.folds is None else np.array_split(shuffled, recipe.folds)
         return [_by_content(dataset, good[np.isin(family, part)]) for part in dealt]
-    assert recipe.folds is not None
     if recipe.kind == "configuration":
         shuffled = np.random.default_rng(recipe.seed).permutation(good)
-        return [_by_content(dataset, np.sort(part)) for part in np.array_split(shuffled, recipe.folds)]
+        folds = recipe.folds or min(FOLDS, len(good))
+        return [_by_content(dataset, np.sort(part)) for part in np.array_split(shuffled, folds)]
+    assert recipe.folds is not None
     blocks: list[list[NDArray]] = [[] for _ in range(recipe.folds)]
     for name in sorted(set(dataset.group[good])):
         members = good[dataset.group[good] == name]
@@ -171,6 +173,16 @@ def leakage_report(dataset: Dataset, split: str) -> dict[str, int | None]:
         "identical_structures_across_folds": int(duplicates),
         "nearest_frames_across_folds": min(nearest, default=None),
     }
+
+
+def told_leakage(report: Mapping[str, int | None]) -> str:
+    """The report in words."""
+    found = [f"{report['identical_structures_across_folds'] or 'no'} structures stand in two folds"]
+    if (nearest := report["nearest_frames_across_folds"]) is not None:
+        found.append(f"frames {nearest} apart in one group are in different folds")
+    if twice := report["configurations_in_two_folds"]:
+        found.append(f"{twice} configurations are in two folds")
+    return ", ".join(found)
 
 
 def _structure_hashes(dataset: Dataset) -> list[str]:

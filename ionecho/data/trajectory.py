@@ -20,6 +20,7 @@ from ase.io.lammpsrun import iread_lammps_dump_text
 from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
+from ionecho.data.importers.ase_files import refuse_disorder
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.errors import InputError
 
@@ -207,7 +208,9 @@ class TextTrajectory:
             with open_with_compression(str(self.path)) as file:
                 yield from iread_vasp_out(file, index=":")
         else:
-            yield from ase.io.iread(self.path, index=":", format=format)
+            for atoms in ase.io.iread(self.path, index=":", format=format):
+                refuse_disorder(atoms, self.path)
+                yield atoms
 
     def blocks(self, start: int, size: int) -> Iterator[Frames]:
         """Blocks of frames from `start` on."""

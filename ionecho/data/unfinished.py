@@ -16,7 +16,7 @@ from ionecho.data.store import open_zarr
 from ionecho.errors import InputError
 
 Attributes = Mapping[str, Any]
-console = Console()
+console = Console(soft_wrap=True)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ UNITS = {
     LENGTH: "Å",
 }
 BAND = {"method": "improved tangent, climbing image", "interpolation": "idpp"}
-console = Console()
+console = Console(soft_wrap=True)
 
 
 class _Settings(BaseModel):

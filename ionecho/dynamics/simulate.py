@@ -34,7 +34,7 @@ from ionecho.prediction.predict import COUPLING, FORCE_SPREAD, Predictor, units
 ENGINES: dict[str, Callable[[ase.Atoms, Calculator, Ensemble], Engine]] = {"ase": AseEngine, "lammps": LammpsEngine}
 SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
 UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
-console = Console()
+console = Console(soft_wrap=True)
 
 
 class NoFrame(InputError):

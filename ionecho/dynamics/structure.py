@@ -10,6 +10,7 @@ import ase
 import ase.io
 import numpy as np
 
+from ionecho.data.importers.ase_files import refuse_disorder
 from ionecho.data.schema import structure_sha256
 from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.dynamics.prototypes import PROTOTYPES
@@ -44,6 +45,7 @@ def _last_image(name: str) -> ase.Atoms:
     except Exception as error:
         raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
     assert isinstance(atoms, ase.Atoms)
+    refuse_disorder(atoms, name)
     return atoms
 
 

@@ -14,7 +14,7 @@ import ase
 import numpy as np
 from ase.calculators.calculator import all_changes
 
-from ionecho.data.importers.ase_files import from_atoms
+from ionecho.data.importers.ase_files import CALCULATOR_KEYS, from_atoms
 from ionecho.errors import InputError
 from ionecho.labelling.engine import EngineError, Labels
 
@@ -40,7 +40,8 @@ class ASEEngine:
     Raises
     ------
     InputError
-        If the package is not installed, or is ASE itself and `settings` does not tell what code it runs.
+        If the package is not installed, or is ASE itself and `settings` does not tell what code it runs, or the
+        calculator cannot give a label.
     """
 
     conventions: Mapping[str, Any] = {}
@@ -56,6 +57,14 @@ class ASEEngine:
     ) -> None:
         self.labels, self.make_calculator, self.keys = tuple(labels), calculator, dict(keys)
         self.package, self.settings, self.moments = package, dict(settings), dict(moments)
+        if not isinstance(calculator, partial):
+            raise InputError(f"engine.calculator: expected {{_target_: package.Class, ...}}, found {calculator!r}")
+        for label in set(labels) - set(keys):
+            if label not in CALCULATOR_KEYS:
+                raise InputError(f"engine.keys: say which of the calculator's results is {label}")
+            able = getattr(calculator.func, "implemented_properties", None)  # of some only known when they are made
+            if isinstance(able, list | tuple) and _property(label) not in able:
+                raise InputError(f"engine.labels: {calculator.func.__name__} gives {', '.join(able)}, not {label}")
         if package == "ase" and not settings:
             raise InputError(
                 "engine.settings: say which code and version the calculator runs, such as {code: VASP 6.4.2}: "
@@ -91,7 +100,7 @@ class ASEEngine:
         try:
             with TemporaryDirectory() as folder, chdir(folder):
                 atoms.calc = self.make_calculator()
-                atoms.calc.calculate(atoms, _properties(self.labels), all_changes)
+                atoms.calc.calculate(atoms, list(map(_property, self.labels)), all_changes)
                 found = from_atoms(atoms, self.keys, source="calculator", frame=0).labels
         except Exception as error:
             raise EngineError(f"{self.package}: {type(error).__name__}: {error}") from error
@@ -116,5 +125,6 @@ def _told(value: Any) -> Any:
     return {"type": type(value).__name__} | _told(vars(value)) if hasattr(value, "__dict__") else str(value)
 
 
-def _properties(labels: Sequence[str]) -> list[str]:
-    return [{"magnetic_moment": "magmoms"}.get(name, name) for name in labels]
+def _property(label: str) -> str:
+    """ASE's name of it."""
+    return {"magnetic_moment": "magmoms"}.get(label, label)

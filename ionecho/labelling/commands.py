@@ -18,18 +18,17 @@ from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe
 from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY, card_folders, find_card
 from ionecho.data.schema import Configuration
-from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
-from ionecho.labelling.publish import adopt, publish
+from ionecho.labelling.publish import adopt, adoptable, publish
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.run import label_all, open_queue
-from ionecho.labelling.structures import displaced_copies, read_structures
+from ionecho.labelling.structures import Rattle, displaced_copies, read_structures
 from ionecho.labelling.workers import executor
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console()
+console = Console(soft_wrap=True)
 Name = Annotated[str, typer.Argument(help="name of the dataset, of yours or of IonEcho")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="of conf/label.yaml: input=a.xyz engine=gpaw engine.cutoff=400 workers=dask")
@@ -44,9 +43,8 @@ def run_labels(name: Name, overrides: Overrides = None) -> None:
     """Label what is not labelled yet, then make the dataset; a killed run goes on with the same line."""
     job = _prepare(name, overrides)
     queue = job.queue()
-    if job.config.published:
-        for version in sorted(job.card_folder.glob(f"{name}-*.zarr.zip")):
-            adopt(queue, job.engine, Dataset(version))
+    for version in job.versions:
+        adopt(queue, job.engine, version)
     waiting = queue.pending(job.configurations, job.config.retry)
     console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
     if waiting:
@@ -68,8 +66,10 @@ def show_status(name: Name, overrides: Overrides = None) -> None:
     """How many configurations are labelled, wait, and failed, and why; also while they are being labelled."""
     job = _prepare(name, overrides)
     labelled, failures = look(job.folder)
-    waiting = {key(configuration) for configuration in job.configurations} - labelled - set(failures)
-    console.print(f"{job.folder}: {len(labelled)} labelled, {len(waiting)} waiting, {len(failures)} failed")
+    published = {key(structure) for version in job.versions for _, structure in adoptable(version, job.engine)}
+    waiting = {key(configuration) for configuration in job.configurations} - labelled - published - set(failures)
+    taken = f", {len(published)} in published versions" if (published := published - labelled) else ""
+    console.print(f"{job.folder}: {len(labelled)} labelled{taken}, {len(waiting)} waiting, {len(failures)} failed")
     for failure in failures.values():
         console.print(f"{failure['source']}: {failure['reason']}", markup=False)
 
@@ -89,6 +89,12 @@ class Job:
         """Of the queue; what is labelled anew has one of its own."""
         return home() / "labels" / (self.card.ionecho.name + ("" if self.config.published else "-anew"))
 
+    @property
+    def versions(self) -> list[Dataset]:
+        """What is published of it, where the labels may be taken from there."""
+        paths = sorted(self.card_folder.glob(f"{self.card.ionecho.name}-*.zarr.zip")) if self.config.published else []
+        return list(map(Dataset, paths))
+
     def queue(self) -> LabelQueue:
         """The queue, which no other process may hold."""
         return open_queue(self.folder, self.engine, self.configurations)
@@ -103,7 +109,7 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
     own = [
         override for override in overrides or [] if not override.lstrip("+").startswith((*NOT_PART_OF_A_CARD, *CURES))
     ]
-    if own and known and known[1].is_relative_to(REPOSITORY):
+    if own and known and _of_ionecho(known[1]):
         raise InputError(
             f"{name} is a dataset of IonEcho, its card says how it is labelled; for {own[0]} choose another name"
         )
@@ -115,16 +121,37 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
     inputs = list(config.input) if isinstance(config.input, ListConfig) else [config.input]
     engine = make_engine(config.engine)
     configurations = list(read_structures(inputs, config.every))
-    if config.rattle.copies:
-        configurations = list(displaced_copies(configurations, **config.rattle))
+    if (rattle := Rattle(**config.rattle)).copies:
+        configurations = list(displaced_copies(configurations, rattle))
     if not configurations:
         raise InputError(f"input: {', '.join(inputs)} holds no configuration")
-    if known and known[1].is_relative_to(REPOSITORY):
+    if known and _of_ionecho(known[1]):
         return Job(config, engine, configurations, *known)
-    for split, recipe in config.card.splits.items():
-        SplitRecipe(**recipe).check([c.group for c in configurations], f"card.splits.{split}.folds")
     lasting = [override for override in given if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
-    return Job(config, engine, configurations, _card(name, config, configurations, lasting), _own_folder(name))
+    card = _card(name, config, configurations, lasting)
+    if known:
+        _keep_edits(card, known[0], overrides or [])
+    for split, of_split in card.ionecho.splits.items():
+        of_split.check([configuration.group for configuration in configurations], f"card.splits.{split}.folds")
+    return Job(config, engine, configurations, card, home() / "datasets" / name)
+
+
+def _of_ionecho(folder: Path) -> bool:
+    return folder.parent == REPOSITORY / "datasets"
+
+
+def _keep_edits(card: DatasetCard, written: DatasetCard, overrides: Sequence[str]) -> None:
+    """Take from the card that is there what its user may have edited, unless the line says otherwise."""
+    said = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if "card.version" not in said:
+        card.ionecho.version = written.ionecho.version
+    if "card.citation" not in said:
+        card.ionecho.citation = written.ionecho.citation
+    if "card.licence" not in said:
+        card.license = written.license
+    if "card.pretty_name" not in said:
+        card.pretty_name = written.pretty_name
+    card.tags = written.tags
 
 
 def _announce(job: Job) -> None:
@@ -147,13 +174,11 @@ def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
 def _publish(job: Job, queue: LabelQueue) -> None:
     for failure in queue.failures.values():
         console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
+    if queue.failures:
+        console.print("what failed is tried again with retry=true")
     path = publish(queue, job.engine, job.card, job.card_folder, job.configurations)
     card = job.card_folder / "README.md"
     console.print(f"{path}: {len(Dataset(path))} configurations, {len(queue.failures)} failed; card {card}")
-
-
-def _own_folder(name: str) -> Path:
-    return home() / "datasets" / name
 
 
 def _card(name: str, config: DictConfig, configurations: Sequence[Configuration], overrides: list[str]) -> DatasetCard:
@@ -163,8 +188,8 @@ def _card(name: str, config: DictConfig, configurations: Sequence[Configuration]
     return DatasetCard(
         pretty_name=content["pretty_name"] or name,
         license=content["licence"],
-        tags=["chemistry", "dft"],
-        size_categories=["n<1K"],
+        tags=["chemistry"],
+        size_categories=["n<1K" if len(configurations) < 1000 else "1K<n<10K"],
         ionecho=DatasetBlock(
             name=name,
             version=content["version"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import ase
@@ -16,6 +18,7 @@ from omegaconf import DictConfig
 from ionecho.data.schema import GOOD, Quality
 from ionecho.errors import InputError
 
+INSTALLED_HERE = ("gpaw", "tblite", "distributed", "dask_jobqueue")
 INSTALL = "`make labelling` installs the engines and what they need of the system (docs/labelling.md)"
 
 
@@ -70,6 +73,8 @@ class Engine(Protocol):
 
 def make_engine(config: DictConfig) -> Engine:
     """The engine of a config (`conf/engine/*.yaml`); one that is not installed is refused with the cure."""
+    if isinstance(labels := config.get("labels", []), str):
+        raise InputError(f"engine.labels: expected a list such as [energy,forces], found {labels}")
     return make(config, "engine")
 
 
@@ -84,9 +89,13 @@ def make(config: DictConfig, what: str) -> Any:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from error
         missing = _missing_module(error)
-        if missing is not None:
-            raise InputError(f"{what} {target.rpartition('.')[2]} needs {missing}, not installed: {INSTALL}") from error
-        raise
+        if missing is None:
+            raise
+        name, package = target.rpartition(".")[2], missing.partition(".")[0]
+        if find_spec(package):
+            raise InputError(f"{what} {name}: there is no {missing}") from error
+        cure = INSTALL if package in INSTALLED_HERE else f"install it into {sys.prefix}"
+        raise InputError(f"{what} {name} needs {package}, not installed: {cure}") from error
 
 
 def _missing_module(error: BaseException | None) -> str | None:

@@ -61,9 +61,9 @@ class GPAWEngine:
         Element -> starting moment, Bohr magnetons. Empty: no spin polarisation, which for elements with open d or f
         shells has to be said; null: not said.
     fix_moment
-        Keep the total moment at the sum of the starting moments, which is right only where these are the ions' own; or
-        element -> what each of its atoms adds to the total
-        that is kept, to which the starting moments are scaled: where the composition says how many ions are oxidised.
+        `true`: keep the total moment at the sum of the starting moments, which is right only where these are the ions'
+        own. Element -> what each of its atoms adds to the total moment that is kept, to which the starting moments are
+        scaled: for a composition that says how many ions are oxidised.
     smearing
         Width of the Fermi-Dirac occupations, eV.
     bands
@@ -185,6 +185,9 @@ class GPAWEngine:
         """Elements without an isotope, open shells of which nothing was said."""
         if set(HYPERFINE) & set(self.labels) and (missing := symbols - set(self.isotopes)):
             raise InputError(f"engine.isotopes: no isotope for {', '.join(sorted(missing))}")
+        for symbol, name in self.isotopes.items():
+            if isotope(name).symbol != symbol:
+                raise InputError(f"engine.isotopes: {name} is no isotope of {symbol}")
         if not self.polarisation_said and (open_shells := symbols & OPEN_SHELLS):
             raise InputError(
                 f"engine.moments: expected starting moments for {', '.join(sorted(open_shells))}, such as {{Mn: 4}}, "

@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ionecho.labelling.engine import Engine, Labels
 from ionecho.labelling.queue import LabelQueue, key
 
 BLOCK = 64
-console = Console()
+console = Console(soft_wrap=True)
 ADDED = "added"  # level of theory of what a version has beyond its parent, where they are worded differently
 
 
@@ -71,12 +71,20 @@ def _confirms(working: Path, target: Path) -> bool:
     return True
 
 
-def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
-    """Put into the queue what a published version holds beyond it, where all of it is labelled as `engine` would."""
+def adoptable(published: Dataset, engine: Engine) -> Iterator[tuple[int, Configuration]]:
+    """Configurations of a published version, and their places in it, that are labelled as `engine` would."""
     if not same_level(published, engine) or not set(engine.labels) <= set(published.labels):
         return
-    taken = set(queue.done.values())
+    digest = _level_sha256(engine)
     for index, structure in enumerate(published.configurations(0, len(published))):
+        if published.attrs["provenance"][index].get("level_sha256", digest) == digest:
+            yield index, structure
+
+
+def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
+    """Put into the queue what a published version holds beyond it."""
+    taken = set(queue.done.values())
+    for index, structure in adoptable(published, engine):
         if key(structure) in queue.done or (structure.group, structure.frame) in taken:
             continue
         if other := queue.other_datasets(published.attrs["provenance"][index]):
@@ -144,7 +152,10 @@ def _begin(queue: LabelQueue, chosen: Container[str], card: DatasetCard, folder:
     """The file to be made, and an empty place for the folder it is packed from."""
     if not any(name in chosen for name in queue.done):
         reasons = "; ".join(sorted({failure["reason"] for failure in queue.failures.values()}))
-        raise InputError(f"{queue.folder}: nothing is labelled yet" + (f", all failed: {reasons}" if reasons else ""))
+        raise InputError(
+            f"{queue.folder}: nothing is labelled yet"
+            + (f", all failed, retry=true tries again: {reasons}" if reasons else "")
+        )
     card.ionecho.content_sha256 = None
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / card.filename
@@ -170,9 +181,7 @@ def _append(
 ) -> None:
     """Write the chosen configurations of the queue behind what the writer holds, and where their labels are from."""
     labelled, told = Dataset(queue.zarr), queue.provenance()
-    level = json.loads(json.dumps(engine.level_of_theory()))
-    digest = sha256(json.dumps(level, sort_keys=True).encode()).hexdigest()
-    made_by = {"engine": level["engine"], "level_sha256": digest}
+    made_by = {"engine": engine.level_of_theory()["engine"], "level_sha256": _level_sha256(engine)}
     names = map(key, labelled.configurations(0, len(labelled)))
     order = [index for index, name in enumerate(names) if name in chosen]
     order.sort(key=lambda index: (str(labelled.group[index]), int(labelled.frame[index])))
@@ -180,6 +189,10 @@ def _append(
         block = order[start : start + BLOCK]
         writer.append([next(labelled.configurations(index, index + 1, labelled.labels)) for index in block])
     writer.group.attrs["provenance"] = [*provenance, *({**told[index], **made_by} for index in order)]
+
+
+def _level_sha256(engine: Engine) -> str:
+    return sha256(json.dumps(engine.level_of_theory(), sort_keys=True).encode()).hexdigest()
 
 
 def _describe(target: Path, card: DatasetCard, text: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,14 @@ class LabelQueue:
     labels
         Labels that the engine gives.
     request
-        Engine and settings; a folder begun with others is refused.
+        Engine and settings; a folder with labels by others is refused.
     datasets
         Element -> checksum of its PAW dataset; a folder with labels by another one is refused.
 
     Raises
     ------
     InputError
-        If another process works on the folder, or it was begun with other settings.
+        If another process works on the folder, or it holds labels by other settings.
     """
 
     def __init__(
@@ -120,7 +121,11 @@ class LabelQueue:
     def _check(self, request: dict[str, Any]) -> None:
         request = json.loads(json.dumps(request))
         begun = _read(self.folder / "request.json", request)
-        if changed := sorted(name for name in {*begun, *request} if begun.get(name) != request.get(name)):
+        changed = sorted(name for name in {*begun, *request} if begun.get(name) != request.get(name))
+        if changed and not self._told():  # nothing was labelled
+            shutil.rmtree(self.zarr, ignore_errors=True)
+            (self.folder / "failures.json").unlink(missing_ok=True)
+        elif changed:
             name = changed[0]
             raise InputError(
                 f"{self.folder} was begun with {name} {begun.get(name)}, now it is {request.get(name)}: "
@@ -153,13 +158,15 @@ class LabelQueue:
 
 
 def key(configuration: Configuration) -> str:
-    """Name of a configuration by its atoms: elements, positions and cell."""
-    return key_of_row((configuration.numbers, configuration.positions, configuration.cell))
+    """Name of a configuration by its atoms: elements, positions, cell, and along which vectors it is not periodic."""
+    return key_of_row((configuration.numbers, configuration.positions, configuration.cell, configuration.pbc))
 
 
-def key_of_row(row: tuple[NDArray, NDArray, NDArray]) -> str:
+def key_of_row(row: tuple[NDArray, NDArray, NDArray, NDArray]) -> str:
     """The same, from the arrays of the schema."""
-    return structure_sha256(*row)[:20]
+    *structure, periodic = row
+    free = "".join(axis for axis, repeats in zip("abc", periodic, strict=True) if not repeats)
+    return structure_sha256(*structure)[:20] + (f"-{free}" if free else "")
 
 
 def look(folder: Path) -> tuple[set[str], dict[str, dict[str, Any]]]:
@@ -189,10 +196,12 @@ def _names(dataset: Dataset) -> Iterable[tuple[str, int]]:
     return zip(map(str, dataset.group), dataset.frame.tolist(), strict=True)
 
 
-def _structures(dataset: Dataset) -> Iterable[tuple[NDArray, NDArray, NDArray]]:
-    arrays = [dataset.rows(name, 0, len(dataset)) for name in ("numbers", "positions", "cell")]
+def _structures(dataset: Dataset) -> Iterable[tuple[NDArray, NDArray, NDArray, NDArray]]:
+    numbers, positions, cell, pbc = (
+        dataset.rows(name, 0, len(dataset)) for name in ("numbers", "positions", "cell", "pbc")
+    )
     for index, (start, stop) in enumerate(zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True)):
-        yield arrays[0][start:stop], arrays[1][start:stop], arrays[2][index]
+        yield numbers[start:stop], positions[start:stop], cell[index], pbc[index]
 
 
 def _parsed(line: str) -> dict[str, Any]:

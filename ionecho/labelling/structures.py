@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import ase
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from ionecho.data.importers.ase_files import read
 from ionecho.data.registry import REPOSITORY, find_input
@@ -18,25 +21,43 @@ from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.errors import InputError
 
 BLOCK = 256
+ENDING = re.compile(r"(\.[A-Za-z]\w*)?(\.(gz|bz2|xz))?$")  # Na0.67MnO2 has none
 
 
 def read_structures(inputs: Sequence[str], every: int) -> Iterator[Configuration]:
     """Configurations of files that ASE reads, zarr trajectories and datasets (by name or path), without labels.
 
-    Of each trajectory or group every `every`-th frame is taken. The group is the dataset's own, or the file's name.
+    Of each trajectory or group every `every`-th frame is taken. The group is the dataset's own, or the file's name
+    without its ending; files of one name go by their folders too.
     """
     if every < 1:
         raise InputError(f"every={every}: expected 1 or more")
     seen: Counter[tuple[Path, str]] = Counter()
-    for name in inputs:
-        path = find_input(name)
-        path = path if path.exists() else REPOSITORY / path
-        if not path.exists():
-            raise InputError(f"input: no file or dataset {name} in {Path.cwd()}; name another, or change folder")
-        for configuration in _configurations(path):
+    paths = list(dict.fromkeys(map(_found, inputs)))
+    for path, group in zip(paths, group_names(paths), strict=True):
+        for configuration in _configurations(path, group):
             if seen[path, configuration.group] % every == 0:
                 yield configuration
             seen[path, configuration.group] += 1
+
+
+def _found(name: str) -> Path:
+    """The file of an input, of the repository where a card of its own names one."""
+    path = find_input(name)
+    path = path if path.exists() else REPOSITORY / path
+    if not path.exists():
+        raise InputError(f"input: no file or dataset {name} in {Path.cwd()}; name another, or change folder")
+    return path
+
+
+def group_names(paths: Sequence[Path]) -> list[str]:
+    """Names of files that tell them apart: without ending, with the folder, or whole."""
+    found = [ENDING.sub("", path.name) for path in paths]
+    with_folder = [f"{path.absolute().parent.name}/{name}" for path, name in zip(paths, found, strict=True)]
+    for longer in (with_folder, [path.absolute().as_posix() for path in paths]):
+        often = Counter(found)
+        found = [name if often[name] == 1 else more for name, more in zip(found, longer, strict=True)]
+    return found
 
 
 def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displacement: Sequence[float]) -> None:
@@ -46,15 +67,27 @@ def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displace
     atoms.positions += rng.normal(scale=rng.uniform(lowest, highest), size=(len(atoms), 3))
 
 
-def displaced_copies(
-    configurations: Iterable[Configuration], copies: int, strain: float, displacement: Sequence[float], seed: int
-) -> Iterator[Configuration]:
-    """So many displaced copies of every configuration, each in a group of its own; by `displace`."""
+@dataclass(frozen=True)
+class Rattle:
+    """Displaced copies of a structure."""
+
+    copies: NonNegativeInt
+    strain: NonNegativeFloat  # largest, along each axis
+    displacement: tuple[NonNegativeFloat, NonNegativeFloat]  # Å, range of the standard deviation of an atom's
+    seed: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        if self.displacement[0] > self.displacement[1]:
+            raise InputError(f"rattle.displacement: expected the smaller first, found {list(self.displacement)}")
+
+
+def displaced_copies(configurations: Iterable[Configuration], rattle: Rattle) -> Iterator[Configuration]:
+    """Displaced copies of every configuration, each one's in a group of their own; by `displace`."""
     for number, configuration in enumerate(configurations):
         group = f"{configuration.group}_{configuration.frame}"
-        for copy in range(copies):
+        for copy in range(rattle.copies):
             atoms = configuration.atoms.copy()
-            displace(atoms, np.random.default_rng((seed, number, copy)), strain, displacement)
+            displace(atoms, np.random.default_rng((rattle.seed, number, copy)), rattle.strain, rattle.displacement)
             yield replace(
                 configuration,
                 positions=atoms.positions,
@@ -65,15 +98,15 @@ def displaced_copies(
             )
 
 
-def _configurations(path: Path) -> Iterator[Configuration]:
+def _configurations(path: Path, group: str) -> Iterator[Configuration]:
     if path.suffix not in (".zarr", ".zip"):
         for configuration in read(path):
-            configuration.labels, configuration.group = {}, path.name.split(".")[0]
+            configuration.labels, configuration.group = {}, group
             yield configuration
     elif path.suffix == ".zip" or "atom_offsets" in open_zarr(path, "r"):
         yield from _of_dataset(Dataset(path))
     else:
-        yield from _of_trajectory(path)
+        yield from _of_trajectory(path, group)
 
 
 def _of_dataset(dataset: Dataset) -> Iterator[Configuration]:
@@ -81,11 +114,11 @@ def _of_dataset(dataset: Dataset) -> Iterator[Configuration]:
         yield from dataset.configurations(start, min(start + BLOCK, len(dataset)))
 
 
-def _of_trajectory(path: Path) -> Iterator[Configuration]:
+def _of_trajectory(path: Path, group: str) -> Iterator[Configuration]:
     trajectory = ZarrTrajectory(path)
     frame = 0
     for block in trajectory.blocks(0, BLOCK):
         for positions, cell in zip(block.positions, block.cell, strict=True):
             source = f"{path.name}#{frame}"
-            yield Configuration(trajectory.numbers, positions, cell, trajectory.pbc, path.stem, frame, source)
+            yield Configuration(trajectory.numbers, positions, cell, trajectory.pbc, group, frame, source)
             frame += 1

@@ -56,9 +56,31 @@ def dask(number: int, cluster: Any) -> Iterator[Executor]:
     """`number` workers of a Dask cluster, such as `distributed.LocalCluster` or `dask_jobqueue.SLURMCluster`.
 
     A worker that is lost, as when its job's time is up, is replaced.
+
+    Raises
+    ------
+    InputError
+        The cluster does not take the first jobs.
     """
     from distributed import Client
 
-    cluster.adapt(minimum=number, maximum=number)
-    with cluster, Client(cluster) as client:
-        yield client.get_executor(pure=False, retries=0)
+    with cluster:
+        cluster.scale(number)
+        cluster.sync(_started, cluster)
+        cluster.adapt(minimum=number, maximum=number)
+        with Client(cluster) as client:
+            yield client.get_executor(pure=False, retries=0)
+
+
+async def _started(cluster: Any) -> None:
+    """Wait for the first workers, or their jobs; the cluster itself does not tell why one could not begin."""
+    from distributed import Status
+
+    await cluster
+    for worker in cluster.workers.values():
+        try:
+            await worker
+        except (OSError, RuntimeError) as error:
+            for each in cluster.workers.values():
+                each.status = Status.failed  # or the cluster would not close
+            raise InputError(f"workers: none was started: {error}") from error

@@ -26,6 +26,11 @@ class Isotope:
     gyromagnetic_ratio: float
     quadrupole_moment: float
 
+    @property
+    def symbol(self) -> str:
+        """Of its element."""
+        return self.name.lstrip("0123456789")
+
 
 _TABLE = {
     # name: (spin, gamma / 1e7 rad s^-1 T^-1, Q / barn)

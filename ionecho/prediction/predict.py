@@ -35,7 +35,7 @@ FORCE_SPREAD = "force_spread"  # of the members of a potential, whose centres ar
 PRECISIONS = ("float32", "float64")
 CPU_BATCH = 1408  # atoms whose intermediates stay in a core's cache
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def usable(device: str, dtype: str) -> str:

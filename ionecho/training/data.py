@@ -31,6 +31,8 @@ def fold_parts(
         raise InputError(f"{dataset.path}: split {split} has folds 0 to {len(folds) - 1}, not {fold}")
     test = folds[fold] if fold is not None else np.array([], dtype=np.int64)
     rest = np.setdiff1d(np.concatenate(folds), test)
+    if not len(rest):
+        raise InputError(f"{dataset.path}: split {split} has all configurations in fold {fold}: nothing to train on")
     family = dataset.attrs.get("families", {}).get(split)
     train, held = hold_out(dataset, folds, rest, validation, seed, family)
     if frames is not None:

@@ -31,7 +31,7 @@ from ionecho.training.fit import fit_member, hyperparameters, of_member, reporte
 from ionecho.training.metrics import summary
 from ionecho.training.module import label_of
 
-console = Console()
+console = Console(soft_wrap=True)
 REQUEST = "request.json"
 PRODUCTS = (  # of a run, in its folder; the one that marks it as such goes last
     *("checkpoint*", "member_*", "fold_*", "frames_*", "metrics.json", "learning_curve.csv"),

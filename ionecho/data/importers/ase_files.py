@@ -33,18 +33,29 @@ def read(
     Raises
     ------
     InputError
-        If the file cannot be read, or a key in `keys` is in none of a configuration's arrays.
+        If the file cannot be read, its sites are partly occupied, or a key in `keys` is in none of a configuration's
+        arrays.
     """
     keys = dict(keys or {})
     if unknown := set(keys) - set(LABELS):
         raise InputError(f"{path}: unknown labels {sorted(unknown)} in keys; the schema knows {', '.join(LABELS)}")
     try:
         for step, atoms in enumerate(ase.io.iread(path, index=index, format=format)):
+            refuse_disorder(atoms, path)
             yield from_atoms(atoms, keys, source=f"{path.name}#{step}", frame=step)
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {error})") from error
+
+
+def refuse_disorder(atoms: ase.Atoms, where: object) -> None:
+    """Raise InputError for sites that a CIF says are partly occupied: ASE fills each with its first element."""
+    sites = atoms.info.get("occupancy", {})
+    for shares in sites.values() if isinstance(sites, Mapping) else ():
+        if isinstance(shares, Mapping) and (len(shares) > 1 or min(shares.values(), default=1.0) < 1.0):
+            told = ", ".join(f"{element} {share:g}" for element, share in shares.items())
+            raise InputError(f"{where}: a site is partly occupied ({told}); give an ordered cell in its place")
 
 
 def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: int) -> Configuration:

@@ -35,7 +35,7 @@ from ionecho.training.run import train
 # What train.py is told.
 TRAINING = ("name", "seed", "ensemble", "member_overrides", "model", "trainer", "dataset", "logger")
 BINS, BELOW = 40, 100.0  # of the histogram of scores: from the window's lower end over this, to its upper end
-console = Console()
+console = Console(soft_wrap=True)
 Report = dict[str, Any]
 
 

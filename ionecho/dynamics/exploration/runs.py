@@ -21,7 +21,7 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.simulate import NoFrame, Run, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
-from ionecho.labelling.structures import displace, read_structures
+from ionecho.labelling.structures import Rattle, displace, group_names, read_structures
 from ionecho.prediction.predict import FORCE_SPREAD, usable
 
 SEEDS = 1000  # between the random numbers of two rounds
@@ -105,15 +105,15 @@ def explore_by(
 
 def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
     """Copies of the structures, strained along each axis and with displaced atoms, to begin with from nothing."""
-    settings = config.rattle
-    for name in _listed(config.structures):
-        for number in range(settings.copies):
+    rattle, names = Rattle(**config.rattle, seed=config.seed), _listed(config.structures)
+    for name, group in zip(names, group_names(list(map(Path, names))), strict=True):
+        for number in range(rattle.copies):
             rng = np.random.default_rng((config.seed, number))
             atoms = read_structure(name, number, config.repeat)
-            displace(atoms, rng, settings.strain, settings.displacement)
-            group = f"displaced_{Path(name).name.split('.')[0]}"
+            displace(atoms, rng, rattle.strain, rattle.displacement)
+            source = f"displaced_{group}#{number}"
             yield Configuration(
-                atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, group, number, f"{group}#{number}"
+                atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, f"displaced_{group}", number, source
             )
 
 

@@ -21,7 +21,7 @@ from ionecho.labelling.queue import LabelQueue
 from ionecho.labelling.run import label_all, open_queue
 from ionecho.labelling.workers import executor
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def label(config: DictConfig, engine: Engine, chosen: Sequence[Configuration], folder: Path) -> LabelQueue:
