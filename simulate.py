@@ -12,7 +12,8 @@ from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.entry import entry_point, run
 from ionecho.errors import InputError
@@ -30,10 +31,12 @@ def main(config: DictConfig) -> None:
     checkpoint = load(resolve(config.checkpoint))
     atoms = read_structure(config.structure, config.arrangement, config.repeat)
     potential = Potential(checkpoint.model, getattr(torch, config.dtype), device)
+    potential.check(atoms)
     ensemble = Ensemble.of(config, config.temperature, config.seed)
     settings = Run.of(config, ensemble.timestep, config.spread_limit)
     if ensemble.kind == "npt":
-        print(f"error of the pressure of {checkpoint.config.name}: {checkpoint.pressure_error}")
+        known = checkpoint.pressure_error(config.pressure_error_limit)
+        print(f"error of the pressure of {checkpoint.config.name}: {known}")
     identity = {**checkpoint.identity, "dtype": config.dtype, **describe(atoms)}
     properties = predictors(config.properties, atoms, config.contact_shift, prediction)
     if config.velocities not in ("draw", "keep") or (config.velocities == "keep" and max(config.repeat) > 1):

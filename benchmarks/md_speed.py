@@ -18,7 +18,8 @@ from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.prototypes import PROTOTYPES
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.predict import usable
 
 CELLS = {88: (2, 2, 1), 308: (7, 2, 1), 2992: (4, 17, 2)}  # atoms -> repeats of the cell of 22
@@ -40,7 +41,7 @@ def main(
         structure = PROTOTYPES["p2_p63mcm"](0) * repeats
         with tempfile.TemporaryDirectory() as place:
             for count in (1, 1 + frames):
-                run = Run(count * EVERY, EVERY, 1, None, 0.5, None)
+                run = Run(count * EVERY, EVERY, 1, None, 0.5, None, None)
                 begin = time.perf_counter()
                 simulate(structure, potential, langevin, run, {}, Path(place) / "md.zarr")
         spent = (time.perf_counter() - begin) / (frames * EVERY)

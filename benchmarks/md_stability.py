@@ -23,7 +23,8 @@ from ionecho.data.store import Dataset, open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.coordination import octahedra_intact
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.simulate import Run, femtoseconds, simulate
+from ionecho.dynamics.run import Run, femtoseconds
+from ionecho.dynamics.simulate import simulate
 
 HOLE = 2.0  # eV
 EVERY = 50  # steps
@@ -73,7 +74,7 @@ def main(
         for kind, time in (("nve", nve), ("nvt_langevin", nvt)):
             ensemble = Ensemble(kind, temperature, timestep, 100.0, 0.0, 1000.0, seed)
             steps = round(femtoseconds(time) / timestep)
-            run = Run(steps, EVERY, 50, None, 0.5, None)
+            run = Run(steps, EVERY, 50, None, 0.5, None, None)
             with tempfile.TemporaryDirectory() as place:
                 output = Path(place, "trajectory.zarr")
                 simulate(start(seed, seeds), Potential(loaded.model), ensemble, run, {}, output, engine)

@@ -32,7 +32,8 @@ from ionecho.data.loader import Batch
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.lammps_files import export, only_uf3
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.geometry.neighbours import build_graph
 from ionecho.models import least_squares
 from ionecho.models.uf3 import UF3
@@ -55,7 +56,7 @@ run {steps}
 def ours(checkpoint: Checkpoint, atoms: ase.Atoms, engine: str, steps: int, folder: Path) -> float:
     """Seconds a step of `simulate`, files included, without the start of Python."""
     ensemble = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 1)
-    run = Run(steps, EVERY, BLOCK, None, 0.5, None)
+    run = Run(steps, EVERY, BLOCK, None, 0.5, None, None)
     begin = time.process_time()
     simulate(atoms, Potential(checkpoint.model), ensemble, run, {}, folder / f"{engine}-{steps}.zarr", engine)
     return (time.process_time() - begin) / steps

@@ -120,6 +120,21 @@ def test_unknown_errors_and_sparse_frames_are_noted(result):
     assert "lower bound" in notes
 
 
+def test_ions_that_stay_where_they_began_are_noted(data):
+    first = data.positions[:1].repeat(len(data.positions), axis=0)
+    still = replace(data, positions=first, time=np.arange(len(first)) * 100.0)
+    assert any("no ion changed its site" in note for note in analyze(still, settings(), CONVERSION).notes)
+
+
+def test_frames_at_the_start_are_left_out_of_every_trajectory(data):
+    later = data.after(3)
+    assert len(later.shift) == len(data.shift) - 3 * len(data.groups)
+    for group in data.groups:
+        np.testing.assert_array_equal(later.of(group).shift, data.of(group).shift[3:])
+    with pytest.raises(InputError, match="there is no frame"):
+        data.after(len(data.shift))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -66,3 +67,16 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
 def test_a_run_folder_names_its_checkpoint(copy: Path) -> None:
     assert resolve(str(copy.parent)) == copy
     assert resolve(str(copy)) == copy
+
+
+def test_constant_pressure_needs_a_pressure_that_was_measured(copy: Path) -> None:
+    """Of potentials only: the toy, which is none, has none."""
+    with pytest.raises(InputError, match=r"errs by never measured.*pressure_error_limit=null"):
+        load(copy).pressure_error(1.0)
+    assert "never measured" in load(copy).pressure_error(None)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    metrics["test"]["pressure_GPa"] = {"rmse": 1.5, "bias": -1.0}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(InputError, match=r"errs by 1\.5 GPa \(bias -1 GPa\)"):
+        load(copy).pressure_error(1.0)
+    assert "1.5 GPa" in load(copy).pressure_error(2.0)

@@ -38,5 +38,7 @@ def test_a_teacher_that_does_not_know_a_configuration_fails() -> None:
     atoms = p2_crystal(0)
     teacher.label(atoms)
     atoms.positions[0] += [0.9, 0.0, 0.0]
-    with pytest.raises(EngineError, match=r"calibrated force spread \d+\.\d+ eV/Å, the limit is 1.0"):
+    with pytest.raises(
+        EngineError, match=r"calibrated force spread \d+\.\d+ eV/Å on [A-Z][a-z]? \d+, the limit is 1.0"
+    ):
         teacher.label(atoms)

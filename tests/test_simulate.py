@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ase
 import numpy as np
@@ -26,16 +26,17 @@ from ionecho.data.trajectory import ZarrTrajectory, early_end
 from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import ENSEMBLES, Ensemble
+from ionecho.dynamics.integrators import Ensemble, Kind
 from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
-from ionecho.dynamics.simulate import Run, drawn_velocities, femtoseconds, simulate
+from ionecho.dynamics.run import Run, femtoseconds
+from ionecho.dynamics.simulate import drawn_velocities, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
 
 NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
-RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0)
+RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0, volume_limit=None)
 IDENTITY = {"checkpoint": "emt"}
 
 
@@ -77,7 +78,7 @@ class Disagreeing(EMT):
         self.results["forces_std"][7, 1] = 0.05 * self.calls
 
 
-@pytest.mark.parametrize("kind", ENSEMBLES)
+@pytest.mark.parametrize("kind", get_args(Kind))
 @pytest.mark.parametrize("calls", [3, 17, 29])
 def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path: Path, kind: str, calls: int) -> None:
     ensemble = replace(NVT, kind=kind)
@@ -111,7 +112,7 @@ def test_every_degree_of_freedom_has_its_share_of_heat(tmp_path: Path, kind: str
     Mean over 16 ps; the standard error of the nine to twelve freedoms is about 6 K.
     """
     ensemble = replace(NVT, kind=kind, thermostat_time=20.0, timestep=4.0)
-    settings = Run(4000, 5, 400, None, 0.5, None)
+    settings = Run(4000, 5, 400, None, 0.5, None, None)
     path = simulate(bulk("Cu", cubic=True), EMT(), ensemble, settings, IDENTITY, tmp_path / "four.zarr")
     assert open_zarr(path, "r")["temperature"][100:].mean() == pytest.approx(300, abs=25)
 
@@ -119,7 +120,7 @@ def test_every_degree_of_freedom_has_its_share_of_heat(tmp_path: Path, kind: str
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_random_forces_are_not_the_first_velocities(tmp_path: Path, seed: int) -> None:
     """Where they are, the first step of 2 fs heats by a fifth; 32 atoms at 300 K scatter by 43 K in equilibrium."""
-    settings = Run(1, 1, 1, None, 0.5, None)
+    settings = Run(1, 1, 1, None, 0.5, None, None)
     path = run(tmp_path / "first.zarr", replace(NVT, seed=seed), settings)
     atoms = copper()
     thermalize_momenta(atoms, 300.0, rng=np.random.default_rng(seed))
@@ -127,7 +128,7 @@ def test_the_first_random_forces_are_not_the_first_velocities(tmp_path: Path, se
     assert open_zarr(path, "r")["temperature"][0] == pytest.approx(atoms.get_temperature(), abs=30)
 
 
-@pytest.mark.parametrize("kind", ENSEMBLES)
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_complete_run_is_made_longer(tmp_path: Path, kind: str) -> None:
     ensemble, output = replace(NVT, kind=kind), tmp_path / "grown.zarr"
     run(output, ensemble, replace(RUN, steps=20))
@@ -197,7 +198,7 @@ def attached(checkpoint: Path, shift: object = "checkpoint") -> list[Predictor]:
 
 
 def with_properties(potential: Potential, output: Path, properties: list[Predictor]) -> Path:
-    settings = replace(RUN, spread_limit=None, contact_limit=0.3, heat_limit=None)
+    settings = replace(RUN, spread_limit=None, contact_limit=0.3, heat_limit=None, volume_limit=None)
     return simulate(p2_crystal(0), potential, NVT, settings, IDENTITY, output, properties=properties)
 
 
@@ -232,7 +233,7 @@ def test_properties_survive_a_kill_and_belong_to_the_run(
     toy_checkpoint: Path, potential: Potential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = open_zarr(with_properties(potential, tmp_path / "whole.zarr", attached(toy_checkpoint)), "r")
-    check, calls = simulation._check, []
+    check, calls = Run.check, []
 
     def dies(*arguments: object) -> None:
         calls.append(1)
@@ -240,10 +241,10 @@ def test_properties_survive_a_kill_and_belong_to_the_run(
             raise KeyboardInterrupt
         check(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(simulation, "_check", dies)
+    monkeypatch.setattr(Run, "check", dies)
     with pytest.raises(KeyboardInterrupt):
         with_properties(potential, tmp_path / "cut.zarr", attached(toy_checkpoint))
-    with pytest.raises(InputError, match="left from another run"):
+    with pytest.raises(InputError, match=r"left from another run \(properties: \[.* there, None now\)"):
         with_properties(potential, tmp_path / "cut.zarr", [])
     cut = open_zarr(with_properties(potential, tmp_path / "cut.zarr", attached(toy_checkpoint)), "r")
     for name in ("positions", "hyperfine_contact", "hyperfine_contact_members"):
@@ -272,7 +273,7 @@ def test_a_run_stops_where_it_heats_up(tmp_path: Path) -> None:
     settings = replace(RUN, contact_limit=0.1)
     quick = replace(NVT, thermostat_time=10.0)
     found = open_zarr(run(tmp_path / "hot.zarr", quick, settings, Kicking()), "r").attrs["stopped"]
-    assert "K where 300 K are kept" in found
+    assert "K in a run of 300 K: the potential does not know this structure" in found
     assert open_zarr(run(tmp_path / "at_first.zarr", NVT, settings, Kicking()), "r").attrs["stopped"] is None
     limitless = replace(settings, heat_limit=None)
     assert open_zarr(run(tmp_path / "on.zarr", quick, limitless, Kicking()), "r").attrs["stopped"] is None
@@ -328,6 +329,11 @@ def test_times_have_units(text: str | float, expected: float) -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(InputError, match="fs, ps, ns or us"):
         femtoseconds("1 hour")
+    for text in ("nan", "infps"):
+        with pytest.raises(InputError, match="fs, ps, ns or us"):
+            femtoseconds(text)
+    with pytest.raises(ValueError, match="expected more than zero"):
+        replace(RUN, steps=-5)
     with pytest.raises(ValueError, match=r"kind\n.*'nve', 'nvt_langevin'"):
         replace(NVT, kind="nvt")
     with pytest.raises(ValueError, match="temperature"):
@@ -401,8 +407,26 @@ def test_a_run_begins_where_another_ended(tmp_path: Path, kind: str, capsys: pyt
     with pytest.raises(InputError, match="velocities=keep: the structure holds none"):
         simulate(copper(), EMT(), then, first, IDENTITY, tmp_path / "c.zarr", keep_velocities=True)  # type: ignore[arg-type]
     stopped = run(tmp_path / "d.zarr", calculator=Disagreeing())
-    with pytest.raises(InputError, match="but it stopped after"):
-        read_structure(str(stopped), 0, (1, 1, 1))
+    last = read_structure(str(stopped), 0, (1, 1, 1))
+    np.testing.assert_array_equal(last.positions, positions(stopped)[-1])
+    assert not last.has("momenta")
+
+
+def test_a_hot_run_goes_on_at_constant_energy(tmp_path: Path) -> None:
+    """With velocities of its own `nve` has the temperature it begins with, whatever `temperature` says."""
+    hot = drawn_velocities(copper(), 1500.0, 0)
+    settings = replace(RUN, steps=300, every=5)
+    quick = replace(NVT, kind="nve", thermostat_time=1.0)
+    kept = simulate(hot, EMT(), quick, settings, IDENTITY, tmp_path / "kept.zarr", keep_velocities=True)
+    assert open_zarr(kept, "r").attrs["stopped"] is None
+
+
+def test_a_cell_that_grows_stops(tmp_path: Path) -> None:
+    stretched = replace(NVT, kind="npt", pressure=-8.0, barostat_time=500.0)
+    settings = replace(RUN, steps=2000, every=5, contact_limit=None, heat_limit=None, volume_limit=0.1)
+    stopped = open_zarr(run(tmp_path / "npt.zarr", stretched, settings), "r").attrs["stopped"]
+    assert "the volume has changed by +" in stopped
+    assert "the limit is 10%" in stopped
 
 
 def test_a_slab_is_another_structure_than_a_crystal() -> None:

@@ -193,6 +193,8 @@ def _warnings(results: dict[str, GroupResult]) -> list[str]:
             notes.append(f"{name}: no plateau of the block average: not converged, the error is a lower bound.")
         if result.budget.missing:
             notes.append(f"{name}: the total error leaves out what is not known: {', '.join(result.budget.missing)}.")
+        if result.exchange.ion_time is not None and not result.exchange.hops:
+            notes.append(f"{name}: no ion changed its site: occupations and shift are those of the start.")
         if not result.exchange.resolved:
             notes.append(f"{name}: frames too sparse to resolve hops between sites: the hop rate is a lower bound.")
         if result.exchange.ratio is not None and result.exchange.ratio < 10:

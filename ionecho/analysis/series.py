@@ -65,14 +65,21 @@ class ShiftSeries:
 
     def of(self, group: str) -> ShiftSeries:
         """The frames of one trajectory."""
-        kept = self.group == group
+        return self._rows(self.group == group, {group: self.frameworks[group]})
+
+    def after(self, skip: int) -> ShiftSeries:
+        """Without the first so many frames of every trajectory."""
+        places = [np.arange((self.group == name).sum()) for name in self.groups]
+        return self._rows(np.concatenate(places) >= skip, self.frameworks) if skip else self
+
+    def _rows(self, kept: NDArray[np.bool_], frameworks: dict[str, Framework]) -> ShiftSeries:
         return replace(
             self,
             shift=self.shift[kept],
             positions=self.positions[kept],
             cell=self.cell if len(self.cell) == 1 else self.cell[kept],
             group=self.group[kept],
-            frameworks={group: self.frameworks[group]},
+            frameworks=frameworks,
             members=None if self.members is None else self.members[:, kept],
             spread=None if self.spread is None else self.spread[kept],
             time=None if self.time is None else self.time[kept],

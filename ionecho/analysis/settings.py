@@ -65,6 +65,7 @@ class DynamicShiftSettings(Options):
     isotope: str
     larmor_frequency: float = Field(gt=0)
     contact_shift: ContactShift | None
+    skip: int = Field(ge=0)
     additive: AdditiveShifts
     time_per_frame: float | None
     stacking_axis: str = Field(pattern="^[abc]$")

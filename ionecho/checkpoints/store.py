@@ -65,13 +65,25 @@ class Checkpoint:
         calibration = {"calibration": self.config.calibration} if self.config.members > 1 else {}
         return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256, **calibration}
 
-    @property
-    def pressure_error(self) -> str:
-        """What is known of the pressure of a potential, in words: for simulations at constant pressure."""
+    def pressure_error(self, limit: float | None) -> str:
+        """What is known of the pressure of a potential, in words: for simulations at constant pressure.
+
+        Raises
+        ------
+        InputError
+            If its error is above the limit in GPa, or was never measured; without a limit never.
+        """
         metrics = json.loads((self.folder / "metrics.json").read_text())
-        if (found := metrics.get("test", {}).get("pressure_GPa")) is None:
-            return "never measured: its test data hold no stress"
-        return f"{found['rmse']:.2g} GPa (bias {found['bias']:+.2g} GPa) on the test configurations"
+        found = metrics.get("test", {}).get("pressure_GPa")
+        told = "never measured: its test data hold no stress"
+        if found is not None:
+            told = f"{found['rmse']:.2g} GPa (bias {found['bias']:+.2g} GPa) on the test configurations"
+        if limit is not None and (found is None or found["rmse"] > limit):
+            raise InputError(
+                f"ensemble=npt: the pressure of {self.config.name} errs by {told}; the cell would find another volume. "
+                f"Take another potential or ensemble, or pressure_error_limit=null (it is {limit} GPa)"
+            )
+        return told
 
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:

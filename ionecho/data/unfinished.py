@@ -15,6 +15,7 @@ from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
 from ionecho.errors import InputError
 
+MOST = 3  # differences that are told
 Attributes = Mapping[str, Any]
 console = Console(soft_wrap=True)
 
@@ -44,8 +45,8 @@ def unfinished(
     with locked(output):
         if output.exists():
             known = _attributes(output)
-            if known.get("request") != request:
-                raise InputError(f"{output} exists and is of another run; choose another output or remove it")
+            if differs := _different(known.get("request", {}), request):
+                raise InputError(f"{output} is of another run ({differs}); choose another output or remove it")
             if whole(known):
                 console.print(f"{output} is complete already", markup=False)
                 yield None
@@ -67,8 +68,22 @@ def _clear(partial: Path, request: Attributes) -> None:
         raise InputError(f"{partial}/zarr.json cannot be read; restore it, or remove the folder to begin anew")
     if left.get("committed", 0) == 0:
         shutil.rmtree(partial)
-    elif left["request"] != request:
-        raise InputError(f"{partial} is left from another run; remove it or choose another output")
+    elif differs := _different(left["request"], request):
+        raise InputError(f"{partial} is left from another run ({differs}); remove it or choose another output")
+
+
+def _different(known: Any, asked: Any, name: str = "") -> str:
+    """The first settings that differ, with both values; empty where none does."""
+    if not isinstance(known, dict) or not isinstance(asked, dict):
+        return "" if known == asked else f"{name}: {_short(known)} there, {_short(asked)} now"
+    keys = [*known, *(key for key in asked if key not in known)]
+    inner = (_different(known.get(key), asked.get(key), f"{name}.{key}".lstrip(".")) for key in keys)
+    return "; ".join(list(filter(None, inner))[:MOST])
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 80 else text[:77] + "..."
 
 
 def _attributes(path: Path) -> Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import nn
 
@@ -20,6 +21,16 @@ from ionecho.models.ensemble import SPREAD
 from ionecho.training.module import ENERGY, FORCES, STRESS
 
 SKIN = 0.5  # Å
+
+
+def uncertain(results: Mapping[str, Any], atoms: Atoms, limit: float) -> str:
+    """Which force of an ensemble has a calibrated spread above a limit in eV/Å, and how large; empty if none."""
+    if "forces_std" not in results:
+        return ""
+    spread = np.linalg.norm(results["forces_std"], axis=1)
+    name = f"{atoms.symbols[spread.argmax()]} {spread.argmax()}"
+    told = f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {limit}"
+    return told if spread.max() > limit else ""
 
 
 class Potential(Calculator):
@@ -62,6 +73,12 @@ class Potential(Calculator):
         self.model: Any = model.to(device=device, dtype=dtype).eval()
         self.dtype, self.device, self.skin = dtype, device, skin
         self._searched: tuple[Atoms, Graph] | None = None
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise InputError for atoms of elements that the model does not know."""
+        if unknown := sorted(set(atoms.numbers.tolist()) - set(self.model.numbers)):
+            names, known = (", ".join(chemical_symbols[z] for z in found) for found in (unknown, self.model.numbers))
+            raise InputError(f"the structure holds {names}, which the potential does not know (it knows {known})")
 
     def reset(self) -> None:
         """Forget results and neighbours, whose order decides the last digits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol, get_args
 
@@ -20,7 +21,6 @@ from pydantic.dataclasses import dataclass
 from ionecho.errors import InputError
 
 Kind = Literal["nve", "nvt_langevin", "nvt_nose_hoover", "npt"]
-ENSEMBLES = get_args(Kind)
 Positive = Annotated[float, Field(gt=0)]
 LOST = 1e3  # eV/Å, a force that no structure of a solid has
 
@@ -82,6 +82,8 @@ class Ensemble:
     def of(cls, settings: DictConfig, temperature: float, seed: int) -> Ensemble:
         """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
         shared = ("timestep", "thermostat_time", "pressure", "barostat_time")
+        if settings.ensemble not in get_args(Kind):
+            raise InputError(f"ensemble: expected one of {', '.join(get_args(Kind))}, found {settings.ensemble}")
         return cls(
             kind=settings.ensemble, temperature=temperature, seed=seed, **{name: settings[name] for name in shared}
         )
@@ -150,16 +152,18 @@ def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[
                 chain._thermostat._eta[:], chain._thermostat._p_eta[:] = state["eta"], state["p_eta"]
             return chain
         case _:
-            barostat = LangevinBAOAB(
-                atoms,
-                step,
-                temperature_K=ensemble.temperature,
-                externalstress=-ensemble.pressure * units.GPa,
-                hydrostatic=True,
-                T_tau=tau,
-                P_tau=ensemble.barostat_time * units.fs,
-                rng=rng,
-            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Using heuristic P_mass")
+                barostat = LangevinBAOAB(
+                    atoms,
+                    step,
+                    temperature_K=ensemble.temperature,
+                    externalstress=-ensemble.pressure * units.GPa,
+                    hydrostatic=True,
+                    T_tau=tau,
+                    P_tau=ensemble.barostat_time * units.fs,
+                    rng=rng,
+                )
             if state:
                 barostat.p_eps = state["p_eps"]
             return barostat

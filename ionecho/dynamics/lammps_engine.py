@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import ctypes
 import importlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ase
@@ -37,13 +37,15 @@ class LammpsEngine:
     Raises
     ------
     InputError
-        If LAMMPS is not installed, the potential is no single UF3, the atoms hold an element it does not know or a
-        mass that is not the element's, or they are not periodic along all three vectors.
+        If LAMMPS is not installed, the potential is no single UF3 in double precision, the atoms hold an element it
+        does not know or a mass that is not the element's, or they are not periodic along all three vectors.
     """
 
     def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
         if not isinstance(potential, Potential):
             raise InputError("engine=lammps: expected the potential of a checkpoint; use engine=ase")
+        if potential.dtype != torch.float64:
+            raise InputError(f"engine=lammps: it computes in float64, found dtype={potential.dtype}")
         if not atoms.pbc.all():
             raise InputError("engine=lammps: the structure should be periodic along all three vectors; use engine=ase")
         if not np.allclose(atoms.get_masses(), atomic_masses[atoms.numbers], rtol=1e-3):
@@ -54,23 +56,21 @@ class LammpsEngine:
         self.types = 1 + self.model.species(torch.from_numpy(atoms.numbers)).numpy()
         self.constant = float(self.model.one_body.numpy()[self.types - 1].sum())
         self.cell, self.rotation = _lower_triangular(np.array(atoms.cell))
-        self.folder = tempfile.TemporaryDirectory(prefix="ionecho-lammps-")
-        self.splines, self.repulsion, self.restart = (
-            Path(self.folder.name, name) for name in ("splines.uf3", "repulsion.table", "restart")
-        )
-        write_splines(self.model, self.splines)
-        write_repulsion(self.model, self.repulsion)
         self.lammps = _library().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
         """Clear LAMMPS, read the restart file or the atoms, and set the potential and the ensemble."""
         self._commands("clear", "units metal", "atom_style atomic", "atom_modify map yes", "newton on")
-        if state:
-            self.restart.write_bytes(base64.b64decode(state["restart"]))
-            self._commands(f"read_restart {self.restart}")
-        else:
-            self._create()
-        self._commands(*pair_commands(self.model, str(self.splines), str(self.repulsion)), *self._fixes(block))
+        with TemporaryDirectory() as folder:  # nothing is left of it by a kill during the run
+            splines, repulsion, restart = (Path(folder, name) for name in ("splines", "repulsion", "restart"))
+            write_splines(self.model, splines)
+            write_repulsion(self.model, repulsion)
+            if state:
+                restart.write_bytes(base64.b64decode(state["restart"]))
+                self._commands(f"read_restart {restart}")
+            else:
+                self._create()
+            self._commands(*pair_commands(self.model, str(splines), str(repulsion)), *self._fixes(block))
         self._commands("thermo 0", "thermo_style custom step pe", "thermo_modify norm no")
         self._commands(f"timestep {self.ensemble.timestep / 1000!r}")
         self.running = False
@@ -91,8 +91,10 @@ class LammpsEngine:
 
     def state(self) -> dict[str, Any]:
         """The restart file of LAMMPS, beside positions, momenta and cell."""
-        self._commands(f"write_restart {self.restart}")
-        return {**phase(self.atoms), "restart": base64.b64encode(self.restart.read_bytes()).decode()}
+        with TemporaryDirectory() as folder:
+            restart = Path(folder, "restart")
+            self._commands(f"write_restart {restart}")
+            return {**phase(self.atoms), "restart": base64.b64encode(restart.read_bytes()).decode()}
 
     def _create(self) -> None:
         (xx, _, _), (xy, yy, _), (xz, yz, zz) = self.cell.tolist()

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from ase.data import chemical_symbols
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.calculator import Potential, uncertain
 from ionecho.errors import InputError
 from ionecho.labelling.ase_engine import ASEEngine
 
@@ -26,10 +25,8 @@ class SurePotential(Potential):
     def calculate(self, *arguments: Any, **options: Any) -> None:
         """Fill `results`, or raise."""
         super().calculate(*arguments, **options)
-        if self.spread_limit is not None:
-            spread = np.linalg.norm(self.results["forces_std"], axis=1).max()
-            if spread > self.spread_limit:
-                raise ArithmeticError(f"calibrated force spread {spread:.2f} eV/Å, the limit is {self.spread_limit}")
+        if self.spread_limit is not None and (why := uncertain(self.results, self.atoms, self.spread_limit)):
+            raise ArithmeticError(why)
 
 
 class PotentialEngine(ASEEngine):

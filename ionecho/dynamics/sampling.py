@@ -17,7 +17,8 @@ from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.neb import minimum_energy_path
-from ionecho.dynamics.simulate import Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import simulate
 from ionecho.dynamics.structure import describe
 from ionecho.labelling.structures import displace, read_structures
 
@@ -95,7 +96,13 @@ def quenched(
 
 def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every: int, frames: int) -> Path:
     settings = Run(
-        steps=every * frames, every=every, block=frames, spread_limit=None, contact_limit=0.5, heat_limit=None
+        steps=every * frames,
+        every=every,
+        block=frames,
+        spread_limit=None,
+        contact_limit=0.5,
+        heat_limit=None,
+        volume_limit=None,
     )
     loaded = load(resolve(checkpoint))
     identity = {**loaded.identity, **describe(atoms)}

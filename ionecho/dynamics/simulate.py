@@ -6,28 +6,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import ase
 import numpy as np
 from ase.calculators.calculator import Calculator
-from ase.data import covalent_radii
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.units import kB
 from numpy.typing import NDArray
-from omegaconf import DictConfig
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from vesin import NeighborList
 
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames
 from ionecho.data.trajectory_writer import append, truncate
 from ionecho.data.unfinished import unfinished
-from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble, Positive
+from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
 from ionecho.dynamics.lammps_engine import LammpsEngine
+from ionecho.dynamics.run import Run
 from ionecho.errors import InputError
 from ionecho.prediction.predict import COUPLING, FORCE_SPREAD, Predictor, units
 
@@ -43,34 +39,6 @@ class NoFrame(InputError):
     def __init__(self, output: Path, reason: str | None) -> None:
         super().__init__(f"{output}: no frame was reached, the run stopped {reason}")
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Run:
-    """How long, how often a frame is kept, and when to stop early."""
-
-    steps: int
-    every: Annotated[int, Field(ge=1)]  # steps between frames
-    block: Annotated[int, Field(ge=1)]  # frames written at once, after which a killed run goes on
-    spread_limit: Positive | None  # eV/Å, largest calibrated force spread of the ensemble's members on an atom
-    contact_limit: Positive | None  # shortest distance in sums of covalent radii
-    heat_limit: Annotated[float, Field(gt=1)] | None  # highest temperature in that of the ensemble, once it has settled
-
-    @property
-    def frames(self) -> int:
-        """Frames of the whole run."""
-        return self.steps // self.every
-
-    @classmethod
-    def of(cls, settings: DictConfig, timestep: float, spread_limit: float | None) -> Run:
-        """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
-        steps = round(femtoseconds(settings.time) / timestep)
-        shared = ("every", "block", "contact_limit", "heat_limit")
-        return cls(steps=steps, spread_limit=spread_limit, **{name: settings[name] for name in shared})
-
-    def __post_init__(self) -> None:
-        if self.steps < self.every or self.steps % self.every:
-            raise InputError(f"time: expected a multiple of every ({self.every} steps), found {self.steps} steps")
 
 
 def simulate(
@@ -113,6 +81,8 @@ def simulate(
     moving = ENGINES[engine](atoms, potential, ensemble)
     if not moving.freedoms:
         raise InputError(f"ensemble {ensemble.kind}: one atom without total momentum does not move; repeat the cell")
+    own = keep_velocities and ensemble.kind == "nve"
+    heat = 2 * atoms.get_kinetic_energy() / (moving.freedoms * kB) if own else ensemble.temperature
     kept = {name: value for name, value in asdict(run).items() if name != "steps"}
     request = {**identity, **moving.identity, "ensemble": asdict(ensemble), "run": kept, **_requested(properties)}
 
@@ -126,7 +96,7 @@ def simulate(
         group = open_zarr(partial, "a")
         if group.attrs["committed"] == 0:
             _begin(group, atoms, properties)
-        reason = _advance(group, moving, run, ensemble, properties)
+        reason = _advance(group, moving, run, ensemble, properties, heat)
         if group.attrs["committed"] == 0:
             raise NoFrame(output, reason)
         _tell(reason)
@@ -182,13 +152,15 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
     return attributes
 
 
-def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, properties: Sequence[Predictor]) -> str | None:
-    """Go on from the last block on disk; the reason if the run stops early."""
+def _advance(
+    group: Any, engine: Engine, run: Run, ensemble: Ensemble, properties: Sequence[Predictor], heat: float
+) -> str | None:
+    """Go on from the last block on disk; the reason if the run stops early. `heat` is the start's temperature, K."""
     done = int(group.attrs["committed"])
     state, stopped = group.attrs["state"], group.attrs["stopped"]
     if stopped is not None:
         return str(stopped)
-    frames, spacing = run.frames, run.every * ensemble.timestep
+    frames, spacing, volume = run.frames, run.every * ensemble.timestep, engine.atoms.cell.volume
     start, first = time.perf_counter(), done
     with _progress() as progress:
         task = progress.add_task("simulating", total=frames, completed=done, speed="")
@@ -201,9 +173,9 @@ def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, propertie
                     results = engine.advance(run.every)
                     elapsed = (frame + 1) * spacing
                     temperature = 2 * engine.atoms.get_kinetic_energy() / (engine.freedoms * kB)
-                    _check(engine.atoms, results, run)
+                    run.check(engine.atoms, results, volume)
                     if elapsed > SETTLING * ensemble.thermostat_time:
-                        _check_heat(temperature, engine.freedoms, run, ensemble)
+                        run.check_heat(temperature, engine.freedoms, heat)
                     kept.append(_frame(engine.atoms, results, elapsed, temperature))
             except Broken as broken:
                 reason = f"after {(done + len(kept)) * spacing:g} fs: {broken}"
@@ -224,41 +196,6 @@ def _advance(group: Any, engine: Engine, run: Run, ensemble: Ensemble, propertie
     return None
 
 
-def _check_heat(found: float, freedoms: int, run: Run, ensemble: Ensemble) -> None:
-    """Stop where the structure is hot: one that falls into a hole of its potential is.
-
-    Small cells may be hotter than the limit by chance: six standard deviations of the temperature are allowed.
-    """
-    if run.heat_limit is None:
-        return
-    if found > ensemble.temperature * max(run.heat_limit, 1 + 6 * np.sqrt(2 / freedoms)):
-        cause = "the potential does not know this structure"
-        cause += ", or it was hot at the start" if ensemble.kind == "nve" else ""
-        raise Broken(f"{found:.0f} K where {ensemble.temperature:g} K are kept: {cause}")
-
-
-def _check(atoms: ase.Atoms, results: Mapping[str, Any], run: Run) -> None:
-    """Stop where the potential is lost or the structure broken."""
-    if not np.isfinite(results["forces"]).all() or not np.isfinite(atoms.positions).all():
-        raise Broken("a force or a position is not a number")
-    if "forces_std" in results and run.spread_limit is not None:
-        spread = np.linalg.norm(results["forces_std"], axis=1)
-        if spread.max() > run.spread_limit:
-            atom = int(spread.argmax())
-            name = f"{atoms.symbols[atom]} {atom}"
-            raise Broken(f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {run.spread_limit}")
-    if run.contact_limit is None:
-        return
-    radii = run.contact_limit * covalent_radii[atoms.numbers]
-    search = NeighborList(cutoff=2 * float(radii.max()), full_list=False)
-    i, j, distance = search.compute(atoms.positions, atoms.cell.complete().array, atoms.pbc, "ijd")
-    met = np.flatnonzero(distance < radii[i] + radii[j])
-    if met.size:
-        k = met[distance[met].argmin()]
-        pair = f"{atoms.symbols[i[k]]} {i[k]} and {atoms.symbols[j[k]]} {j[k]}"
-        raise Broken(f"{pair} are {distance[k]:.2f} Å apart, less than {run.contact_limit} sums of covalent radii")
-
-
 def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float, temperature: float) -> dict[str, NDArray]:
     values = {
         "positions": atoms.positions.astype(np.float32),
@@ -275,18 +212,3 @@ def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float, tempera
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-
-
-def femtoseconds(text: str | float) -> float:
-    """A time such as `1ns`, `10ps` or `500fs`; a bare number is in fs."""
-    value = str(text).strip()
-    for unit, factor in (("fs", 1.0), ("ps", 1e3), ("ns", 1e6), ("us", 1e9)):
-        if value.endswith(unit):
-            value, scale = value.removesuffix(unit), factor
-            break
-    else:
-        scale = 1.0
-    try:
-        return float(value) * scale
-    except ValueError as error:
-        raise InputError(f"time: expected a number with fs, ps, ns or us, found {text!r}") from error

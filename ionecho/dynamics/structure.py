@@ -33,6 +33,8 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
     atoms = _last_state(Path(name)) if Path(name, "zarr.json").exists() else _last_image(name)
     if not atoms.pbc.any():
         raise InputError(f"{name}: not periodic; give a structure with a cell")
+    if atoms.pbc.all() and not atoms.cell.volume:
+        raise InputError(f"{name}: periodic along three vectors of a cell without volume, {atoms.cell.array.tolist()}")
     if atoms.constraints:
         fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
@@ -50,12 +52,12 @@ def _last_image(name: str) -> ase.Atoms:
 
 
 def _last_state(path: Path) -> ase.Atoms:
-    """Where a simulation ended, with its velocities."""
+    """Where a simulation ended, with its velocities; of one that stopped, and of others, the last frame without."""
     trajectory = ZarrTrajectory(path)
-    state, stopped = (trajectory.zarr.attrs.get(name) for name in ("state", "stopped"))
-    if not isinstance(state, dict) or "momenta" not in state:
-        why = "it is no run of simulate.py" if stopped is None else f"it stopped {stopped}"
-        raise InputError(f"{path}: expected a simulation that ended as planned to go on from, but {why}")
+    state = trajectory.zarr.attrs.get("state")
+    if not state:
+        (last,) = trajectory.blocks((trajectory.n_frames or 1) - 1, 1)
+        return ase.Atoms(trajectory.numbers, last.positions[0], cell=last.cell[0], pbc=trajectory.pbc)
     atoms = ase.Atoms(trajectory.numbers, state["positions"], cell=state["cell"], pbc=trajectory.pbc)
     if "masses" in state:
         atoms.set_masses(state["masses"])

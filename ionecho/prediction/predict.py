@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,16 +199,22 @@ def predictors(
 
 
 def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
-    """Predict along the whole trajectory into `output`, which appears when it is complete."""
-    with unfinished(output, {**predictor.request, "input": source}) as partial:
+    """Predict along the whole trajectory into `output`, which appears when it is complete, and grows with its input."""
+
+    def whole(known: Mapping[str, Any]) -> bool:
+        if trajectory.n_frames is not None and known["committed"] > trajectory.n_frames:
+            raise InputError(f"{output} has more frames than the input, {known['committed']}; remove it")
+        return trajectory.n_frames in (None, known["committed"])
+
+    with unfinished(output, {**predictor.request, "input": source}, whole) as partial:
         if partial is None:
             return output
         group = open_zarr(partial, "a")
+        group.attrs["stopped"] = trajectory.stopped
         if group.attrs["committed"] == 0:
             group.create_array("numbers", data=predictor.numbers, overwrite=True)
             group.create_array("centres", data=predictor.centres, overwrite=True)
             known = {"units": units(), "pbc": predictor.pbc.tolist(), "simulated_at": trajectory.temperature}
-            known["stopped"] = trajectory.stopped
             group.attrs.update(**known, **predictor.physics)
         done = int(group.attrs["committed"])
         with _progress() as progress:
@@ -274,8 +282,11 @@ def _progress() -> Progress:
 
 
 def describe_input(path: Path, options: Sequence[object]) -> str:
-    """Identity of an input: its place, size, time of change, and the options it is read with."""
+    """Identity of an input: its place, what made it or its size and time of change, and the options it is read with."""
+    given = [option for option in options if option is not None]
+    if Path(path, "zarr.json").exists() and "request" in (attributes := open_zarr(path, "r").attrs):
+        made = hashlib.sha256(json.dumps(attributes["request"], sort_keys=True).encode()).hexdigest()
+        return f"{path.resolve()} (made by {made}) {given}"
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     size, changed = sum(file.stat().st_size for file in files), max(file.stat().st_mtime_ns for file in files)
-    given = [option for option in options if option is not None]
     return f"{path.resolve()} ({size} bytes, {changed}) {given}"

@@ -45,7 +45,7 @@ def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dic
         raise InputError(f"dynamic_shift: expected one input, found {len(input)}; analyse them one by one")
     parsed = DynamicShiftSettings.parse(settings, "dynamic_shift")
     series, conversion = read_series(Path(input), parsed.element, parsed.contact_shift, parsed.time_per_frame)
-    result = analyze(series, parsed, conversion)
+    result = analyze(series.after(parsed.skip), parsed, conversion)
     write_report(result, Path(output))
     return summarise(result)
 

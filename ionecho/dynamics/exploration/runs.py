@@ -18,7 +18,8 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.simulate import NoFrame, Run, simulate
+from ionecho.dynamics.run import Run
+from ionecho.dynamics.simulate import NoFrame, simulate
 from ionecho.dynamics.structure import describe, read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.structures import Rattle, displace, group_names, read_structures
