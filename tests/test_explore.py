@@ -328,16 +328,32 @@ def test_the_quantile_window_bounds_the_held_out_errors(
     explored: tuple[Path, list[dict[str, Any]]], copper: Path
 ) -> None:
     """At level 0.5 of n configurations the bound holds for the ⌈(n + 1) / 2⌉ with the smallest error / spread."""
-    folder, reports = explored
+    folder, _ = explored
     config = configured(copper, "select.window=quantile", "select.quantile=0.5")
-    dataset = Dataset(folder / "dataset" / "explored-0.1.0.zarr.zip")
-    current = Round(config, make_engine(config.engine), folder, 2, dataset)
+    dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
+    first = Round(config, make_engine(config.engine), folder, 1, dataset)
     of = config.dataset
     held_out = fold_parts(dataset, of.split, of.fold, of.validation, config.seed)["validation"]
-    error, spread = by_frame(predictions(current.checkpoint, dataset, held_out, FORCES, config.trainer))
-    bounded = error <= current.window.scale * spread * (1 + 1e-9)
+    error, spread = by_frame(predictions(first.checkpoint, dataset, held_out, FORCES, config.trainer))
+    bounded = error <= first.window.scale * spread * (1 + 1e-9)
     assert bounded.sum() == (len(held_out) + 2) // 2
-    assert current.window.scale != pytest.approx(reports[1]["window"]["scale"])
+
+
+def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
+    explored: tuple[Path, list[dict[str, Any]]], copper: Path
+) -> None:
+    """Errors and spreads of the last model, which had not seen them; members' spreads, whatever the calibration."""
+    folder, reports = explored
+    config = configured(copper, "select.window=quantile", "select.quantile=0.5")
+    whole, grown = (Dataset(folder / "dataset" / f"explored-0.{k}.0.zarr.zip") for k in (0, 1))
+    second = Round(config, make_engine(config.engine), folder, 2, grown)
+    new = np.arange(len(whole), len(grown))
+    last = load(folder / "round_1" / "checkpoint")
+    error, spread = by_frame(predictions(last, grown, new, FORCES, config.trainer))
+    members = spread / last.config.calibration[FORCES]
+    bounded = error <= second.window.scale * second.checkpoint.config.calibration[FORCES] * members * (1 + 1e-6)
+    assert bounded.sum() == (len(new) + 2) // 2
+    assert second.window.scale != pytest.approx(reports[1]["window"]["scale"])
 
 
 def test_a_run_that_is_lost_at_once_is_told_not_fatal(

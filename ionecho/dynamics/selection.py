@@ -62,15 +62,20 @@ def conformal_factor(error: Floats, spread: Floats, level: float) -> float:
     InputError
         If n is too small for the level.
     """
-    if not 0 < level < 1:
-        raise InputError(f"select.quantile: expected a number between 0 and 1, found {level}")
-    rank, least = (ceil(round(value, 9)) for value in ((len(error) + 1) * level, level / (1 - level)))
-    if rank > len(error):
+    least, rank = least_held_out(level), ceil(round((len(error) + 1) * level, 9))
+    if len(error) < least:
         raise InputError(
             f"select.quantile={level} needs {least} held-out configurations, found {len(error)}; "
             "begin another output with a higher dataset.validation, or with select.window=published"
         )
     return float(np.sort(error / spread)[rank - 1])
+
+
+def least_held_out(level: float) -> int:
+    """Fewest configurations by which an error can be bounded with probability `level`."""
+    if not 0 < level < 1:
+        raise InputError(f"select.quantile: expected a number between 0 and 1, found {level}")
+    return ceil(round(level / (1 - level), 9))
 
 
 class MeanSOAP:

@@ -23,7 +23,7 @@ from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.honest_test import by_frame, honest_test, predictions
 from ionecho.dynamics.exploration.runs import Explored, explore_by, plan
 from ionecho.dynamics.exploration.versions import card_of, described, finished, label
-from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
+from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine
 from ionecho.labelling.publish import publish_version
@@ -120,14 +120,30 @@ class Round:
 
     @cached_property
     def window(self) -> Window:
-        """The window on the members' standard deviation as it is, or on a bound of the error (`conformal_factor`)."""
+        """The window on the members' standard deviation as it is, or on a bound of the error (`conformal_factor`).
+
+        The bound is fitted to what the last round labelled, with the errors that its model made before it had seen
+        them: nothing is more like the frames to come. At first, and where that was too little, to the validation part.
+        """
         select, checkpoint = self.config.select, self.checkpoint
         scale = 1.0 / checkpoint.config.calibration[FORCES]
         if select.window == "quantile":
-            held_out = self._parts["validation"]
-            error, spread = by_frame(predictions(checkpoint, self.dataset, held_out, FORCES, self.config.trainer))
+            error, spread = self._last_labelled()
+            if len(error) < least_held_out(select.quantile):
+                held_out = self._parts["validation"]
+                error, spread = by_frame(predictions(checkpoint, self.dataset, held_out, FORCES, self.config.trainer))
             scale = conformal_factor(error, spread, select.quantile)
         return Window(select.low, select.high, scale)
+
+    def _last_labelled(self) -> tuple[NDArray, NDArray]:
+        """Largest error and spread of a force, eV/Å, in what the last round labelled; by this round's calibration."""
+        stored = self.folder / f"round_{self.number - 1}" / "report.json"
+        if not stored.exists():
+            return np.empty(0), np.empty(0)
+        last = json.loads(stored.read_text())
+        told, calibration = last["before"]["frames"], self.checkpoint.config.calibration[FORCES]
+        spread = np.array(told["score"]) / last["window"]["scale"] * (calibration / last["calibration"])
+        return np.array(told["error"]), spread
 
     @property
     def checkpoint(self) -> Checkpoint:
