@@ -211,7 +211,7 @@ def test_properties_along_a_run_are_those_predicted_from_its_trajectory(
     later = open_zarr(predict(properties[0], trajectory, "md.zarr", tmp_path / "later.zarr"), "r")
     group = open_zarr(path, "r")
     for name in set(later.array_keys()) | {"hyperfine_contact", "hyperfine_contact_shift_std", "centres"}:
-        np.testing.assert_array_equal(group[name][:], later[name][:])
+        np.testing.assert_allclose(group[name][:], later[name][:], rtol=1e-12)  # sums over batches of other sizes
     assert group["hyperfine_contact"].shape == (8, 2)
     for name in ("contact_shift", "conventions", "checkpoint_sha256"):
         assert group.attrs[name] == later.attrs[name]
