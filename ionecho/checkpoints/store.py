@@ -75,13 +75,13 @@ class Checkpoint:
         """
         metrics = json.loads((self.folder / "metrics.json").read_text())
         found = metrics.get("test", {}).get("pressure_GPa")
-        told = "never measured: its test data hold no stress"
+        told = "not known (its test data hold no stress)"
         if found is not None:
             told = f"{found['rmse']:.2g} GPa (bias {found['bias']:+.2g} GPa) on the test configurations"
         if limit is not None and (found is None or found["rmse"] > limit):
             raise InputError(
-                f"ensemble=npt: the pressure of {self.config.name} errs by {told}; the cell would find another volume. "
-                f"Take another potential or ensemble, or pressure_error_limit=null (it is {limit} GPa)"
+                f"ensemble=npt: the error of the pressure of {self.config.name} is {told}, the limit {limit:g} GPa: the "
+                "cell would find another volume. Take another potential or ensemble, or pressure_error_limit=null"
             )
         return told
 
