@@ -37,9 +37,7 @@ CUTOFF = 600.0  # eV
 BASES = ("aug-pcseg-2", "aug-pcseg-3")
 TIGHT = (6, 1, 2, 1)  # added functions of s, p, d, f, each exponent three times the last
 TOLERANCE = 0.05
-ISOTOPES = {
-    name.lstrip("0123456789"): name for name in ("1H", "7Li", "13C", "17O", "19F", "23Na", "25Mg", "31P", "55Mn")
-}
+ISOTOPES = {isotope(name).symbol: name for name in ("1H", "7Li", "13C", "17O", "19F", "23Na", "25Mg", "31P", "55Mn")}
 MOMENT = -si.value("electron g factor") * si.value("Bohr magneton")
 SMALLEST = 1.0  # MHz; smaller dipolar couplings, as of atoms and of s electrons, are noise
 EXPERIMENT = {"H": 1420.4, "Li": 401.75, "Na": 885.81}  # MHz, free atoms: Beckmann et al., Z. Phys. 1974, 270, 173

@@ -78,7 +78,7 @@ class DynamicShiftSettings(Options):
     @property
     def element(self) -> str:
         """Symbol of the mobile ion."""
-        return isotope(self.isotope).name.lstrip("0123456789")
+        return isotope(self.isotope).symbol
 
     @property
     def additive_shift(self) -> float:

@@ -23,6 +23,7 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Broken, Ensemble, noise_seed, phase
 from ionecho.dynamics.lammps_files import only_uf3, pair_commands, write_repulsion, write_splines
 from ionecho.errors import InputError
+from ionecho.models.uf3 import UF3
 
 BAR_PER_GPA = 1e4
 LARGEST_SEED = 900_000_000  # of LAMMPS's random numbers
@@ -56,6 +57,7 @@ class LammpsEngine:
         self.types = 1 + self.model.species(torch.from_numpy(atoms.numbers)).numpy()
         self.constant = float(self.model.one_body.numpy()[self.types - 1].sum())
         self.cell, self.rotation = _lower_triangular(np.array(atoms.cell))
+        self.tables = _tables(self.model)
         self.lammps = _library().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
@@ -63,8 +65,8 @@ class LammpsEngine:
         self._commands("clear", "units metal", "atom_style atomic", "atom_modify map yes", "newton on")
         with TemporaryDirectory() as folder:  # nothing is left of it by a kill during the run
             splines, repulsion, restart = (Path(folder, name) for name in ("splines", "repulsion", "restart"))
-            write_splines(self.model, splines)
-            write_repulsion(self.model, repulsion)
+            splines.write_bytes(self.tables[0])
+            repulsion.write_bytes(self.tables[1])
             if state:
                 restart.write_bytes(base64.b64decode(state["restart"]))
                 self._commands(f"read_restart {restart}")
@@ -145,6 +147,15 @@ class LammpsEngine:
     def _commands(self, *lines: str) -> None:
         for line in lines:
             self.lammps.command(line)
+
+
+def _tables(model: UF3) -> tuple[bytes, bytes]:
+    """The files of the splines and of the repulsion, which every block reads anew."""
+    with TemporaryDirectory() as folder:
+        splines, repulsion = Path(folder, "splines"), Path(folder, "repulsion")
+        write_splines(model, splines)
+        write_repulsion(model, repulsion)
+        return splines.read_bytes(), repulsion.read_bytes()
 
 
 def _lower_triangular(cell: NDArray) -> tuple[NDArray, NDArray]:

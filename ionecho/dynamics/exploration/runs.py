@@ -107,14 +107,14 @@ def explore_by(
 def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
     """Copies of the structures, strained along each axis and with displaced atoms, to begin with from nothing."""
     rattle, names = Rattle(**config.rattle, seed=config.seed), _listed(config.structures)
-    for name, group in zip(names, group_names(list(map(Path, names))), strict=True):
+    for name, origin in zip(names, group_names(list(map(Path, names))), strict=True):
+        group = f"displaced_{origin}"
         for number in range(rattle.copies):
             rng = np.random.default_rng((config.seed, number))
             atoms = read_structure(name, number, config.repeat)
             displace(atoms, rng, rattle.strain, rattle.displacement)
-            source = f"displaced_{group}#{number}"
             yield Configuration(
-                atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, f"displaced_{group}", number, source
+                atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, group, number, f"{group}#{number}"
             )
 
 
