@@ -81,11 +81,11 @@ def test_labelled_grids_are_published_as_they_came(tmp_path: Path) -> None:
     expected = [dict(configuration.labels) for configuration in found]
     engine = Mock(labels=GRIDS, conventions={})
     engine.level_of_theory.return_value = {"engine": "none"}
-    queue = LabelQueue(tmp_path / "queue", GRIDS, {})
-    for index in (2, 0, 1):
-        queue.add(found[index], Labels(expected[index]))
     card = toy_card(build=None, splits={"configuration": SplitRecipe(kind="configuration", folds=2)})
-    published = publish(queue, engine, card, tmp_path / "set", found)
+    with LabelQueue(tmp_path / "queue", GRIDS, {}) as queue:
+        for index in (2, 0, 1):
+            queue.add(found[index], Labels(expected[index]))
+        published = publish(queue, engine, card, tmp_path / "set", found)
     assert verify(published) == []
     for index, labels in enumerate(expected):
         for name in ("charge_density", "spin_density"):

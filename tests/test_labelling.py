@@ -172,14 +172,13 @@ def test_labels_of_other_inputs_stay_in_the_queue(here: None, home: Path, capsys
 
 def test_labels_by_other_paw_datasets_do_not_mix(tmp_path: Path) -> None:
     first, second = (from_atoms(atoms, {}, "x", 0) for atoms in rattled(2))
-    queue = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a"})
-    queue.add(first, Labels({"energy": np.array(1.0)}, provenance={"paw": {"Cu": {"sha256": "a"}}}))
-    queue.close()
+    with LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a"}) as queue:
+        queue.add(first, Labels({"energy": np.array(1.0)}, provenance={"paw": {"Cu": {"sha256": "a"}}}))
     with pytest.raises(InputError, match="another PAW dataset of Cu"):
         LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "b"})
-    same = LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a", "Na": "c"})
-    same.add(second, Labels({"energy": np.array(1.0)}))
-    assert same.count == 2
+    with LabelQueue(tmp_path / "q", ["energy"], {}, {"Cu": "a", "Na": "c"}) as same:
+        same.add(second, Labels({"energy": np.array(1.0)}))
+        assert same.count == 2
 
 
 def test_labels_of_the_published_file_are_not_computed_again(
@@ -214,30 +213,31 @@ def test_published_labels_are_taken_only_where_they_are_what_is_asked_for(here: 
     def adopted(labels: tuple[str, ...], conventions: dict[str, object]) -> int:
         asked = copy(engine)
         asked.labels, asked.conventions = labels, conventions
-        queue = LabelQueue(home / "labels" / "q" / "-".join([*labels, *conventions]), labels, {})
-        adopt(queue, asked, published)
-        return queue.count
+        with LabelQueue(home / "labels" / "q" / "-".join([*labels, *conventions]), labels, {}) as queue:
+            adopt(queue, asked, published)
+            return queue.count
 
     assert adopted(("energy",), {}) == 5
     assert adopted(("energy", "stress"), {}) == 0
     assert adopted(("energy",), {"isotopes": {"Na": "22Na"}}) == 0
-    named = LabelQueue(home / "labels" / "named", ["energy", "forces"], {})
     other = from_atoms(rattled(1, start=9)[0], {}, "x", 0)
     other.group, other.frame = str(published.group[0]), int(published.frame[0])
-    named.add(other, Labels({"energy": np.array(1.0), "forces": np.ones((4, 3))}))
-    adopt(named, engine, published)
-    assert named.count == 5
+    with LabelQueue(home / "labels" / "named", ["energy", "forces"], {}) as named:
+        named.add(other, Labels({"energy": np.array(1.0), "forces": np.ones((4, 3))}))
+        adopt(named, engine, published)
+        assert named.count == 5
 
 
 def test_a_label_of_a_run_killed_before_it_said_so_is_no_failure(tmp_path: Path) -> None:
     configuration = from_atoms(rattled(1)[0], {}, "x", 0)
-    queue = LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"})
-    queue.fail(configuration, "no reason")
-    failed = (tmp_path / "q" / "failures.json").read_text()
-    queue.add(configuration, Labels({"energy": np.array(1.0)}))
+    with LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"}) as queue:
+        queue.fail(configuration, "no reason")
+        failed = (tmp_path / "q" / "failures.json").read_text()
+        queue.add(configuration, Labels({"energy": np.array(1.0)}))
     (tmp_path / "q" / "failures.json").write_text(failed)
     assert look(tmp_path / "q") == ({key(configuration)}, {})
-    assert LabelQueueReopened(queue).failures == {}
+    with LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"}) as again:
+        assert again.failures == {}
 
 
 def test_the_level_of_theory_tells_objects_apart_by_what_is_in_them(here: None) -> None:
@@ -299,18 +299,18 @@ def test_a_second_process_is_refused_but_may_look(tmp_path: Path, capsys: pytest
     ase.io.write("cells.xyz", rattled(5))
     line = ["input=cells.xyz", *EMT_ENGINE]
     job = commands._prepare("copper", line)
-    queue = job.queue()
     first, second = job.configurations[:2]
     values = {"energy": np.array(1.0), "forces": np.ones((4, 3)), "stress": np.eye(3)}
-    queue.add(first, Labels(values))
-    queue.fail(second, "[no] reason")
-    process = start(tmp_path, "copper", *line)
-    output, error = process.communicate()
-    assert process.returncode == 2
-    assert error.count("\n") == 1
-    assert "is being labelled by another process; give that one more workers" in error
-    capsys.readouterr()
-    commands.show_status("copper", line)
+    with job.queue() as queue:
+        queue.add(first, Labels(values))
+        queue.fail(second, "[no] reason")
+        process = start(tmp_path, "copper", *line)
+        output, error = process.communicate()
+        assert process.returncode == 2
+        assert error.count("\n") == 1
+        assert "is being labelled by another process; give that one more workers" in error
+        capsys.readouterr()
+        commands.show_status("copper", line)
     output = " ".join(capsys.readouterr().out.split())
     assert "1 labelled, 3 waiting, 1 failed" in output
     assert "cells.xyz#1: [no] reason" in output
@@ -329,14 +329,13 @@ def test_failures_keep_their_reason_and_are_retried_on_request(here: None, home:
     assert "Na" in failure["reason"]
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")) == 5
     job = commands._prepare("copper", [])
-    queue = job.queue()
-    assert queue.pending(job.configurations, retry=False) == []
-    (again,) = queue.pending(job.configurations, retry=True)
     values = {"energy": np.array(1.0), "forces": np.ones((4, 3)), "stress": np.eye(3)}
-    queue.add(again, Labels(values, provenance={"seconds": 1.0}))
-    assert json.loads(path.read_text()) == {}
-    assert queue.pending(job.configurations, retry=True) == []
-    queue.close()
+    with job.queue() as queue:
+        assert queue.pending(job.configurations, retry=False) == []
+        (again,) = queue.pending(job.configurations, retry=True)
+        queue.add(again, Labels(values, provenance={"seconds": 1.0}))
+        assert json.loads(path.read_text()) == {}
+        assert queue.pending(job.configurations, retry=True) == []
     commands.build_labels("copper", ["card.version=1.0.1"])
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.0.1.zarr.zip")) == 6
 
@@ -625,15 +624,10 @@ def test_a_configuration_is_known_by_its_atoms_whatever_it_is_called(tmp_path: P
     first, second = (from_atoms(atoms, {}, "x", 0) for atoms in rattled(2))
     same = from_atoms(rattled(1)[0], {}, "y", 7)
     assert key(first) == key(same) != key(second)
-    queue = LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"})
-    queue.add(first, Labels({"energy": np.array(1.0)}))
-    assert key(first) in LabelQueueReopened(queue).done
-
-
-def LabelQueueReopened(queue: LabelQueue) -> LabelQueue:
-    """The same queue after its process ended: what was stored gives the same keys."""
-    queue.close()
-    return LabelQueue(queue.folder, ["energy"], {"engine": "none"})
+    with LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"}) as queue:
+        queue.add(first, Labels({"energy": np.array(1.0)}))
+    with LabelQueue(tmp_path / "q", ["energy"], {"engine": "none"}) as again:
+        assert key(first) in again.done
 
 
 def test_workers_have_to_be_ours() -> None:

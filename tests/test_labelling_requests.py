@@ -163,13 +163,14 @@ def test_a_scheduler_that_takes_no_job_ends_with_its_own_words(tmp_path: Path, m
     pytest.importorskip("dask_jobqueue")
     line = ["input=cells.xyz", *EMT_ENGINE, "workers=slurm", "workers.number=1", "+workers.cluster.interface=lo"]
     monkeypatch.setenv("PATH", str(tmp_path / "bin") + os.pathsep + "/usr/bin:/bin")
-    with pytest.raises(InputError, match=r"workers: none was started: .*No such file or directory: 'sbatch'"):
+    with pytest.raises(InputError, match=r"workers: none was started: .*No such file or directory: 'sbatch'") as first:
         commands.run_labels("copper", line)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho invalid partition specified >&2\nexit 1\n")
     (tmp_path / "bin" / "sbatch").chmod(0o755)
     with pytest.raises(InputError, match=r"workers: none was started: (.|\n)*invalid partition specified"):
         commands.run_labels("copper", line)
+    del first  # until here, what the first call left alive must not hold the queue
 
 
 def test_failures_tell_how_to_go_on(here: None, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

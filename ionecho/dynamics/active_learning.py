@@ -18,7 +18,7 @@ from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.rounds import Report, Round
 from ionecho.dynamics.exploration.runs import displaced_cells
-from ionecho.dynamics.exploration.versions import card_of, finished, label
+from ionecho.dynamics.exploration.versions import card_of, finished, labelled
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import publish, same_level
@@ -109,5 +109,6 @@ def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
     cells = list(displaced_cells(config))
     card = card_of(config, cells, 0)
     if (made := finished(card, folder)) is None:
-        made = publish(label(config, engine, cells, folder / "start"), engine, card, folder / "dataset", cells)
+        with labelled(config, engine, cells, folder / "start") as queue:
+            made = publish(queue, engine, card, folder / "dataset", cells)
     return Dataset(made)

@@ -42,23 +42,24 @@ CURES = ("engine.mixer", "engine.iterations")  # of a failure; what is labelled 
 def run_labels(name: Name, overrides: Overrides = None) -> None:
     """Label what is not labelled yet, then make the dataset; a killed run goes on with the same line."""
     job = _prepare(name, overrides)
-    queue = job.queue()
-    for version in job.versions:
-        adopt(queue, job.engine, version)
-    waiting = queue.pending(job.configurations, job.config.retry)
-    console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
-    if waiting:
-        _announce(job)
-        with executor(job.config.workers) as workers:
-            label_all(queue, waiting, plain(job.config.engine), workers, in_flight=job.config.workers.number)
-    _publish(job, queue)
+    with job.queue() as queue:
+        for version in job.versions:
+            adopt(queue, job.engine, version)
+        waiting = queue.pending(job.configurations, job.config.retry)
+        console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
+        if waiting:
+            _announce(job)
+            with executor(job.config.workers) as workers:
+                label_all(queue, waiting, plain(job.config.engine), workers, in_flight=job.config.workers.number)
+        _publish(job, queue)
 
 
 @app.command("build")
 def build_labels(name: Name, overrides: Overrides = None) -> None:
     """Make the dataset of what is labelled so far."""
     job = _prepare(name, overrides)
-    _publish(job, job.queue())
+    with job.queue() as queue:
+        _publish(job, queue)
 
 
 @app.command("status")

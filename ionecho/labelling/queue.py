@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -23,7 +23,8 @@ class LabelQueue:
 
     `labels.zarr` holds what is labelled (Format 1), `provenance.jsonl` a line for each of its configurations,
     `failures.json` the engine's reason for each that failed, `request.json` the engine's settings. A configuration is
-    known by its atoms: one that comes again, from another file or on another day, is not labelled again.
+    known by its atoms: one that comes again, from another file or on another day, is not labelled again. The folder is
+    held as long as the queue is open: use it in a `with` block.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class LabelQueue:
         try:
             self._check(request)
         except InputError:
-            self.close()
+            self._lock.release()
             raise
         self.writer = DatasetWriter(self.zarr, labels)
         self._end_line()
@@ -60,8 +61,10 @@ class LabelQueue:
         self.done = dict(zip(map(key_of_row, _structures(labelled)), _names(labelled), strict=True))
         self.failures = _failures(folder, self.done)
 
-    def close(self) -> None:
-        """Let another process have the folder."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     @property

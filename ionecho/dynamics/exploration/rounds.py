@@ -22,7 +22,7 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.honest_test import by_frame, honest_test, predictions
 from ionecho.dynamics.exploration.runs import Explored, explore_by, plan
-from ionecho.dynamics.exploration.versions import card_of, described, finished, label
+from ionecho.dynamics.exploration.versions import card_of, described, finished, labelled
 from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine
@@ -112,10 +112,9 @@ class Round:
         chosen = [explored[row["run"]].frames[row["frame"]] for row in self.selection()["selected"]]
         card = card_of(self.config, chosen, self.number, self.dataset)
         if (made := finished(card, self.folder)) is None:
-            with self._timed("label"):
-                queue = label(self.config, self.engine, chosen, self.place / "labels")
             held = {} if self.config.dataset.fold is None else {self.config.dataset.split: self.config.dataset.fold}
-            made = publish_version(queue, self.engine, card, self.folder / "dataset", self.dataset, held)
+            with self._timed("label"), labelled(self.config, self.engine, chosen, self.place / "labels") as queue:
+                made = publish_version(queue, self.engine, card, self.folder / "dataset", self.dataset, held)
         return Dataset(made)
 
     @cached_property

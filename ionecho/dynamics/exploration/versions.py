@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from ionecho.labelling.workers import executor
 console = Console(soft_wrap=True)
 
 
-def label(config: DictConfig, engine: Engine, chosen: Sequence[Configuration], folder: Path) -> LabelQueue:
-    """The queue in `folder` with the labels of the chosen configurations."""
-    queue = open_queue(folder, engine, chosen)
-    waiting = queue.pending(chosen, config.retry)
-    if waiting:
-        with executor(config.workers) as workers:
-            label_all(queue, waiting, plain(config.engine), workers, in_flight=config.workers.number)
-    for failure in queue.failures.values():
-        console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
-    return queue
+@contextmanager
+def labelled(config: DictConfig, engine: Engine, chosen: Sequence[Configuration], folder: Path) -> Iterator[LabelQueue]:
+    """The queue in `folder`, open, with the labels of the chosen configurations."""
+    with open_queue(folder, engine, chosen) as queue:
+        waiting = queue.pending(chosen, config.retry)
+        if waiting:
+            with executor(config.workers) as workers:
+                label_all(queue, waiting, plain(config.engine), workers, in_flight=config.workers.number)
+        for failure in queue.failures.values():
+            console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
+        yield queue
 
 
 def card_of(
