@@ -2,8 +2,8 @@
 
 Prints the largest difference to the published label of the cell, in root mean squares of that label (target 1e-6).
 `ionecho label run NAME published=false` does the same for all cells. With overrides, such as
-engine.contact=core_and_waves, it tells what they change: by element, how many times the published couplings the new
-ones are, and the scatter about that.
+engine.cutoff=600, it tells what they change: by element, how many times the published couplings the new ones are, and
+the scatter about that.
 """
 
 from __future__ import annotations

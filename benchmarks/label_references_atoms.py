@@ -63,8 +63,8 @@ def projected(symbol: str) -> tuple[float, float]:
     """Contact coupling of a PAW calculation: of the valence as it comes out, and with `paw_contact`."""
     calculator = projector_augmented(Molecule(f"{symbol} 0 0 0", UNPAIRED[symbol]), np.zeros(3), BOX, setups={})
     valence, whole = (
-        float(np.trace(hyperfine_tensors(calculator, np.array([_ratio(symbol)]), contact)[0]) / 3)
-        for contact in ("none", "core_and_waves")
+        float(np.trace(hyperfine_tensors(calculator, np.array([_ratio(symbol)]), core_polarisation)[0]) / 3)
+        for core_polarisation in (False, True)
     )
     return valence, whole
 

@@ -168,9 +168,9 @@ def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
 def test_contact_couplings_of_other_functionals_are_those_of_the_valence_alone() -> None:
     given = ["engine.labels=[hyperfine_contact]", "+engine.moments={H: 1}", "+engine.isotopes={H: 1H}"]
     for functional in ("SCAN", "PBE0"):
-        with pytest.raises(InputError, match=f"needs an LDA or a GGA, found {functional}; with engine.contact=none"):
+        with pytest.raises(InputError, match=f"needs an LDA or a GGA, found {functional}; .*core_polarisation=false"):
             engine("gpaw", *given, f"engine.functional={functional}").check({"H"})
-    engine("gpaw", *given, "engine.functional=SCAN", "engine.contact=none").check({"H"})
+    engine("gpaw", *given, "engine.functional=SCAN", "engine.core_polarisation=false").check({"H"})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import CONTACT, electric_field_gradients, hyperfine_tensors, refuse_unfit
+from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors, refuse_unfit
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -30,11 +30,6 @@ DENSITIES = ("charge_density", "spin_density")
 BADER = ("bader_charge", "bader_moment")
 ABLE = ("energy", "forces", "stress", "magnetic_moment", *HYPERFINE, "efg", *BADER, *DENSITIES)
 OPEN_SHELLS = {chemical_symbols[z] for z in (*range(21, 30), *range(39, 48), *range(57, 80), *range(89, 104))}  # d, f
-HOLDS = {
-    "none": "valence",
-    "core": "valence and polarised frozen core",
-    "core_and_waves": "valence, frozen core and partial waves polarised",
-}
 MIXER = ("kind", "beta", "history", "weight")
 MIXERS = {"sum": gpaw.MixerSum, "difference": gpaw.MixerDif, "separate": gpaw.Mixer}
 
@@ -70,9 +65,9 @@ class GPAWEngine:
         Number of bands, or how many of the occupied ones (`108%`); null: GPAW's own choice.
     isotopes
         Element -> isotope whose hyperfine couplings the labels are.
-    contact
-        What contact couplings hold besides the valence: `none`, the `core`, polarised by the spherical average of the
-        spin density, or `core_and_waves`, polarised by all of it, with what the spin does to the partial waves.
+    core_polarisation
+        Whether contact couplings hold what the spin does to the frozen core and to the partial waves, or the valence
+        alone.
     convergence
         `{energy, density, eigenstates}` in GPAW's units; a run that does not reach them is a failure.
     mixer
@@ -100,7 +95,7 @@ class GPAWEngine:
         smearing: float,
         bands: int | str | None,
         isotopes: Mapping[str, str],
-        contact: str,
+        core_polarisation: bool,
         convergence: Mapping[str, float],
         mixer: Mapping[str, Any] | None,
         iterations: int,
@@ -121,9 +116,7 @@ class GPAWEngine:
             raise InputError(
                 f"engine.mixer: expected {', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}; found {dict(mixer)}"
             )
-        if contact not in CONTACT:
-            raise InputError(f"engine.contact: expected one of {', '.join(CONTACT)}, found {contact}")
-        self.labels, self.contact = tuple(labels), contact
+        self.labels, self.core_polarisation = tuple(labels), core_polarisation
         self.settings: dict[str, Any] = {
             "functional": functional,
             "cutoff_eV": cutoff,
@@ -146,7 +139,8 @@ class GPAWEngine:
         found: dict[str, Any] = {"energy": "free energy, the one the forces are derivatives of"}
         if set(HYPERFINE) & set(self.labels):
             found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
-            found["hyperfine_contact"] = HOLDS[self.contact]
+            held = ", frozen core and partial waves polarised" if self.core_polarisation else ""
+            found["hyperfine_contact"] = f"valence{held}"
             found["isotopes"] = self.isotopes
         if {*BADER, *DENSITIES} & set(self.labels):
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]
@@ -196,13 +190,13 @@ class GPAWEngine:
 
     def _refuse_functional(self) -> None:
         """Polarised cores and partial waves are solved in local potentials."""
-        if "hyperfine_contact" not in self.labels or self.contact == "none":
+        if "hyperfine_contact" not in self.labels or not self.core_polarisation:
             return
         functional = XC(self.settings["functional"])
         if functional.type not in {"LDA", "GGA"} or functional.orbital_dependent:
             raise InputError(
-                f"engine.contact: {self.contact} needs an LDA or a GGA, found {functional.name}; with "
-                "engine.contact=none the contact couplings are those of the valence alone"
+                f"engine.core_polarisation needs an LDA or a GGA, found {functional.name}; with "
+                "engine.core_polarisation=false the contact couplings are those of the valence alone"
             )
 
     def label(self, atoms: ase.Atoms) -> Labels:
@@ -276,7 +270,8 @@ class GPAWEngine:
         if "magnetic_moment" in asked:
             found["magnetic_moment"] = calculator.get_magnetic_moments()
         if asked & set(HYPERFINE):
-            found |= _contact_and_dipolar(hyperfine_tensors(calculator, self._gyromagnetic_ratios(atoms), self.contact))
+            ratios = np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
+            found |= _contact_and_dipolar(hyperfine_tensors(calculator, ratios, self.core_polarisation))
         if "efg" in asked:
             found["efg"] = electric_field_gradients(calculator)
         if asked & {*BADER, *DENSITIES}:
@@ -289,9 +284,6 @@ class GPAWEngine:
             held = valence_bader(charge, atoms.cell.array, atoms.positions, cores, spin)
             found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
         return {name: np.asarray(found[name]) for name in self.labels}
-
-    def _gyromagnetic_ratios(self, atoms: ase.Atoms) -> NDArray[np.floating]:
-        return np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
 
 
 def _contact_and_dipolar(tensors: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:

@@ -18,17 +18,16 @@ from gpaw.utilities import unpack_density
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
-from ionecho.labelling.paw_contact import contact_correction, core_contact
+from ionecho.labelling.paw_contact import contact_correction
 
 ATOMIC_UNIT_OF_EFG = units.Ha / units.Bohr**2  # V/Å² in one Hartree/(e bohr²)
 POLARISED = {"Li": ("1s", 0), "Be": ("1s", 0), "Ga": ("3d", 18)}  # shell that has to be in the valence, core below it
 LEAST_MOMENT = 0.1  # Bohr magnetons
-CONTACT = {"none": lambda *_: 0.0, "core": core_contact, "core_and_waves": contact_correction}  # that spin polarises
 NUCLEAR_MAGNETON = si.physical_constants["nuclear magneton"][0]  # J/T
 
 
 def hyperfine_tensors(
-    calculator: Any, gyromagnetic_ratios: NDArray[np.floating], contact: str = "core_and_waves"
+    calculator: Any, gyromagnetic_ratios: NDArray[np.floating], core_polarisation: bool = True
 ) -> NDArray[np.floating]:
     """Contact and dipolar couplings of every nucleus, (N, 3, 3) in MHz.
 
@@ -42,8 +41,9 @@ def hyperfine_tensors(
         A converged spin-polarised `gpaw.old.calculator.GPAW` in plane-wave mode.
     gyromagnetic_ratios
         gamma/2pi of every nucleus, (N,) in MHz/T.
-    contact
-        What of the contact coupling is added to the valence, one of `CONTACT`.
+    core_polarisation
+        Whether contact couplings hold what the spin does to the frozen core and to the partial waves (`paw_contact`),
+        or the valence alone.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def hyperfine_tensors(
     for atom, packed in density.D_asp.items():
         setup, occupations = calculator.wfs.setups[atom], unpack_density(packed)
         tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
-        tensors[atom] += np.eye(3) * CONTACT[contact](occupations, setup, functional)
+        if core_polarisation:
+            tensors[atom] += np.eye(3) * contact_correction(occupations, setup, functional)
     energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
     return energy / NUCLEAR_MAGNETON / unpaired * np.asarray(gyromagnetic_ratios)[:, None, None] * tensors
 

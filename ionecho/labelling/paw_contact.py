@@ -26,26 +26,6 @@ ITERATIONS = 2  # of what is left out, in the potential that it makes; more chan
 MULTIPOLES = 4  # of the density of d shells
 
 
-def core_contact(occupations: NDArray, setup: Any, functional: Any) -> float:
-    """Contact term of the core alone, polarised by the spherical average of the spin density, as other codes print it.
-
-    Yazyev et al., Phys. Rev. B 71, 115110 (2005). Parameters and errors are those of `contact_correction`. Labels were
-    made with this, so it keeps its own cut of the density, which leaves the core its tail.
-    """
-    energies = _core_energies(setup)
-    if not energies:
-        return 0.0
-    grid, waves = setup.rgd, np.array(setup.data.phi_jg)
-    density = np.array([_multipoles(of_spin, waves, setup)[0] for of_spin in occupations]) / np.sqrt(4 * np.pi)
-    density[:, grid.r_g > max(setup.data.rcut_j)] = 0.0
-    density += setup.data.nc_g / (2 * np.sqrt(4 * np.pi))
-    exchange = np.zeros_like(density)
-    functional.calculate_spherical(grid, density, exchange)
-    potentials = exchange * grid.r_g - setup.Z + grid.poisson(density.sum(axis=0))
-    up, down = (_bound(energies, potential, setup) for potential in potentials)
-    return at_nucleus((up**2 - down**2).sum(axis=0) / (4 * np.pi), setup)
-
-
 def contact_correction(occupations: NDArray, setup: Any, functional: Any) -> float:
     """Contact term of the polarised core and of the changed partial waves: 2/3 of their spin density, as `at_nucleus`.
 
