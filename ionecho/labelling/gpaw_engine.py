@@ -141,6 +141,7 @@ class GPAWEngine:
             found["hyperfine_normalisation"] = "<S_z> of the cell, half its total moment"
             held = ", frozen core and partial waves polarised" if self.core_polarisation else ""
             found["hyperfine_contact"] = f"valence{held}"
+            found["hyperfine_dipolar"] = "whole spin density, with compensation charges"
             found["isotopes"] = self.isotopes
         if {*BADER, *DENSITIES} & set(self.labels):
             spacing, radius = self.density_grid["spacing"], self.density_grid["radius"]

@@ -7,6 +7,7 @@ which the partial waves replace the smooth ones near the nucleus.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ def hyperfine_tensors(
     calculator: Any, gyromagnetic_ratios: NDArray[np.floating], core_polarisation: bool = True
 ) -> NDArray[np.floating]:
     """Contact and dipolar couplings of every nucleus, (N, 3, 3) in MHz.
+
+    The dipolar part is a field gradient of the spin density. As that of charge, it needs compensation charges, which
+    hold what the smooth density of an atom lacks of its moment: without them (`gpaw.hyperfine`) the other nuclei feel a
+    part of the moment alone.
 
     Isotropic part, the contact coupling: (1/3) mu0 g_e mu_B gamma/2pi / <S_z> times the density of spin up minus spin
     down at the nucleus, averaged over the Thomson radius; <S_z> is that of the cell: the convention of VASP (science
@@ -60,10 +65,12 @@ def hyperfine_tensors(
         raise ArithmeticError(f"the cell's moment is {unpaired:.2g} muB: couplings are normalised by it")
     density, functional = calculator.density, calculator.hamiltonian.xc
     spin_density = density.nt_sG[0] - density.nt_sG[1]
-    tensors = hyperfine.smooth_part(spin_density, density.gd, calculator.atoms.get_scaled_positions())
+    smooth = hyperfine.smooth_part(spin_density, density.gd, calculator.atoms.get_scaled_positions())
+    tensors = -_gradients(calculator, *_spin(density)) / (4 * np.pi)
     for atom, packed in density.D_asp.items():
         setup, occupations = calculator.wfs.setups[atom], unpack_density(packed)
-        tensors[atom] += hyperfine.paw_correction(occupations, setup, exclude_core=True)
+        one_centre = hyperfine.paw_correction(occupations, setup, exclude_core=True)
+        tensors[atom] += np.eye(3) * np.trace(smooth[atom] + one_centre) / 3
         if core_polarisation:
             tensors[atom] += np.eye(3) * contact_correction(occupations, setup, functional)
     energy = si.pi * hyperfine.alpha**2 * hyperfine.G_FACTOR_E * si.m_e / si.m_p * units.Ha * si.e  # J for g_n = 1
@@ -87,10 +94,9 @@ def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
     """
     for setup in calculator.wfs.setups:
         refuse_unfit(setup)
-    gradients = _smooth_gradients(calculator)
-    for atom, packed in calculator.density.D_asp.items():
-        gradients[atom] += _one_centre_gradient(packed, calculator.wfs.setups[atom])
-    return gradients * ATOMIC_UNIT_OF_EFG
+    density = calculator.density
+    electrons = {atom: packed.sum(0) for atom, packed in density.D_asp.items()}
+    return _gradients(calculator, density.rhot_q, electrons) * ATOMIC_UNIT_OF_EFG
 
 
 def refuse_unfit(setup: Any) -> None:
@@ -113,14 +119,30 @@ def refuse_unfit(setup: Any) -> None:
         )
 
 
-def _smooth_gradients(calculator: Any) -> NDArray:
-    """Of the smooth density with its compensation charges, in reciprocal space, (N, 3, 3) in atomic units."""
-    density = calculator.density
-    waves: PWDescriptor = density.pd3
+def _spin(density: Any) -> tuple[NDArray, dict[int, NDArray]]:
+    """Smooth spin density with compensation charges, (G,), and the packed occupations of every atom's projections."""
+    occupations = {atom: packed[0] - packed[1] for atom, packed in density.D_asp.items()}
+    smooth = density.pd3.zeros()
+    density.ghat.add(smooth, {atom: packed @ density.setups[atom].Delta_pL for atom, packed in occupations.items()})
+    density.map23.add_to2(smooth, density.pd2.fft(density.nt_sG[0] - density.nt_sG[1]))
+    return smooth, occupations
+
+
+def _gradients(calculator: Any, smooth: NDArray, occupations: Mapping[int, NDArray]) -> NDArray:
+    """Field gradients of a density of negative charges at every nucleus, (N, 3, 3) in atomic units."""
+    gradients = _smooth_gradients(calculator, smooth)
+    for atom, packed in occupations.items():
+        gradients[atom] += _one_centre_gradient(packed, calculator.wfs.setups[atom])
+    return gradients
+
+
+def _smooth_gradients(calculator: Any, smooth: NDArray) -> NDArray:
+    """Of a smooth density with its compensation charges, in reciprocal space, (N, 3, 3) in atomic units."""
+    waves: PWDescriptor = calculator.density.pd3
     vectors = waves.get_reciprocal_vectors(add_q=False)  # (G, 3)
     square = (vectors**2).sum(1)
-    potential = 4 * np.pi * density.rhot_q / np.where(square > 0, square, np.inf)
-    positions = calculator.atoms.get_scaled_positions() @ density.gd.cell_cv
+    potential = 4 * np.pi * smooth / np.where(square > 0, square, np.inf)
+    positions = calculator.atoms.get_scaled_positions() @ waves.gd.cell_cv
     gradients = np.empty((len(positions), 3, 3))
     for atom, position in enumerate(positions):
         phase = np.exp(-1j * vectors @ position)
@@ -133,12 +155,12 @@ def _smooth_gradients(calculator: Any) -> NDArray:
 
 def _one_centre_gradient(packed: NDArray, setup: Any) -> NDArray:
     """Partial waves minus smooth partial waves and compensation charges: l = 2 of the density over r³, (3, 3)."""
-    matrices = hyperfine.expand(unpack_density(packed).sum(0), setup.l_j, 2)  # (5, J, J)
+    matrices = hyperfine.expand(unpack_density(packed), setup.l_j, 2)  # (5, J, J)
     waves, smooth = np.array(setup.data.phi_jg), np.array(setup.data.phit_jg)
     density = np.einsum("mab, ag, bg -> mg", matrices, waves, waves)
     density -= np.einsum("mab, ag, bg -> mg", matrices, smooth, smooth)
     shape = setup.g_lg[2]
-    density[:, : len(shape)] -= (packed.sum(0) @ setup.Delta_pL)[4:9, None] * shape
+    density[:, : len(shape)] -= (packed @ setup.Delta_pL)[4:9, None] * shape
     grid = setup.rgd
     radial = density[:, 1:] @ (grid.dr_g[1:] / grid.r_g[1:])
     return -4 * np.pi / 5 * (hyperfine.Y2_mvv.T @ (radial * hyperfine.Y2_m))
