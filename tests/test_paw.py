@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import ase
@@ -10,13 +9,11 @@ import numpy as np
 import pytest
 import scipy.constants as si
 from ase.build import bulk
-from ase.units import Bohr
 
 pytest.importorskip("gpaw", reason="the labels of GPAW need gpaw: see docs/label-references.md")
 
 from gpaw import PW, FermiDirac
 from gpaw.old.calculator import GPAW
-from gpaw.old.grid_descriptor import GridDescriptor
 from gpaw.rotation import rotation
 from gpaw.setup import create_setup
 from gpaw.xc import XC
@@ -127,27 +124,20 @@ def test_core_of_carbon_is_polarised_by_the_whole_spin_density() -> None:
     np.testing.assert_allclose(contact[1:], -64.4, rtol=0.04)
 
 
-def test_dipolar_coupling_of_a_distant_spin_is_that_of_a_point() -> None:
-    """One electron 3 bohr from a proton, as a Gaussian: A_zz = 2 (mu0/4 pi) g_e mu_B gamma hbar / R³ / h, 39.52 MHz."""
-    length, points, distance = 16.0, 48, 3.0  # bohr
-    grid = np.moveaxis(np.indices((points,) * 3), 0, -1) * length / points - length / 2
-    spin = np.exp(-np.square(grid).sum(-1) / 0.8**2)
-    spin /= spin.sum() * (length / points) ** 3
-    nucleus = np.array([length / 2, length / 2, length / 2 + distance]) * Bohr
-    calculator = SimpleNamespace(
-        atoms=ase.Atoms("H", [nucleus], cell=[length * Bohr] * 3, pbc=True),
-        density=SimpleNamespace(
-            nt_sG=np.stack([spin, 0 * spin]), gd=GridDescriptor((points,) * 3, (length,) * 3), D_asp={}
-        ),
-        wfs=SimpleNamespace(setups=[]),
-        hamiltonian=SimpleNamespace(xc=None),
-        get_magnetic_moment=lambda: 1.0,
-    )
-    ratio = isotope("1H").gyromagnetic_ratio
-    field = si.mu_0 / (4 * np.pi) * abs(si.value("electron g factor")) * si.value("Bohr magneton")  # T m³
-    point = field * ratio / (distance * Bohr * 1e-10) ** 3
-    tensor = hyperfine_tensors(calculator, np.array([ratio]))[0]
-    np.testing.assert_allclose(tensor, np.diag([-point, -point, 2 * point]), atol=0.01 * point)
+def test_dipolar_coupling_to_a_neighbour_is_that_of_its_whole_moment() -> None:
+    """The nucleus of He 3 Å from the five electrons of Mn2+, of which the smooth waves hold 1.5: points and images."""
+    atoms = ase.Atoms("MnHe", [[0, 0, 0], [0, 0, 3.0]], cell=[5, 5, 7], magmoms=[5, 0])
+    calculator = converged(atoms, 400, charge=2, occupations=FermiDirac(0.0, fixmagmom=True))
+    tensor = hyperfine_tensors(calculator, np.ones(2))[1]
+    vectors = np.moveaxis(np.indices((61,) * 3), 0, -1).reshape(-1, 3) - 30
+    vectors = 2 * np.pi * vectors[np.any(vectors, axis=1)] @ atoms.cell.reciprocal()
+    unit = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    waves = np.exp(-np.square(0.3 * vectors).sum(1)) * np.cos(vectors @ atoms.positions[1])  # points of 0.6 Å
+    field = si.mu_0 / (4 * np.pi) * abs(si.value("electron g factor")) * si.value("Bohr magneton") * 1e30  # T Å³
+    points = -4 * np.pi * field / atoms.get_volume() * np.einsum("g, gi, gj -> ij", waves, unit, unit)
+    points -= np.eye(3) * np.trace(points) / 3
+    assert 1.0 < points[2, 2] / (2 * field / 3.0**3) < 1.5  # images add a third
+    np.testing.assert_allclose(tensor - np.eye(3) * np.trace(tensor) / 3, points, atol=0.01 * points[2, 2])
 
 
 def test_gradients_of_lithium_hydride_against_all_electrons() -> None:
