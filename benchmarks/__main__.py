@@ -6,6 +6,7 @@ import argparse
 
 from benchmarks import (
     data_loading,
+    dipolar_points,
     force_noise,
     md_shift,
     md_speed,
@@ -21,7 +22,7 @@ from benchmarks import (
 argparse.ArgumentParser(description=__doc__).parse_args()
 for benchmark in (
     *(data_loading, predict_memory, prediction_speed, prediction_size),
-    *(painn_speed, uf3_speed, md_stability, md_speed, stackings, force_noise, md_shift),
+    *(painn_speed, uf3_speed, md_stability, md_speed, stackings, force_noise, dipolar_points, md_shift),
 ):
     print(f"== {benchmark.__doc__}")
     benchmark.main()
