@@ -37,7 +37,8 @@ CUTOFF = 600.0  # eV
 BASES = ("aug-pcseg-2", "aug-pcseg-3")
 TIGHT = (6, 1, 2, 1)  # added functions of s, p, d, f, each exponent three times the last
 TOLERANCE = 0.05
-ISOTOPES = {isotope(name).symbol: name for name in ("1H", "7Li", "13C", "17O", "19F", "23Na", "25Mg", "31P", "55Mn")}
+_NUCLEI = ("1H", "7Li", "13C", "17O", "19F", "23Na", "25Mg", "31P", "53Cr", "55Mn")
+ISOTOPES = {isotope(name).symbol: name for name in _NUCLEI}
 MOMENT = -si.value("electron g factor") * si.value("Bohr magneton")
 SMALLEST = 1.0  # MHz; smaller dipolar couplings, as of atoms and of s electrons, are noise
 EXPERIMENT = {"H": 1420.4, "Li": 401.75, "Na": 885.81}  # MHz, free atoms: Beckmann et al., Z. Phys. 1974, 270, 173
@@ -78,6 +79,7 @@ MOLECULES = {
     "NaLi+": Molecule("Na 0 0 0; Li 0 0 3.4", 1, charge=1, bases=BASES),
     "MgF": Molecule("Mg 0 0 0; F 0 0 1.75", 1),
     "NaO2": Molecule("Na 0 0 0; O 0.668 0 1.962; O -0.668 0 1.962", 1, bases=BASES),
+    "NaCrO2": Molecule("Na 0 0 2.90; O 1.32 0 1.16; O -1.32 0 1.16; Cr 0 0 0", 3),
     "CH3": Molecule("C 0 0 0; H 1.079 0 0; H -0.5395 0.9344 0; H -0.5395 -0.9344 0", 1, bases=BASES),
     "Mn": Molecule("Mn 0 0 0", 5),
     "MnF2": Molecule("Mn 0 0 0; F 0 0 1.811; F 0 0 -1.811", 5),

@@ -1,0 +1,102 @@
+"""Contact fields at nuclei in crystals, GPAW against Elk (all electrons): python -m benchmarks.label_references_fields.
+
+PBE, ferromagnetic: bcc Fe, whose field was measured, and NaCrO2, in which Na has its spin from a transition metal
+through O. Elk needs nearly all its empty states: half an hour of one core. In T; positive is along the moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+from ase.build import bulk
+from ase.spacegroup import crystal
+from gpaw import PW, FermiDirac
+from gpaw.old.calculator import GPAW
+from numpy.typing import NDArray
+
+from benchmarks import elk
+from ionecho.labelling.paw import hyperfine_tensors
+
+CUTOFF = 600.0  # eV
+ELK = {
+    "tasks": "0\n110",
+    "nrmtscf": "4.0",
+    "spinpol": ".true.",
+    "spincore": ".true.",
+    "bfieldc": "0.0 0.0 0.01",  # at the start
+    "reducebf": "0.5",
+    "epspot": "1.e-5",
+    "maxscl": "100",
+}
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """Structure, mesh, blocks for Elk, and the elements whose semicore s states Elk has in the core."""
+
+    atoms: ase.Atoms
+    mesh: tuple[int, int, int]
+    settings: dict[str, str]
+    cores: tuple[str, ...]
+
+
+def _nacro2() -> ase.Atoms:
+    return crystal(
+        ["Na", "Cr", "O"],
+        [(0, 0, 0.5), (0, 0, 0), (0, 0, 0.2655)],
+        spacegroup=166,
+        cellpar=[2.975, 2.975, 15.97, 90, 90, 120],
+        primitive_cell=True,
+    )
+
+
+CRYSTALS = {
+    "Fe": Crystal(
+        bulk("Fe", "bcc", a=2.8702), (10, 10, 10), {"rgkmax": "8.0", "lorbcnd": ".true.", "nempty": "80"}, ("Fe",)
+    ),
+    "NaCrO2": Crystal(_nacro2(), (3, 3, 3), {"rgkmax": "7.0", "nempty": "50"}, ("Na", "Cr")),
+}
+MOMENTS = {"Fe": 2.3, "Cr": 3.0}
+
+
+def by_gpaw(given: Crystal) -> NDArray:
+    """Fields at all nuclei, of the valence alone and of all, (2, N)."""
+    atoms = given.atoms.copy()
+    atoms.set_initial_magnetic_moments([MOMENTS.get(symbol, 0.0) for symbol in atoms.symbols])
+    atoms.calc = GPAW(
+        mode=PW(CUTOFF),
+        xc="PBE",
+        kpts={"size": given.mesh, "gamma": True},
+        occupations=FermiDirac(0.02),
+        convergence={"density": 1e-6, "eigenstates": 1e-8},
+        txt=None,
+    )
+    atoms.get_potential_energy()
+    ratios = np.full(len(atoms), atoms.calc.get_magnetic_moment() / 2)  # the field in T for a coupling to <S_z> in MHz
+    tensors = [hyperfine_tensors(atoms.calc, ratios, core_polarisation) for core_polarisation in (False, True)]
+    return np.trace(tensors, axis1=2, axis2=3) / 3
+
+
+def by_elk(given: Crystal) -> NDArray:
+    """The same of all electrons, (N,)."""
+    blocks = ELK | given.settings | {"ngridk": " ".join(map(str, given.mesh))}
+    folder = elk.run(given.atoms, blocks, given.cores)
+    found = [line.split()[-1] for line in (folder / "MOSSBAUER.OUT").read_text().splitlines() if "tesla" in line]
+    moment = float((folder / "MOMENT.OUT").read_text().split()[-1])
+    return np.array(found, float) * np.sign(moment)
+
+
+def main() -> None:
+    """Print a line for each crystal and nucleus."""
+    for name, given in CRYSTALS.items():
+        valence, whole = by_gpaw(given)
+        reference = by_elk(given)
+        for atom, symbol in enumerate(given.atoms.symbols):
+            told = f"GPAW {whole[atom]:.3f} (valence alone {valence[atom]:.3f}), Elk {reference[atom]:.3f}"
+            print(f"{name} {symbol}: {told}, ratio {whole[atom] / reference[atom]:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
