@@ -52,10 +52,10 @@ def _nacro2() -> ase.Atoms:
     )
 
 
+IRON = bulk("Fe", "bcc", a=2.8702), (10, 10, 10), {"rgkmax": "8.0", "lorbcnd": ".true.", "nempty": "80"}
 CRYSTALS = {
-    "Fe": Crystal(
-        bulk("Fe", "bcc", a=2.8702), (10, 10, 10), {"rgkmax": "8.0", "lorbcnd": ".true.", "nempty": "80"}, ("Fe",)
-    ),
+    "Fe": Crystal(*IRON, ("Fe",)),
+    "Fe, Elk's default core": Crystal(*IRON, ()),
     "NaCrO2": Crystal(_nacro2(), (3, 3, 3), {"rgkmax": "7.0", "nempty": "50"}, ("Na", "Cr")),
 }
 MOMENTS = {"Fe": 2.3, "Cr": 3.0}
