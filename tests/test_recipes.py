@@ -164,6 +164,21 @@ def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: s
     assert same_level(Dataset(folder / card.filename), engine)
 
 
+@pytest.mark.parametrize("name", [pytest.param("p2_gpaw", marks=OLD), "p2_nmmo"])
+def test_dipolar_couplings_of_sodium_are_about_the_field_of_points_at_the_manganese(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """The upstream labels, of VASP, and our own, of GPAW."""
+    from benchmarks.dipolar_points import compare
+
+    card, folder = find_card(name)
+    slope, correlation = compare(
+        request.getfixturevalue(name) if card.ionecho.build else Dataset(folder / card.filename)
+    )
+    assert slope == pytest.approx(1.0, abs=0.1)
+    assert correlation > 0.99
+
+
 def test_the_mesh_of_the_engine_follows_the_cell() -> None:
     pytest.importorskip("gpaw")
     mesh = lps_engine().level_of_theory()["kpoints"]
