@@ -203,6 +203,22 @@ def projector_augmented(
     return atoms.calc
 
 
+def crystalline(atoms: ase.Atoms, mesh: tuple[int, int, int], setups: dict[str, str], cutoff: float = CUTOFF) -> GPAW:
+    """Converged GPAW of a crystal, with the moments that the atoms begin with."""
+    atoms = atoms.copy()
+    atoms.calc = GPAW(
+        mode=PW(cutoff),
+        xc="PBE",
+        kpts={"size": mesh, "gamma": True},
+        setups=setups,
+        occupations=FermiDirac(0.02),
+        convergence={"density": 1e-6, "eigenstates": 1e-8},
+        txt=None,
+    )
+    atoms.get_potential_energy()
+    return atoms.calc
+
+
 def principal(tensors: NDArray) -> NDArray:
     """The eigenvalue of largest magnitude of each, with its sign."""
     values = np.linalg.eigvalsh(tensors)

@@ -12,14 +12,12 @@ import ase
 import numpy as np
 from ase.build import bulk
 from ase.spacegroup import crystal
-from gpaw import PW, FermiDirac
-from gpaw.old.calculator import GPAW
 from numpy.typing import NDArray
 
 from benchmarks import elk
+from benchmarks.label_references import crystalline
 from ionecho.labelling.paw import hyperfine_tensors
 
-CUTOFF = 600.0  # eV
 ELK = {
     "tasks": "0\n110",
     "nrmtscf": "4.0",
@@ -65,17 +63,9 @@ def by_gpaw(given: Crystal) -> NDArray:
     """Fields at all nuclei, of the valence alone and of all, (2, N)."""
     atoms = given.atoms.copy()
     atoms.set_initial_magnetic_moments([MOMENTS.get(symbol, 0.0) for symbol in atoms.symbols])
-    atoms.calc = GPAW(
-        mode=PW(CUTOFF),
-        xc="PBE",
-        kpts={"size": given.mesh, "gamma": True},
-        occupations=FermiDirac(0.02),
-        convergence={"density": 1e-6, "eigenstates": 1e-8},
-        txt=None,
-    )
-    atoms.get_potential_energy()
-    ratios = np.full(len(atoms), atoms.calc.get_magnetic_moment() / 2)  # the field in T for a coupling to <S_z> in MHz
-    tensors = [hyperfine_tensors(atoms.calc, ratios, core_polarisation) for core_polarisation in (False, True)]
+    calculator = crystalline(atoms, given.mesh, setups={})
+    ratios = np.full(len(atoms), calculator.get_magnetic_moment() / 2)  # the field in T for a coupling to <S_z> in MHz
+    tensors = [hyperfine_tensors(calculator, ratios, core_polarisation) for core_polarisation in (False, True)]
     return np.trace(tensors, axis1=2, axis2=3) / 3
 
 

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 
 import ase
 import numpy as np
-from gpaw import PW, FermiDirac
-from gpaw.old.calculator import GPAW
 
 from benchmarks import elk
-from benchmarks.label_references import principal
+from benchmarks.label_references import crystalline, principal
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients
 from ionecho.labelling.paw_datasets import use
 
@@ -47,18 +45,8 @@ COARSER = {  # what Elk's own convergence is seen from
 
 def by_gpaw(dataset: str, cutoff: float) -> np.ndarray:
     """V_zz of every atom in atomic units."""
-    atoms = LI3N.copy()
-    atoms.calc = GPAW(
-        mode=PW(cutoff),
-        xc="PBE",
-        kpts={"size": MESH, "gamma": True},
-        setups=use(dataset),
-        occupations=FermiDirac(0.02),
-        convergence={"density": 1e-6, "eigenstates": 1e-8},
-        txt=None,
-    )
-    atoms.get_potential_energy()
-    return principal(electric_field_gradients(atoms.calc) / ATOMIC_UNIT_OF_EFG)
+    calculator = crystalline(LI3N, MESH, use(dataset), cutoff)
+    return principal(electric_field_gradients(calculator) / ATOMIC_UNIT_OF_EFG)
 
 
 def by_elk(settings: Mapping[str, str]) -> np.ndarray:
