@@ -22,7 +22,7 @@ DEFAULT = ("p2_gpaw", "p2_nmmo")
 CONFIGURATIONS = 20
 WIDTH = 0.6  # Å of the points, as Gaussians
 CUTOFF = 12.0  # 1/Å
-FIELD = si.mu_0 / (4 * np.pi) * -si.value("electron g factor") * si.value("Bohr magneton") * 1e30  # T Å³ of <S> = 1/2
+FIELD = si.mu_0 / (4 * np.pi) * -si.value("electron g factor") * si.value("Bohr magneton") * 1e30  # T Å³ for <S_z> = 1
 
 
 def field_of_points(cell: NDArray, vectors: NDArray) -> NDArray:

@@ -106,7 +106,10 @@ def engine_config(name: str, settings: Sequence[str] = ()) -> DictConfig:
 
 
 def _key(group: str, engine: DictConfig) -> str:
-    return f"{group} {json.dumps(plain(engine), sort_keys=True)}"
+    """What a stored result depends on, with the version and the conventions of the engine."""
+    made = make_engine(engine)
+    told = [plain(engine), made.level_of_theory(), dict(made.conventions)]
+    return f"{group} {json.dumps(told, sort_keys=True)}"
 
 
 def _labels(engine: DictConfig, configuration: Configuration) -> dict[str, Any]:

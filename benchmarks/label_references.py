@@ -28,9 +28,15 @@ from gpaw.old.calculator import GPAW
 from numpy.typing import NDArray
 from pyscf import dft, gto
 
-from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, hyperfine_tensors
+from ionecho.labelling.paw import (
+    ATOMIC_UNIT_OF_EFG,
+    contact_and_dipolar,
+    electric_field_gradients,
+    hyperfine_tensors,
+)
 from ionecho.labelling.paw_datasets import RECIPES, use
 from ionecho.nmr.isotopes import isotope
+from ionecho.nmr.quadrupole import principal_components
 
 CELL_RATIO = 1.39880  # Ewald sum of the field of a lattice of dipoles at one of them, zero at this c/a
 CUTOFF = 600.0  # eV
@@ -221,8 +227,7 @@ def crystalline(atoms: ase.Atoms, mesh: tuple[int, int, int], setups: dict[str, 
 
 def principal(tensors: NDArray) -> NDArray:
     """The eigenvalue of largest magnitude of each, with its sign."""
-    values = np.linalg.eigvalsh(tensors)
-    return np.take_along_axis(values, np.abs(values).argmax(1)[:, None], 1)[:, 0]
+    return principal_components(tensors)[..., 2]
 
 
 def compare(name: str, lithium: str) -> list[dict[str, object]]:
@@ -235,9 +240,8 @@ def compare(name: str, lithium: str) -> list[dict[str, object]]:
     if molecule.unpaired:
         ratios = _gyromagnetic_ratios(list(molecule.atoms.symbols))
         tensors = [hyperfine_tensors(each, ratios) for each in calculators]
-        contact = [np.trace(each, axis1=1, axis2=2) / 3 for each in tensors]
-        dipolar = [each - np.eye(3) * value[:, None, None] for each, value in zip(tensors, contact, strict=True)]
-        compared = {"A_iso / MHz": ([contact_couplings(field) for field in fields], contact)}
+        contact, dipolar = zip(*map(contact_and_dipolar, tensors), strict=True)
+        compared = {"A_iso / MHz": ([contact_couplings(field) for field in fields], list(contact))}
         references = [principal(dipolar_couplings(field)) for field in fields]
         compared["T_zz / MHz"] = references, [principal(each) for each in dipolar]
     else:

@@ -11,7 +11,43 @@ from ase.build import bulk
 from ionecho.entry import guarded
 from ionecho.labelling import commands
 
-EMT_ENGINE = ["engine=ase", "+engine.settings.code=EMT", "engine.calculator._target_=ase.calculators.emt.EMT"]
+SLOW = """
+import os, time
+from ase.calculators.emt import EMT
+
+class Slow(EMT):  # notes every configuration it labels
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        time.sleep(0.02)
+
+class Dying(EMT):
+    def calculate(self, atoms, properties, system_changes):
+        if os.path.exists(os.environ["DIES"]):
+            os._exit(9)
+        super().calculate(atoms, properties, system_changes)
+
+class Tensors(EMT):
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results["efg_tensors"] = [[1.0, 0, 0, 0, 1, 0, 0, 0, -2]] * len(atoms)
+        self.results["free_energy"] = -7.0
+        assert atoms.get_initial_magnetic_moments().tolist() == [1.5] * len(atoms)
+
+class Unconverged(Tensors):
+    converged = False
+
+class Relaxing(EMT):
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        atoms.positions += 0.01 * self.results["forces"]
+
+class Vasp(EMT):  # what ASE's gives of a run without spin and without a stress
+    implemented_properties = [*EMT.implemented_properties, "magmoms"]
+
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results |= {"magmoms": [0.0] * len(atoms), "stress": None}
+"""
 
 
 def rattled(count: int, symbol: str = "Cu", start: int = 0) -> list[ase.Atoms]:
@@ -37,3 +73,9 @@ def refusal(capsys: pytest.CaptureFixture[str], name: str, *overrides: str) -> s
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     return text
+
+
+def calculators(tmp_path: Path, name: str) -> list[str]:
+    """The engine with a calculator of the module `slow_calculators`, which lies in `tmp_path`."""
+    (tmp_path / "slow_calculators.py").write_text(SLOW)
+    return ["engine=ase", "+engine.settings.code=EMT", f"engine.calculator._target_=slow_calculators.{name}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -86,7 +87,7 @@ def test_gpaw_hyperfine_labels_are_the_two_parts_of_the_paw_tensor() -> None:
     atom = ase.Atoms("H", cell=[3.4, 3.4, 4.4], pbc=True)
     values = gpaw.label(atom).values
     atom.set_initial_magnetic_moments([1])
-    calculator = gpaw._calculator(atom)
+    calculator = gpaw._calculator(atom, None)
     atom.calc = calculator
     atom.get_potential_energy()
     tensor = hyperfine_tensors(calculator, np.array([isotope("1H").gyromagnetic_ratio]))
@@ -131,16 +132,23 @@ def test_the_composition_can_decide_the_total_moment() -> None:
     assert gpaw._starting_moments(atoms) == pytest.approx([0.5, 0.5, 0.0, 0.0])
     assert gpaw.level_of_theory()["fixed_moment"] == {"H": 0.75, "Li": -0.25}
     atoms.set_initial_magnetic_moments(gpaw._starting_moments(atoms))
-    atoms.calc = gpaw._calculator(atoms)
+    atoms.calc = gpaw._calculator(atoms, None)
     atoms.get_potential_energy()
     assert atoms.calc.get_magnetic_moment() == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(EngineError, match="no atom of Li2 has a starting moment"):
         gpaw._starting_moments(atoms[2:])
 
 
-def test_gpaw_that_does_not_converge_is_a_failure_with_its_reason() -> None:
-    with pytest.raises(EngineError, match="not converged in 2 iterations"):
-        engine("gpaw", "engine.cutoff=200", "engine.iterations=2").label(hydrogen())
+def test_gpaw_that_does_not_converge_is_a_failure_with_its_reason_and_a_log_of_its_own(tmp_path: Path) -> None:
+    gpaw = engine("gpaw", "engine.cutoff=200", "engine.iterations=2", f"engine.log={tmp_path / 'logs'}")
+    moved = hydrogen()
+    moved.positions[0] += 0.1
+    for atoms in (hydrogen(), moved):
+        with pytest.raises(EngineError, match=r"not converged in 2 iterations.*logs/H2-\w+\.txt"):
+            gpaw.label(atoms)
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert len(logs) == 2
+    assert all("iter:   2" in log.read_text() for log in logs)
 
 
 def test_gpaw_names_elements_that_it_cannot_label_before_it_runs() -> None:
@@ -179,6 +187,8 @@ def test_contact_couplings_of_other_functionals_are_those_of_the_valence_alone()
         ("engine.mixer={kind: summ, beta: 0.1, history: 5, weight: 50}", "F", r"mixer.*sum, difference, separate"),
         ("engine.mixer={kind: sum, beta: 0.1}", "F", "mixer: expected kind, beta, history, weight"),
         ("engine.kpoints.size=[2,2]", "F", r"three numbers of one or more, found \[2, 2\]"),
+        ("+engine.hubbard={mn: 3.9}", "F", r"engine\.hubbard: expected symbols such as Mn, found mn"),
+        ("+engine.moments={Feu: 3}", "F", "found Feu"),
         ("engine.functional=PBEX", "F", "Unknown functional: PBEX"),
         ("+engine.paw={Na: wrong}", "Na", r"Na\.wrong\.PBE"),
         ("engine.labels=[energy]", "Mn", r"engine\.moments: expected starting moments for Mn"),

@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from conftest import EMT_ENGINE
 
 from ionecho.data.card import FRONT_MATTER, read_card
 from ionecho.data.importers.ase_files import from_atoms
@@ -23,7 +24,7 @@ from ionecho.labelling import commands
 from ionecho.labelling.publish import adoptable
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
-from tests.emt_labels import EMT_ENGINE, lines_of_provenance, rattled, refusal
+from tests.emt_labels import lines_of_provenance, rattled, refusal
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,12 @@ def test_partly_occupied_sites_are_refused(sites: str, told: str) -> None:
         ("rattle.displacement=[0.2,0.1]", r"rattle.displacement: expected the smaller first, found [0.2, 0.1]"),
         ("rattle.copies=ten", "copies"),
         ("rattle.copies=-3", "copies"),
+        ("every=two", "every: Input should be a valid integer"),
+        ("every=0", "every: Input should be greater than 0, found 0"),
+        ("input=5", "input.0: Input should be a valid string, found 5"),
+        ("published=perhaps", "published: Input should be a valid boolean"),
+        ("workers.number=two", "workers.number: expected a whole number, at least 1, found two"),
+        ("engine.moments={cu: 1}", "engine.moments: expected symbols such as Mn, found cu"),
         ("card.splits=null", "splits"),
         ("engine.calculator=emt", "engine.calculator: expected"),
         ("engine.labels=energy", "engine.labels: expected a list"),
@@ -148,6 +155,55 @@ def test_status_counts_what_is_published(here: None, home: Path, capsys: pytest.
     capsys.readouterr()
     commands.show_status("copper", [])
     assert "0 labelled, 5 in published versions, 0 waiting, 0 failed" in capsys.readouterr().out
+
+
+def test_status_and_failures_are_of_the_input(here: None, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = rattled(2, start=5)
+    other[0].numbers[0] = 11
+    ase.io.write("other.xyz", other)
+    commands.run_labels("copper", ["input=[cells.xyz,other.xyz]", *EMT_ENGINE])
+    assert "6 configurations, 1 failed" in capsys.readouterr().out
+    for show in (commands.show_status, commands.run_labels):
+        show("copper", ["input=cells.xyz", *EMT_ENGINE, "card.version=2.0.0"])
+        told = capsys.readouterr().out
+        assert "5 labelled" in told or "5 configurations, 0 failed" in told
+        assert "other.xyz" not in told
+
+
+def test_no_is_no(here: None, home: Path) -> None:
+    line = ["input=cells.xyz", *EMT_ENGINE]
+    commands.run_labels("copper", line)
+    commands.run_labels("copper", [*line, "published=no"])
+    assert (home / "labels" / "copper-anew").is_dir()
+
+
+def test_labels_of_another_level_are_left_with_a_word(
+    here: None, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE])
+    (home / "labels" / "copper").rename(home / "labels" / "gone")
+    line = ["input=cells.xyz", *EMT_ENGINE, "+engine.settings.set=b", "+engine.calculator.asap_cutoff=true"]
+    commands.run_labels("copper", [*line, "card.version=2.0.0"])
+    told = capsys.readouterr().out
+    assert "copper-1.0.0.zarr.zip: its labels are not taken over, it has another arguments, set" in told
+
+
+def test_configurations_are_written_for_a_code_that_runs_elsewhere(home: Path, here: None) -> None:
+    """The outputs of what was written are found by the line that asks for the same copies."""
+    copies = ["input=cells.xyz", "rattle.copies=2", "rattle.seed=3"]
+    commands.write_configurations(Path("copies.xyz"), copies)
+    run = ase.io.read("copies.xyz", ":")
+    for number, atoms in enumerate(run):
+        atoms.calc = EMT()
+        atoms.get_forces()
+        Path(f"runs/{number}").mkdir(parents=True)
+        ase.io.write(f"runs/{number}/out.xyz", atoms)
+    files = ["engine=files", "engine.folder=runs", "engine.pattern='*/out.xyz'", "engine.importer=extxyz"]
+    files += ["engine.labels=[energy,forces]", "engine.settings={code: EMT}"]
+    commands.run_labels("copper", [*copies, *files])
+    dataset = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
+    assert len(dataset) == 10
+    assert len(set(dataset.group)) == 5
 
 
 def test_of_a_mixed_version_only_labels_of_the_engine_are_taken_over(here: None, home: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import ase
 import numpy as np
 import pytest
-import scipy.constants as si
 from ase.build import bulk
 
 pytest.importorskip("gpaw", reason="the labels of GPAW need gpaw: see docs/label-references.md")
@@ -126,14 +125,13 @@ def test_core_of_carbon_is_polarised_by_the_whole_spin_density() -> None:
 
 def test_dipolar_coupling_to_a_neighbour_is_that_of_its_whole_moment() -> None:
     """The nucleus of He 3 Å from the five electrons of Mn2+, of which the smooth waves hold 1.5: points and images."""
-    from benchmarks.dipolar_points import field_of_points
+    from benchmarks.dipolar_points import FIELD, field_of_points
 
     atoms = ase.Atoms("MnHe", [[0, 0, 0], [0, 0, 3.0]], cell=[5, 5, 7], magmoms=[5, 0])
     calculator = converged(atoms, 400, charge=2, occupations=FermiDirac(0.0, fixmagmom=True))
     tensor = hyperfine_tensors(calculator, np.ones(2))[1]
-    field = si.mu_0 / (4 * np.pi) * abs(si.value("electron g factor")) * si.value("Bohr magneton") * 1e30  # T Å³
-    points = field * field_of_points(atoms.cell.array, -atoms.positions[1:])
-    assert 1.0 < points[2, 2] / (2 * field / 3.0**3) < 1.5  # images add a third
+    points = FIELD * field_of_points(atoms.cell.array, -atoms.positions[1:])
+    assert 1.0 < points[2, 2] / (2 * FIELD / 3.0**3) < 1.5  # images add a third
     np.testing.assert_allclose(tensor - np.eye(3) * np.trace(tensor) / 3, points, atol=0.01 * points[2, 2])
 
 

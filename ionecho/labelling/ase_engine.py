@@ -12,11 +12,15 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import all_changes, compare_atoms
 
 from ionecho.data.importers.ase_files import CALCULATOR_KEYS, from_atoms
 from ionecho.errors import InputError
-from ionecho.labelling.engine import EngineError, Labels
+from ionecho.labelling.engine import EngineError, Labels, refuse_other_than_elements
+
+SAME = 1e-8  # Å
+STILL = "labels are of atoms as they are given, switch its relaxation off (VASP: nsw=0)"
+POLARISED = "VASP needs ispin=2 and lorbit=11; of cells without spin leave magnetic_moment out of engine.labels"
 
 
 class ASEEngine:
@@ -57,6 +61,7 @@ class ASEEngine:
     ) -> None:
         self.labels, self.make_calculator, self.keys = tuple(labels), calculator, dict(keys)
         self.package, self.settings, self.moments = package, dict(settings), dict(moments)
+        refuse_other_than_elements(moments=moments)
         if not isinstance(calculator, partial):
             raise InputError(f"engine.calculator: expected {{_target_: package.Class, ...}}, found {calculator!r}")
         for label in set(labels) - set(keys):
@@ -97,6 +102,7 @@ class ASEEngine:
         atoms = atoms.copy()
         if self.moments:
             atoms.set_initial_magnetic_moments([self.moments.get(symbol, 0.0) for symbol in atoms.symbols])
+        asked = atoms.copy()
         try:
             with TemporaryDirectory() as folder, chdir(folder):
                 atoms.calc = self.make_calculator()
@@ -106,9 +112,13 @@ class ASEEngine:
             raise EngineError(f"{self.package}: {type(error).__name__}: {error}") from error
         if getattr(atoms.calc, "converged", None) is False:  # as ASE's Vasp tells that its electronic steps ran out
             raise EngineError(f"{self.package}: the calculation did not converge")
+        if compare_atoms(asked, atoms, SAME, excluded_properties=["initial_magmoms", "initial_charges"]):
+            raise EngineError(f"{self.package}: the calculator moved the atoms; {STILL}")
         if missing := set(self.labels) - set(found):
             raise EngineError(f"{self.package} gave no {', '.join(sorted(missing))}; see engine.labels and engine.keys")
         values = {name: found[name] for name in self.labels}
+        if "magnetic_moment" in values and not values["magnetic_moment"].any():  # ASE's Vasp has 0 where it has none
+            raise EngineError(f"{self.package}: every moment is exactly 0, most likely not computed: {POLARISED}")
         return Labels(values, provenance={"seconds": round(sum(os.times()[:4]) - start, 2)})
 
 

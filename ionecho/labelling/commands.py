@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import ase.io
 import typer
 from ase.data import chemical_symbols
 from hydra import compose, initialize_config_dir
@@ -24,7 +25,7 @@ from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import adopt, adoptable, publish
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.run import label_all, open_queue
-from ionecho.labelling.structures import Rattle, displaced_copies, read_structures
+from ionecho.labelling.structures import Request
 from ionecho.labelling.workers import executor
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -45,7 +46,7 @@ def run_labels(name: Name, overrides: Overrides = None) -> None:
     with job.queue() as queue:
         for version in job.versions:
             adopt(queue, job.engine, version)
-        waiting = queue.pending(job.configurations, job.config.retry)
+        waiting = queue.pending(job.configurations, job.request.retry)
         console.print(f"{queue.folder}: {queue.count} labelled, {len(waiting)} waiting, {len(queue.failures)} failed")
         if waiting:
             _announce(job)
@@ -67,12 +68,26 @@ def show_status(name: Name, overrides: Overrides = None) -> None:
     """How many configurations are labelled, wait, and failed, and why; also while they are being labelled."""
     job = _prepare(name, overrides)
     labelled, failures = look(job.folder)
+    asked = set(map(key, job.configurations))
     published = {key(structure) for version in job.versions for _, structure in adoptable(version, job.engine)}
-    waiting = {key(configuration) for configuration in job.configurations} - labelled - published - set(failures)
-    taken = f", {len(published)} in published versions" if (published := published - labelled) else ""
-    console.print(f"{job.folder}: {len(labelled)} labelled{taken}, {len(waiting)} waiting, {len(failures)} failed")
-    for failure in failures.values():
-        console.print(f"{failure['source']}: {failure['reason']}", markup=False)
+    published, labelled, failed = asked & published - labelled, asked & labelled, asked & set(failures) - published
+    waiting = asked - labelled - published - failed
+    taken = f", {len(published)} in published versions" if published else ""
+    console.print(f"{job.folder}: {len(labelled)} labelled{taken}, {len(waiting)} waiting, {len(failed)} failed")
+    _tell(failures, asked)
+
+
+@app.command("write")
+def write_configurations(
+    file: Annotated[Path, typer.Argument(help="extended XYZ to be written")],
+    overrides: Overrides = None,
+) -> None:
+    """Write the configurations that such a line would label into one file, for a code that runs elsewhere."""
+    configurations = _request(_config(overrides or [])).configurations()
+    partial = file.with_name(file.name + ".partial")
+    ase.io.write(partial, [configuration.atoms for configuration in configurations], format="extxyz")
+    partial.replace(file)
+    console.print(f"{file}: {len(configurations)} configurations")
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ class Job:
     """What is to be labelled, how, and the card of the dataset that comes of it."""
 
     config: DictConfig
+    request: Request
     engine: Engine
     configurations: list[Configuration]
     card: DatasetCard
@@ -88,12 +104,12 @@ class Job:
     @property
     def folder(self) -> Path:
         """Of the queue; what is labelled anew has one of its own."""
-        return home() / "labels" / (self.card.ionecho.name + ("" if self.config.published else "-anew"))
+        return home() / "labels" / (self.card.ionecho.name + ("" if self.request.published else "-anew"))
 
     @property
     def versions(self) -> list[Dataset]:
         """What is published of it, where the labels may be taken from there."""
-        paths = sorted(self.card_folder.glob(f"{self.card.ionecho.name}-*.zarr.zip")) if self.config.published else []
+        paths = sorted(self.card_folder.glob(f"{self.card.ionecho.name}-*.zarr.zip")) if self.request.published else []
         return list(map(Dataset, paths))
 
     def queue(self) -> LabelQueue:
@@ -115,26 +131,32 @@ def _prepare(name: str, overrides: list[str] | None) -> Job:
             f"{name} is a dataset of IonEcho, its card says how it is labelled; for {own[0]} choose another name"
         )
     given = _merged(recipe.overrides if recipe else [], overrides or [])
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        config = compose("label", overrides=given)
-    if OmegaConf.is_missing(config, "input"):
-        raise InputError("label: say what to label with input=FILE (structures, a trajectory or a dataset)")
-    inputs = list(config.input) if isinstance(config.input, ListConfig) else [config.input]
-    engine = make_engine(config.engine)
-    configurations = list(read_structures(inputs, config.every))
-    if (rattle := Rattle(**config.rattle)).copies:
-        configurations = list(displaced_copies(configurations, rattle))
-    if not configurations:
-        raise InputError(f"input: {', '.join(inputs)} holds no configuration")
+    config = _config(given)
+    request, engine = _request(config), make_engine(config.engine)
+    configurations = request.configurations()
     if known and _of_ionecho(known[1]):
-        return Job(config, engine, configurations, *known)
+        return Job(config, request, engine, configurations, *known)
     lasting = [override for override in given if not override.lstrip("+").startswith(NOT_PART_OF_A_CARD)]
     card = _card(name, config, configurations, lasting)
     if known:
         _keep_edits(card, known[0], overrides or [])
     for split, of_split in card.ionecho.splits.items():
         of_split.check([configuration.group for configuration in configurations], f"card.splits.{split}.folds")
-    return Job(config, engine, configurations, card, home() / "datasets" / name)
+    return Job(config, request, engine, configurations, card, home() / "datasets" / name)
+
+
+def _config(overrides: Sequence[str]) -> DictConfig:
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+        config = compose("label", overrides=list(overrides))
+    if OmegaConf.is_missing(config, "input"):
+        raise InputError("label: say what to label with input=FILE (structures, a trajectory or a dataset)")
+    if not isinstance(config.input, ListConfig):
+        config.input = [config.input]
+    return config
+
+
+def _request(config: DictConfig) -> Request:
+    return Request(**{field.name: plain(config)[field.name] for field in fields(Request)})
 
 
 def _of_ionecho(folder: Path) -> bool:
@@ -158,7 +180,7 @@ def _keep_edits(card: DatasetCard, written: DatasetCard, overrides: Sequence[str
 def _announce(job: Job) -> None:
     """Say before hours of labelling that a new version will be needed to publish them."""
     published = job.card_folder / job.card.filename
-    if job.config.published and published.exists():
+    if job.request.published and published.exists():
         console.print(f"{published.name} is published: raise the version in {job.card_folder / 'README.md'} for more")
 
 
@@ -173,13 +195,20 @@ def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
 
 
 def _publish(job: Job, queue: LabelQueue) -> None:
-    for failure in queue.failures.values():
-        console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
-    if queue.failures:
+    failed = _tell(queue.failures, set(map(key, job.configurations)))
+    if failed:
         console.print("what failed is tried again with retry=true")
     path = publish(queue, job.engine, job.card, job.card_folder, job.configurations)
     card = job.card_folder / "README.md"
-    console.print(f"{path}: {len(Dataset(path))} configurations, {len(queue.failures)} failed; card {card}")
+    console.print(f"{path}: {len(Dataset(path))} configurations, {failed} failed; card {card}")
+
+
+def _tell(failures: Mapping[str, Mapping[str, Any]], asked: Container[str]) -> int:
+    """Print why those that are asked for failed; how many."""
+    told = [failure for name, failure in failures.items() if name in asked]
+    for failure in told:
+        console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
+    return len(told)
 
 
 def _card(name: str, config: DictConfig, configurations: Sequence[Configuration], overrides: list[str]) -> DatasetCard:

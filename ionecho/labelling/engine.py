@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import ase
 import numpy as np
+from ase.data import chemical_symbols
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from numpy.typing import NDArray
@@ -69,6 +70,14 @@ class Engine(Protocol):
         EngineError
             If the engine fails or does not converge.
         """
+
+
+def refuse_other_than_elements(**settings: Any) -> None:
+    """Raise InputError for a key that is no symbol of an element: an engine would take no notice of `mn`."""
+    for setting, given in settings.items():
+        names = given if isinstance(given, Mapping) else ()
+        if unknown := [str(name) for name in names if name not in chemical_symbols]:
+            raise InputError(f"engine.{setting}: expected symbols such as Mn, found {', '.join(unknown)}")
 
 
 def make_engine(config: DictConfig) -> Engine:

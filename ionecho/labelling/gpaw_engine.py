@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -16,11 +17,11 @@ from gpaw.xc import XC
 from numpy.typing import NDArray
 
 from ionecho.data.importers.density import rounded
-from ionecho.data.schema import voigt_to_tensor
+from ionecho.data.schema import structure_sha256, voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
-from ionecho.labelling.engine import EngineError, Labels
-from ionecho.labelling.paw import electric_field_gradients, hyperfine_tensors, refuse_unfit
+from ionecho.labelling.engine import EngineError, Labels, refuse_other_than_elements
+from ionecho.labelling.paw import contact_and_dipolar, electric_field_gradients, hyperfine_tensors, refuse_unfit
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
@@ -79,7 +80,7 @@ class GPAWEngine:
         the radius about the nuclei in Å within which the valence density is replaced by a smooth one; the bits of the
         mantissa that are kept, the rest is zero so that the grids compress well.
     log
-        File for GPAW's text output; null: none.
+        Folder for GPAW's text output, a file for each configuration, which a failure names; null: none.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class GPAWEngine:
             raise InputError(
                 f"engine.mixer: expected {', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}; found {dict(mixer)}"
             )
+        refuse_other_than_elements(hubbard=hubbard, paw=paw, moments=moments, isotopes=isotopes, fix_moment=fix_moment)
         self.labels, self.core_polarisation = tuple(labels), core_polarisation
         self.settings: dict[str, Any] = {
             "functional": functional,
@@ -207,16 +209,18 @@ class GPAWEngine:
         atoms = atoms.copy()
         if self.settings["starting_moments"]:
             atoms.set_initial_magnetic_moments(self._starting_moments(atoms))
-        calculator = self._calculator(atoms)
+        log = self._log_of(atoms)
+        calculator = self._calculator(atoms, log)
+        told = "" if log is None else f"; its output is in {log}"
         try:
             atoms.calc = calculator
             atoms.get_potential_energy()
             values = self._values(atoms, calculator)
         except gpaw.KohnShamConvergenceError as error:
             cure = "try another engine.mixer or more engine.iterations with retry=true"
-            raise EngineError(f"GPAW: not converged in {self.iterations} iterations; {cure}") from error
+            raise EngineError(f"GPAW: not converged in {self.iterations} iterations; {cure}{told}") from error
         except Exception as error:
-            raise EngineError(f"GPAW: {type(error).__name__}: {error}") from error
+            raise EngineError(f"GPAW: {type(error).__name__}: {error}{told}") from error
         provenance = {
             "seconds": round(time.process_time() - start, 1),
             "iterations": calculator.get_number_of_iterations(),
@@ -242,7 +246,15 @@ class GPAWEngine:
             setups[element] = f"{setups.get(element, '')}:d,{u}"
         return setups
 
-    def _calculator(self, atoms: ase.Atoms) -> GPAW:
+    def _log_of(self, atoms: ase.Atoms) -> Path | None:
+        """The file of a configuration in the folder of the logs."""
+        if self.log is None:
+            return None
+        folder = Path(self.log).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{atoms.symbols}-{structure_sha256(atoms.numbers, atoms.positions, atoms.cell.array)[:20]}.txt"
+
+    def _calculator(self, atoms: ase.Atoms, log: Path | None) -> GPAW:
         settings, mixer = self.settings, self.mixer
         extra = (
             {} if mixer is None else {"mixer": MIXERS[mixer["kind"]](mixer["beta"], mixer["history"], mixer["weight"])}
@@ -258,7 +270,7 @@ class GPAWEngine:
             convergence=settings["convergence"],
             maxiter=self.iterations,
             symmetry={"point_group": False},
-            txt=self.log,
+            txt=log,
             **extra,
         )
 
@@ -272,7 +284,8 @@ class GPAWEngine:
             found["magnetic_moment"] = calculator.get_magnetic_moments()
         if asked & set(HYPERFINE):
             ratios = np.array([isotope(self.isotopes[symbol]).gyromagnetic_ratio for symbol in atoms.symbols])
-            found |= _contact_and_dipolar(hyperfine_tensors(calculator, ratios, self.core_polarisation))
+            tensors = hyperfine_tensors(calculator, ratios, self.core_polarisation)
+            found |= zip(HYPERFINE, contact_and_dipolar(tensors), strict=True)
         if "efg" in asked:
             found["efg"] = electric_field_gradients(calculator)
         if asked & {*BADER, *DENSITIES}:
@@ -285,9 +298,3 @@ class GPAWEngine:
             held = valence_bader(charge, atoms.cell.array, atoms.positions, cores, spin)
             found |= {"bader_charge": atoms.numbers - held.electrons, "bader_moment": held.moment}
         return {name: np.asarray(found[name]) for name in self.labels}
-
-
-def _contact_and_dipolar(tensors: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
-    """Contact (N,) and dipolar (N, 3, 3) couplings of the tensors."""
-    contact = np.trace(tensors, axis1=1, axis2=2) / 3
-    return {"hyperfine_contact": contact, "hyperfine_dipolar": tensors - contact[:, None, None] * np.eye(3)}

@@ -99,6 +99,12 @@ def electric_field_gradients(calculator: Any) -> NDArray[np.floating]:
     return _gradients(calculator, density.rhot_q, electrons) * ATOMIC_UNIT_OF_EFG
 
 
+def contact_and_dipolar(tensors: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Contact couplings (N,) and dipolar ones (N, 3, 3), traceless, of whole ones (N, 3, 3)."""
+    contact = np.trace(tensors, axis1=1, axis2=2) / 3
+    return contact, tensors - contact[:, None, None] * np.eye(3)
+
+
 def refuse_unfit(setup: Any) -> None:
     """Raise InputError where a PAW dataset gives no field gradient and no hyperfine coupling.
 

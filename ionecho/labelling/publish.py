@@ -83,6 +83,9 @@ def adoptable(published: Dataset, engine: Engine) -> Iterator[tuple[int, Configu
 
 def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
     """Put into the queue what a published version holds beyond it."""
+    if other := _differences(published, engine):
+        console.print(f"{published.path.name}: its labels are not taken over, it has another {', '.join(other)}")
+        return
     taken = set(queue.done.values())
     for index, structure in adoptable(published, engine):
         if key(structure) in queue.done or (structure.group, structure.frame) in taken:
@@ -124,9 +127,16 @@ def publish_version(
 
 def same_level(parent: Dataset, engine: Engine) -> bool:
     """Whether the engine's conventions are those of the set, and its level of theory, or one that was added to it."""
+    return not _differences(parent, engine)
+
+
+def _differences(parent: Dataset, engine: Engine) -> list[str]:
+    """Settings and conventions of the engine that are not those of the set, by name."""
     known, conventions = parent.attrs["level_of_theory"], parent.attrs["conventions"]
     level, asked = json.loads(json.dumps([engine.level_of_theory(), dict(engine.conventions)]))
-    return level in (known, known.get(ADDED)) and all(conventions.get(name) == asked[name] for name in asked)
+    known = known if level == known else known.get(ADDED, known)
+    settings = [name for name in {**known, **level} if known.get(name) != level.get(name)]
+    return settings + [name for name in asked if conventions.get(name) != asked[name]]
 
 
 def grow(folds: Sequence[Fold], dataset: Dataset, held: int | None) -> list[Fold]:

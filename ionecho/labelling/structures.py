@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ase
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ionecho.data.importers.ase_files import read
@@ -30,8 +30,6 @@ def read_structures(inputs: Sequence[str], every: int) -> Iterator[Configuration
     Of each trajectory or group every `every`-th frame is taken. The group is the dataset's own, or the file's name
     without its ending; files of one name go by their folders too.
     """
-    if every < 1:
-        raise InputError(f"every={every}: expected 1 or more")
     seen: Counter[tuple[Path, str]] = Counter()
     paths = list(dict.fromkeys(map(_found, inputs)))
     for path, group in zip(paths, group_names(paths), strict=True):
@@ -96,6 +94,26 @@ def displaced_copies(configurations: Iterable[Configuration], rattle: Rattle) ->
                 frame=copy,
                 source=f"{configuration.source}, displaced {copy}",
             )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be labelled: the keys of `conf/label.yaml` beside the engine, the workers and the card."""
+
+    input: list[str]
+    every: PositiveInt
+    rattle: Rattle
+    retry: bool
+    published: bool
+
+    def configurations(self) -> list[Configuration]:
+        """Of the input, or displaced copies of them."""
+        found = list(read_structures(self.input, self.every))
+        if self.rattle.copies:
+            found = list(displaced_copies(found, self.rattle))
+        if not found:
+            raise InputError(f"input: {', '.join(self.input)} holds no configuration")
+        return found
 
 
 def _configurations(path: Path, group: str) -> Iterator[Configuration]:

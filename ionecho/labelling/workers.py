@@ -21,8 +21,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 @contextmanager
 def executor(config: DictConfig) -> Iterator[Executor]:
     """The executor of a config (`conf/workers/*.yaml`), closed when the work is done or given up."""
-    if config.get("number", 1) < 1:
-        raise InputError(f"workers.number: expected at least 1, found {config.number}")
+    if not isinstance(config.number, int) or config.number < 1:
+        raise InputError(f"workers.number: expected a whole number, at least 1, found {config.number}")
     with make(config, "workers") as opened:
         yield opened
 

@@ -63,7 +63,7 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
     labels = {name: _lookup(atoms, name, key, source) for name, key in keys.items()}
     results = atoms.calc.results if atoms.calc is not None else {}
     for name, key in CALCULATOR_KEYS.items():
-        if name not in labels and key in results:
+        if name not in labels and results.get(key) is not None:
             labels[name] = _shaped(np.asarray(results[key], dtype=float), name, len(atoms), source)
     return Configuration(
         numbers=atoms.numbers.copy(),
