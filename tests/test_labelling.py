@@ -23,7 +23,7 @@ from ionecho.data.verify import verify
 from ionecho.errors import InputError
 from ionecho.labelling import commands
 from ionecho.labelling.engine import Labels
-from ionecho.labelling.publish import adopt, same_level
+from ionecho.labelling.publish import adopt, differences
 from ionecho.labelling.queue import LabelQueue, key
 from ionecho.labelling.structures import read_structures
 from ionecho.training.data import fold_parts
@@ -141,7 +141,7 @@ def test_published_labels_are_taken_only_where_they_are_what_is_asked_for(here: 
     commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE, "engine.labels=[energy,forces]"])
     published = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
     engine = commands._prepare("copper", []).engine
-    assert same_level(published, engine)
+    assert not differences(published, engine)
 
     def adopted(labels: tuple[str, ...], conventions: dict[str, object]) -> int:
         asked = copy(engine)

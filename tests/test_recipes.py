@@ -22,7 +22,7 @@ from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES
 from ionecho.dynamics.sampling import quenched
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
-from ionecho.labelling.publish import same_level
+from ionecho.labelling.publish import differences
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
 
@@ -161,7 +161,7 @@ def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: s
     card, folder = find_card(name)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
         engine = make_engine(compose("label", overrides=[f"engine={name}"]).engine)
-    assert same_level(Dataset(folder / card.filename), engine)
+    assert not differences(Dataset(folder / card.filename), engine)
 
 
 @pytest.mark.parametrize("name", [pytest.param("p2_gpaw", marks=OLD), "p2_nmmo"])

@@ -21,7 +21,7 @@ from ionecho.dynamics.exploration.runs import displaced_cells
 from ionecho.dynamics.exploration.versions import card_of, finished, labelled
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
-from ionecho.labelling.publish import publish, same_level
+from ionecho.labelling.publish import differences, publish
 from ionecho.training.run import open_dataset
 
 MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
@@ -100,10 +100,10 @@ def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
     """What to begin with: a dataset, or displaced copies of the structures, labelled."""
     if not OmegaConf.is_missing(config.dataset, "name"):
         dataset = open_dataset(config.dataset.name)
-        if not config.accept_level and not same_level(dataset, engine):
+        if not config.accept_level and (other := differences(dataset, engine)):
             raise InputError(
-                f"{dataset.path}: its level of theory is {dataset.attrs['level_of_theory']}, the engine's is "
-                f"{engine.level_of_theory()}; labels of two kinds do not mix. If both are the same: accept_level=true"
+                f"{dataset.path}: {'; '.join(other)}; labels of two kinds do not mix. If both are the same: "
+                "accept_level=true"
             )
         return dataset
     cells = list(displaced_cells(config))

@@ -73,7 +73,7 @@ def _confirms(working: Path, target: Path) -> bool:
 
 def adoptable(published: Dataset, engine: Engine) -> Iterator[tuple[int, Configuration]]:
     """Configurations of a published version, and their places in it, that are labelled as `engine` would."""
-    if not same_level(published, engine) or not set(engine.labels) <= set(published.labels):
+    if differences(published, engine) or not set(engine.labels) <= set(published.labels):
         return
     digest = _level_sha256(engine)
     for index, structure in enumerate(published.configurations(0, len(published))):
@@ -83,8 +83,8 @@ def adoptable(published: Dataset, engine: Engine) -> Iterator[tuple[int, Configu
 
 def adopt(queue: LabelQueue, engine: Engine, published: Dataset) -> None:
     """Put into the queue what a published version holds beyond it."""
-    if other := _differences(published, engine):
-        console.print(f"{published.path.name}: its labels are not taken over, it has another {', '.join(other)}")
+    if other := differences(published, engine):
+        console.print(f"{published.path.name}: its labels are not taken over, {'; '.join(other)}", markup=False)
         return
     taken = set(queue.done.values())
     for index, structure in adoptable(published, engine):
@@ -125,18 +125,14 @@ def publish_version(
     return _describe(target, card, f"Grown from {block.parent}; every added group is whole in one fold of each split.")
 
 
-def same_level(parent: Dataset, engine: Engine) -> bool:
-    """Whether the engine's conventions are those of the set, and its level of theory, or one that was added to it."""
-    return not _differences(parent, engine)
-
-
-def _differences(parent: Dataset, engine: Engine) -> list[str]:
-    """Settings and conventions of the engine that are not those of the set, by name."""
+def differences(parent: Dataset, engine: Engine) -> list[str]:
+    """Settings and conventions in which the engine is not that of the set, or the one that was added to it."""
     known, conventions = parent.attrs["level_of_theory"], parent.attrs["conventions"]
     level, asked = json.loads(json.dumps([engine.level_of_theory(), dict(engine.conventions)]))
     known = known if level == known else known.get(ADDED, known)
-    settings = [name for name in {**known, **level} if known.get(name) != level.get(name)]
-    return settings + [name for name in asked if conventions.get(name) != asked[name]]
+    pairs = [(name, known.get(name), level.get(name)) for name in {**known, **level}]
+    pairs += [(name, conventions.get(name), asked[name]) for name in asked]
+    return [f"{name} is {theirs!r} there and {ours!r} of the engine" for name, theirs, ours in pairs if theirs != ours]
 
 
 def grow(folds: Sequence[Fold], dataset: Dataset, held: int | None) -> list[Fold]:
@@ -155,7 +151,7 @@ def grow(folds: Sequence[Fold], dataset: Dataset, held: int | None) -> list[Fold
 
 def _joined_level(parent: Dataset, engine: Engine) -> dict[str, Any]:
     known = parent.attrs["level_of_theory"]
-    return known if same_level(parent, engine) else {"parent": known, ADDED: engine.level_of_theory()}
+    return {"parent": known, ADDED: engine.level_of_theory()} if differences(parent, engine) else known
 
 
 def _begin(queue: LabelQueue, chosen: Container[str], card: DatasetCard, folder: Path) -> tuple[Path, Path]:
