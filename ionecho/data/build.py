@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +55,29 @@ def build(name: str, report: Report = console.print) -> Path:
 
 
 def build_from(
-    folder: Path, card: DatasetCard, target: Path, report: Report = console.print, skip_bad: bool = False
+    folder: Path,
+    card: DatasetCard,
+    target: Path,
+    report: Report = console.print,
+    skip_bad: bool = False,
+    splits: Splits | None = None,
 ) -> Path:
-    """Build a dataset from the files below `folder`; what an earlier, killed run committed is kept."""
+    """Build a dataset from the files below `folder`, its folds as in `seal`; what a killed run committed is kept."""
     recipe = _recipe(card)
     files = matching_files(folder, recipe)
     working = target.with_suffix("")  # the .zarr folder
     with locked(target):
         labels = _labels_present(files, folder, recipe, skip_bad)
-        _start(working, {"folder": str(folder.resolve()), **recipe.model_dump(mode="json")}, report)
+        _start(
+            working,
+            {"folder": str(folder.resolve()), "files": _identity(files), **recipe.model_dump(mode="json")},
+            report,
+        )
         writer = DatasetWriter(working, labels)
         bad = _import(files, folder, recipe, writer, skip_bad, report)
         if writer.committed[0] == 0:
             raise InputError(f"{folder}: no configuration could be imported from {len(files)} files")
-        seal(working, card, target, report)
+        seal(working, card, target, report, splits)
         working.with_name(working.name + ".json").unlink()
     report(f"{target}: {len(Dataset(target))} configurations" + (f", {len(bad)} files not to their end" if bad else ""))
     return target
@@ -86,15 +96,11 @@ def seal(
 
     `splits` makes the folds of every split from the flagged dataset; by default the card's recipes do.
     """
-    try:
-        _finish(working, card, report, splits or (lambda dataset: _drawn(dataset, card)))
-        if problems := verify(working):
-            raise InputError(f"{target.name}: {'; '.join(problems)}")
-        if target.exists() and _content(target) != _content(working):
-            raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
-    except InputError:
-        shutil.rmtree(working)
-        raise
+    _finish(working, card, report, splits or (lambda dataset: drawn(dataset, card)))
+    if problems := verify(working):
+        raise InputError(f"{target.name}: {'; '.join(problems)}")
+    if target.exists() and _content(target) != _content(working):
+        raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
     pack(working, target)
     shutil.rmtree(working)
 
@@ -109,19 +115,37 @@ def _start(working: Path, request: dict[str, Any], report: Report) -> None:
     stored.write_text(text)
 
 
+def _identity(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """What tells whether a killed run imported these files: where they are, their sizes and their times."""
+    found = [(path.resolve(), path.stat()) for path in files]
+    return [(str(path), at.st_size, at.st_mtime_ns) for path, at in found]
+
+
 def _content(path: Path) -> str:
     return str(Dataset(path).attrs["content_sha256"])
 
 
 def matching_files(folder: Path, recipe: ImportRecipe) -> list[Path]:
     """Files of a recipe, in order of folder and of the number that ends their names."""
-    files = [path for path in folder.glob(recipe.pattern) if path.is_file()]
+    try:
+        files = [path for path in folder.glob(recipe.pattern) if path.is_file()]
+    except (NotImplementedError, ValueError) as error:
+        raise InputError(f"pattern {recipe.pattern!r}: {error}; expected a glob below {folder}") from error
     if recipe.frames is not None:
         first, last, step = recipe.frames
         files = [path for path in files if _number(path) in range(first, last + 1, step)]
+        _refuse_namesakes({path.parent for path in files})
     if not files:
         raise InputError(f"{folder}: no file matches {recipe.pattern!r}")
     return sorted(files, key=lambda path: (path.parent, _number(path), path.name))
+
+
+def _refuse_namesakes(folders: set[Path]) -> None:
+    """The folders name the groups of a recipe with frames."""
+    known: dict[str, Path] = {}
+    for folder in sorted(folders):
+        if (other := known.setdefault(folder.name, folder)) != folder:
+            raise InputError(f"{other} and {folder} have one name, by which frames are grouped: rename one of them")
 
 
 def _number(path: Path) -> int:
@@ -131,7 +155,8 @@ def _number(path: Path) -> int:
 
 def _unpack(archive: Path, report: Report) -> Path:
     """Unpack an archive into the cache, completely or not at all."""
-    folder = home() / "unpacked" / archive.name.split(".")[0]
+    origin = sha256(str(archive.resolve()).encode()).hexdigest()[:8]
+    folder = home() / "unpacked" / f"{archive.name.split('.')[0]}-{origin}"
     with locked(folder):
         if folder.exists():
             return folder
@@ -149,7 +174,9 @@ def _unpack(archive: Path, report: Report) -> Path:
 def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configuration]:
     """Configurations of a file, named: a group of its own, or a frame of its folder where the recipe has frames."""
     relative, empty = path.relative_to(folder), True
-    for configuration in importer(recipe.importer, recipe.options)(path, **recipe.options):
+    for configuration in _whole(path, importer(recipe.importer, recipe.options)(path, **recipe.options)):
+        for name in recipe.without:
+            configuration.labels.pop(name, None)
         step = configuration.frame
         configuration.source = f"{relative.as_posix()}#{step}"
         if recipe.frames is None:
@@ -162,6 +189,16 @@ def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configurat
         yield configuration
     if empty:
         raise InputError(f"{path}: holds no finished configuration; is the run complete?")
+
+
+def _whole(path: Path, configurations: Iterator[Configuration]) -> Iterator[Configuration]:
+    """The same; whatever a damaged file does to the code that reads it is told with its name."""
+    try:
+        yield from configurations
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _labels_present(files: Sequence[Path], folder: Path, recipe: ImportRecipe, skip_bad: bool) -> list[str]:
@@ -194,7 +231,10 @@ def _import(
                 if configuration.source in done:
                     continue
                 if extra := set(configuration.labels) - known:
-                    raise InputError(f"{path}: labels {sorted(extra)} that the first file lacks; import it separately")
+                    raise InputError(
+                        f"{configuration.source}: labels {', '.join(sorted(extra))}, that the first one lacks: "
+                        "which fixes the labels of the set; leave them out (--without), or import it separately"
+                    )
                 writer.arrays_of(configuration)
                 block.append(configuration)
                 if len(block) >= BLOCK:
@@ -215,7 +255,8 @@ def _source_order(files: Sequence[Path], folder: Path) -> Callable[[str], tuple[
     return lambda source: (position.get(source.rpartition("#")[0], -1), int(source.rpartition("#")[2]))
 
 
-def _drawn(dataset: Dataset, card: DatasetCard) -> dict[str, list[Fold]]:
+def drawn(dataset: Dataset, card: DatasetCard) -> dict[str, list[Fold]]:
+    """The folds of every split of a card."""
     recipes = card.ionecho.splits.items()
     return {name: make_split(dataset, recipe, f"card.splits.{name}.folds") for name, recipe in recipes}
 

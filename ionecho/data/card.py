@@ -47,6 +47,8 @@ class ImportRecipe(Strict):
     frames: tuple[int, int, int] | None = None
     """First, last and step of the frames (the number that ends a file's name) that belong to this version."""
     options: dict[str, Any] = Field(default_factory=dict)
+    without: list[str] = Field(default_factory=list)
+    """Labels of the files that are left out."""
 
 
 class LabelRecipe(Strict):
@@ -88,6 +90,14 @@ class DatasetCard(BaseModel):
     def filename(self) -> str:
         """Name of the published dataset file."""
         return f"{self.ionecho.name}-{self.ionecho.version}.zarr.zip"
+
+
+def size_category(configurations: int) -> str:
+    """Hugging Face's word for the size of a dataset."""
+    for most, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+        if configurations < most:
+            return name
+    return "n>1M"
 
 
 def front_matter(path: Path) -> dict[str, Any]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 import yaml
+from ase.data import chemical_symbols
 from rich.console import Console
 from rich.table import Table
 
 from ionecho.data import hub
-from ionecho.data.build import build, build_from
-from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, write_card
+from ionecho.data.build import build, build_from, drawn
+from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, size_category, write_card
 from ionecho.data.fetch import home
 from ionecho.data.importers import IMPORTERS
 from ionecho.data.quality import QualityGate, describe
 from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_dataset
-from ionecho.data.splits import SplitRecipe, leakage_report, told_leakage
+from ionecho.data.schema import LABELS
+from ionecho.data.splits import Fold, default_splits, leakage_report, told_leakage
 from ionecho.data.store import Dataset
-from ionecho.data.verify import verify
+from ionecho.data.verify import against_card, verify
 from ionecho.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -52,7 +56,8 @@ def build_dataset(name: str) -> None:
 def verify_dataset(name: str) -> None:
     """Check a dataset, by name or path: schema, units, NaN rules, splits, hash."""
     path = find_dataset(name)
-    if problems := verify(path):
+    card = find_card(name)[0] if name in card_folders() else None
+    if problems := verify(path) + (against_card(path, card) if card and card.filename == path.name else []):
         raise InputError(f"{path}: " + "; ".join(problems))
     dataset = Dataset(path)
     console.print(f"{path} is sound: {describe(dataset.quality)}, sha256 {dataset.attrs['content_sha256']}")
@@ -72,36 +77,55 @@ def import_dataset(
     frames: Annotated[str, typer.Option(help="first:last:step of the numbers ending the file names, one a file")] = "",
     conventions: Annotated[str, typer.Option(help="signs, normalisation, columns, as YAML")] = "{}",
     level_of_theory: Annotated[str, typer.Option(help="as YAML: '{code: VASP, functional: PBE}'")] = "{}",
+    without: Annotated[str, typer.Option(help="labels of the files to leave out: magnetic_moment,efg")] = "",
     version: str = "1.0.0",
-    folds: Annotated[int, typer.Option(help="folds of the split by configuration")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(help="of the splits; by default five, or as many as there can be")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on where a file breaks off")] = False,
 ) -> None:
     """Make a dataset, with its card, from your own folder of outputs."""
     if (REPOSITORY / "datasets" / name).exists():
         raise InputError(f"{name} is a dataset of IonEcho; choose another name")
-    recipe = ImportRecipe(importer=importer, pattern=pattern, frames=_frames(frames), options=yaml.safe_load(options))
+    recipe = ImportRecipe(
+        importer=importer,
+        pattern=pattern,
+        frames=_frames(frames),
+        options=_mapping("--options", options),
+        without=_labels(without),
+    )
     card = DatasetCard(
         pretty_name=name,
         license=licence,
         tags=["chemistry"],
-        size_categories=["n<1K"],
+        size_categories=[],
         ionecho=DatasetBlock(
             name=name,
             version=version,
             elements=[],
-            level_of_theory=yaml.safe_load(level_of_theory),
-            conventions=yaml.safe_load(conventions),
+            level_of_theory=_mapping("--level-of-theory", level_of_theory),
+            conventions=_mapping("--conventions", conventions),
             citation=citation,
             build=recipe,
             quality_gate=QualityGate(),
-            splits={"configuration": SplitRecipe(kind="configuration", folds=folds)},
+            splits={},
         ),
     )
     own = home() / "datasets" / name
-    path = build_from(folder, card, own / card.filename, skip_bad=skip_bad)
-    card.ionecho.content_sha256 = Dataset(path).attrs["content_sha256"]
+
+    def splits(imported: Dataset) -> dict[str, list[Fold]]:
+        card.ionecho.splits = default_splits(imported, folds)
+        return drawn(imported, card)
+
+    dataset = Dataset(build_from(folder, card, own / card.filename, skip_bad=skip_bad, splits=splits))
+    numbers = np.unique(dataset.rows("numbers", 0, len(dataset)))
+    card.ionecho.elements = [chemical_symbols[number] for number in numbers]
+    card.size_categories = [size_category(len(dataset))]
+    card.ionecho.content_sha256 = dataset.attrs["content_sha256"]
     write_card(own / "README.md", card, f"# {name}\n\nImported from {folder.name} with the {importer} importer.")
-    console.print(f"card {own / 'README.md'}; train with `python train.py dataset=own dataset.name={name}`")
+    split = next(iter(card.ionecho.splits))
+    line = f"python train.py dataset=own dataset.name={name} dataset.split={split}"
+    console.print(f"card {own / 'README.md'}; train with `{line}`")
 
 
 @app.command("stage")
@@ -126,6 +150,25 @@ def pull_dataset(repository: str, revision: str = "main") -> None:
         console.print(f"IonEcho holds another version of {path.parent.name}, which the name means: use the path")
 
 
+def _mapping(option: str, text: str) -> dict[str, Any]:
+    """A mapping in YAML that JSON can hold, as the dataset's attributes do."""
+    found = yaml.safe_load(text)
+    try:
+        json.dumps(found)
+    except TypeError as error:
+        raise InputError(f"{option}: {error}; put dates and the like into quotes") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{option}: expected a mapping such as '{{code: VASP}}', found {text!r}")
+    return found
+
+
+def _labels(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if unknown := set(names) - set(LABELS):
+        raise InputError(f"--without: unknown labels {', '.join(sorted(unknown))}; known: {', '.join(LABELS)}")
+    return names
+
+
 def _frames(text: str) -> tuple[int, int, int] | None:
     if not text:
         return None
@@ -133,4 +176,6 @@ def _frames(text: str) -> tuple[int, int, int] | None:
         first, last, step = (int(part) for part in text.split(":"))
     except ValueError as error:
         raise InputError(f"--frames: expected first:last:step, found {text!r}") from error
+    if step < 1:
+        raise InputError(f"--frames: expected a step of 1 or more, found {text!r}")
     return first, last, step

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase.data import chemical_symbols
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HFValidationError
 from numpy.typing import NDArray
 
 from datasets import load_dataset
@@ -21,7 +22,7 @@ from ionecho.data.registry import find_card, find_dataset
 from ionecho.data.schema import ARRAYS
 from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset
-from ionecho.data.verify import verify
+from ionecho.data.verify import against_card, verify
 from ionecho.errors import InputError
 
 PARQUET = "data/atoms.parquet"
@@ -128,7 +129,7 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
     """Upload a sound dataset and tag it with its version; returns the address. A published version never changes."""
     card, folder = find_card(name)
     path = find_dataset(name)
-    if problems := verify(path):
+    if problems := verify(path) + against_card(path, card):
         raise InputError(f"{path}: {'; '.join(problems)}")
     api = HfApi(endpoint=endpoint, token=token)
     api.create_repo(repository, repo_type="dataset", exist_ok=True)
@@ -145,17 +146,20 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
 def pull(repository: str, revision: str = "main", endpoint: str | None = None) -> Path:
     """Download card and dataset into the cache, completely or not at all; returns the dataset file."""
     partial = home() / "datasets" / (repository.replace("/", "--") + ".partial")
-    snapshot_download(
-        repository,
-        repo_type="dataset",
-        revision=revision,
-        local_dir=partial,
-        allow_patterns=["README.md", "*.zarr.zip"],
-        endpoint=endpoint,
-    )
+    try:
+        snapshot_download(
+            repository,
+            repo_type="dataset",
+            revision=revision,
+            local_dir=partial,
+            allow_patterns=["README.md", "*.zarr.zip"],
+            endpoint=endpoint,
+        )
+    except HFValidationError as error:
+        raise InputError(f"{repository}: expected owner/name: {error}") from error
     card: DatasetCard = read_card(partial / "README.md")
     found = partial / card.filename
-    problems = verify(found) if found.exists() else [f"{card.filename} is missing"]
+    problems = verify(found) + against_card(found, card) if found.exists() else [f"{card.filename} is missing"]
     if problems:
         raise InputError(f"{repository}: {'; '.join(problems)}; pull again")
     target = home() / "datasets" / card.ionecho.name

@@ -56,6 +56,22 @@ class SplitRecipe(BaseModel):
             raise InputError(f"{where}: a {self.kind} split needs 2 to {most} folds, found {self.folds}")
 
 
+def default_splits(dataset: Dataset, folds: int | None) -> dict[str, SplitRecipe]:
+    """Splits of a set of one's own: by group, or of one group by blocks in time, and by configuration.
+
+    Into `folds`, or five, or as many as there can be. Frames of a run are alike: the first split tells what a model
+    knows of others.
+    """
+    good = dataset.good
+    groups = len(set(dataset.group[good]))
+    found = {"configuration": SplitRecipe(kind="configuration", folds=folds)}
+    if groups > 1:
+        return {"group": SplitRecipe(kind="group", folds=min(folds or FOLDS, groups))} | found
+    if len(good) > 1:
+        return {"block": SplitRecipe(kind="block", folds=min(folds or FOLDS, len(good)))} | found
+    return found
+
+
 def make_split(dataset: Dataset, recipe: SplitRecipe, where: object = "folds") -> list[Fold]:
     """The folds of a split over the good configurations of a dataset; `where` is the setting that an error names."""
     good = dataset.good

@@ -255,7 +255,7 @@ def pack(folder: Path, target: Path) -> None:
     """Pack a dataset folder into one `.zarr.zip` file, bit for bit the same for the same content, then rename it."""
     partial = target.with_name(target.name + ".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".partial"):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
             with file.open("rb") as source, archive.open(entry, "w") as sink:
                 shutil.copyfileobj(source, sink)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from ionecho.config import plain
-from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe
+from ionecho.data.card import DatasetBlock, DatasetCard, LabelRecipe, size_category
 from ionecho.data.fetch import home
 from ionecho.data.registry import REPOSITORY, card_folders, find_card
 from ionecho.data.schema import Configuration
@@ -219,7 +219,7 @@ def _card(name: str, config: DictConfig, configurations: Sequence[Configuration]
         pretty_name=content["pretty_name"] or name,
         license=content["licence"],
         tags=["chemistry"],
-        size_categories=["n<1K" if len(configurations) < 1000 else "1K<n<10K"],
+        size_categories=[size_category(len(configurations))],
         ionecho=DatasetBlock(
             name=name,
             version=content["version"],

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def publish(
     if target.exists() and _confirms(working, target):
         shutil.rmtree(working)
         return target
-    seal(working, card, target)
+    with _removed_if_refused(working):
+        seal(working, card, target)
     text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
     again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
     return _describe(target, card, f"{text}{again}.")
@@ -116,12 +118,13 @@ def publish_version(
     provenance = parent.attrs.get("provenance", [{} for _ in range(len(parent))])
     _append(queue, DatasetWriter(working, parent.labels), provenance, engine, queue.done)
     splits = parent.attrs["splits"]
-    seal(
-        working,
-        card,
-        target,
-        splits=lambda grown: {name: grow(folds, grown, held.get(name)) for name, folds in splits.items()},
-    )
+    with _removed_if_refused(working):
+        seal(
+            working,
+            card,
+            target,
+            splits=lambda grown: {name: grow(folds, grown, held.get(name)) for name, folds in splits.items()},
+        )
     return _describe(target, card, f"Grown from {block.parent}; every added group is whole in one fold of each split.")
 
 
@@ -168,6 +171,16 @@ def _begin(queue: LabelQueue, chosen: Container[str], card: DatasetCard, folder:
     working = target.with_suffix("")
     shutil.rmtree(working, ignore_errors=True)
     return target, working
+
+
+@contextmanager
+def _removed_if_refused(working: Path) -> Iterator[None]:
+    """The queue keeps the labels: what is made of them is made anew."""
+    try:
+        yield
+    except InputError:
+        shutil.rmtree(working)
+        raise
 
 
 def _copy(dataset: Path, working: Path) -> None:

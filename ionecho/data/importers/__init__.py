@@ -31,7 +31,12 @@ def importer(name: str, options: Mapping[str, Any]) -> Importer:
     """The importer registered under `name`, after checking that it takes these options."""
     if name not in IMPORTERS:
         raise InputError(f"unknown importer {name!r}; known: {', '.join(IMPORTERS)}")
-    known = set(inspect.signature(IMPORTERS[name]).parameters) - {"path"}
+    signature = inspect.signature(IMPORTERS[name])
+    known = set(signature.parameters) - {"path"}
     if unknown := set(options) - known:
         raise InputError(f"importer {name}: unknown options {sorted(unknown)}; known: {', '.join(sorted(known))}")
+    try:
+        signature.bind("path", **options)
+    except TypeError as error:
+        raise InputError(f"importer {name}: {error}; give it with --options") from error
     return IMPORTERS[name]

@@ -107,5 +107,7 @@ def _load(path: Path, keys: Mapping[str, str]) -> dict[str, NDArray]:
                 if key not in file.files:
                     raise InputError(f"{path}: no key {key!r} for {name}; the file has {', '.join(file.files)}")
             return {name: file[key] for name, key in keys.items()}
+    except InputError:
+        raise
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a whole .npz file ({type(error).__name__}: {error})") from error

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from ionecho.data.schema import ARRAYS, LABELS, Configuration, voigt_to_tensor
 from ionecho.errors import InputError
 
-CALCULATOR_KEYS = {"energy": "energy", "stress": "stress", "forces": "forces", "magnetic_moment": "magmoms"}
+CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose derivative the forces are
+    "energy": ("free_energy", "energy"),
+    "stress": ("stress",),
+    "forces": ("forces",),
+    "magnetic_moment": ("magmoms",),
+}
 
 
 def read(
@@ -28,7 +33,7 @@ def read(
     keys
         Label of the schema -> key in the file's `info` or `arrays`. Values must be in the schema's units, tensors
         as 9 numbers or 3 x 3, stress also as 6 in ASE's order. Energy, forces, stress and moments held by ASE's
-        calculator need no entry.
+        calculator need no entry; of its energies the free one is taken where there is one.
 
     Raises
     ------
@@ -62,9 +67,10 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
     """The configuration held by an ASE Atoms object; constraints never touch the forces."""
     labels = {name: _lookup(atoms, name, key, source) for name, key in keys.items()}
     results = atoms.calc.results if atoms.calc is not None else {}
-    for name, key in CALCULATOR_KEYS.items():
-        if name not in labels and results.get(key) is not None:
-            labels[name] = _shaped(np.asarray(results[key], dtype=float), name, len(atoms), source)
+    for name, names in CALCULATOR_KEYS.items():
+        found = next((results[key] for key in names if results.get(key) is not None), None)
+        if name not in labels and found is not None:
+            labels[name] = _shaped(np.asarray(found, dtype=float), name, len(atoms), source)
     return Configuration(
         numbers=atoms.numbers.copy(),
         positions=atoms.positions.copy(),

@@ -63,12 +63,20 @@ def _vasp_blocks(file: IO[Any], path: Path) -> list[NDArray[np.floating]]:
     """Every grid (n1, n2, n3) of the file; what stands between them is augmentation charges and moments."""
     header = file.readline().split()
     blocks = [_vasp_block(file, header, path)]
+    owed = spare = 0  # occupancies that are to come; numbers behind them, the moments that stand before the next grid
     for line in file:
         words = line.split()
-        if words == header:
+        if words == header and owed == 0:
             blocks.append(_vasp_block(file, header, path))
-        elif not line.startswith("augmentation") and not all(_is_number(word) for word in words):
+            spare = 0
+        elif line.startswith("augmentation"):
+            owed += int(words[-1])
+        elif all(_is_number(word) for word in words):
+            owed, spare = max(owed - len(words), 0), spare + max(len(words) - owed, 0)
+        else:
             raise InputError(f"{path}: {line.strip()!r} after a grid; a file with one configuration expected")
+    if owed or spare:
+        raise InputError(f"{path}: it ends after {len(blocks)} grids, in what stands before another; is the file cut?")
     return blocks
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +36,19 @@ def read(path: Path) -> Iterator[Configuration]:
     """
     try:
         with open_with_compression(str(path)) as file:
-            atoms = read_magres(file)
+            text = file.read()
+        atoms = read_magres(StringIO(text))
     except Exception as error:
         raise InputError(f"{path}: not a whole .magres file ({type(error).__name__}: {error})") from error
     configuration = from_atoms(atoms, {}, source=f"{path.name}#0", frame=0)
     for name, key in {"shielding": "ms", "efg": "efg"}.items():
-        if key in atoms.arrays:
+        if (rows := len(re.findall(rf"^\s*{key}\s", text, re.MULTILINE))) > len(atoms):
+            raise InputError(f"{path}: {rows} rows of {key} for {len(atoms)} atoms; is an atom in it twice?")
+        if rows and key not in atoms.arrays:
+            raise InputError(
+                f"{path}: no line `units {key}` in it, without which ASE leaves out its {rows} rows of {key}"
+            )
+        if rows:
             configuration.labels[name] = _tensors(atoms.arrays[key], key, path)
     if not configuration.labels:
         raise InputError(f"{path}: neither ms nor efg in the file; run CASTEP with magres_task nmr or efg")

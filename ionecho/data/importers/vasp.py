@@ -23,6 +23,7 @@ from ionecho.nmr.isotopes import isotope
 
 CONTACT_COLUMNS = ("A_pw", "A_1PS", "A_1AE", "A_1c", "A_tot")
 VASP_ORDER = [0, 1, 2, 5, 4, 3]  # xx yy zz xy xz yz -> xx yy zz yz xz xy
+END = "General timing and accounting"
 ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\)")
 
 
@@ -47,6 +48,7 @@ def read(
 ) -> Iterator[Configuration]:
     """Ionic steps of an OUTCAR (plain or .gz), one at a time.
 
+    Of an OUTCAR that does not end as VASP ends one the last step is refused: blocks after its forces may be missing.
     The energy is VASP's free energy (TOTEN), the one whose derivative the forces are. The EFG is as VASP prints
     it. The shielding is absolute: minus the symmetrised valence shift tensor with its G = 0 term, its isotropic part
     that of the table "absolute, valence and core" with G = 0.
@@ -71,14 +73,15 @@ def read(
     if unknown := set(columns) - set(CONTACT_COLUMNS):
         raise InputError(f"{path}: contact_column {', '.join(unknown)} is none of {', '.join(CONTACT_COLUMNS)}")
     with open_with_compression(str(path)) as file:
-        steps, nelm = _scan(file, path)
+        steps, nelm, finished = _scan(file, path)
     try:
         for number, (atoms, step) in enumerate(zip_longest(_images(path), steps)):
             if atoms is None or step is None:
                 raise InputError(f"{path}: step {number + 1} has no matching forces block; is the run unfinished?")
+            if not finished and number == len(steps) - 1:
+                raise InputError(f"{path}: cut or killed in step {number + 1}, for it does not end with {END!r}")
             source = f"{path.name}#{number}"
             configuration = from_atoms(atoms, {}, source, number)
-            configuration.labels["energy"] = np.asarray(atoms.calc.results["free_energy"])
             configuration.labels |= _nmr_labels(step, source)
             if step.contact is not None:
                 scale = _hyperfine_scale(atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
@@ -100,14 +103,15 @@ def _images(path: Path) -> Iterator[ase.Atoms]:
         yield from iread_vasp_out(file, index=":")
 
 
-def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None]:
-    """One pass for what ASE leaves out: a step ends with its forces, its NMR blocks follow.
+def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None, bool]:
+    """One pass: what ASE leaves out (a step ends with its forces, its NMR blocks follow), NELM, whether VASP ended.
 
     VASP 5.4 prints "EDIFF is reached" even when it stopped at NELM, so electronic steps are counted.
     """
     steps: list[IonicStep] = []
     nelm: int | None = None
     n_atoms = electronic = 0
+    finished = False
     for line in file:
         if "ions per type" in line:
             n_atoms = sum(int(word) for word in line.split("=")[1].split())
@@ -115,6 +119,8 @@ def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None]:
             nelm = int(line.split("=")[1].split(";")[0])
         elif match := ITERATION.search(line):
             electronic = int(match[1])
+        elif END in line:
+            finished = True
         elif "TOTAL-FORCE (eV/Angst)" in line:
             steps.append(IonicStep(electronic))
         elif not steps:
@@ -132,7 +138,7 @@ def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None]:
             steps[-1].shift_g0 = _table(file, 3, 3, path)
         elif "(absolute, valence and core)" in line:
             steps[-1].isotropic_shift = _table(file, n_atoms, 0, path)[:, 3]
-    return steps, nelm
+    return steps, nelm, finished
 
 
 def _table(file: IO[Any], rows: int, header: int, path: Path) -> NDArray[np.floating]:
@@ -171,5 +177,7 @@ def _hyperfine_scale(
     used = ratio if isinstance(ratio, Mapping) else dict.fromkeys(symbols, ratio)
     if missing := sorted(set(symbols) - set(used)):
         raise InputError(f"{source}: gyromagnetic_ratio names {', '.join(used)}, not {', '.join(missing)}")
+    if wrong := [value for value in used.values() if not isinstance(value, int | float) or value == 0]:
+        raise InputError(f"{source}: gyromagnetic_ratio: expected numbers other than 0, found {wrong[0]!r}")
     assert isotopes is not None
     return np.array([isotope(isotopes[symbol]).gyromagnetic_ratio / used[symbol] for symbol in symbols])
