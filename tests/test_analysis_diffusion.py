@@ -247,6 +247,16 @@ def test_arrhenius_interval_covers_the_truth():
         fit_arrhenius([300.0, 400.0], [0.0, 2.0], [0.1, 0.1], 0.95)
 
 
+@pytest.mark.parametrize("ions", [3, 4, 8])
+def test_arrhenius_interval_covers_the_truth_where_errors_are_of_few_ions(ions):
+    rng, temperatures, draws = np.random.default_rng(10), np.array([400.0, 600.0]), 1000
+    of_ions = np.exp(-0.25 / (KB * temperatures)) * (1 + 0.2 * rng.normal(size=(draws, ions, 2)))
+    values, errors = of_ions.mean(axis=1), of_ions.std(axis=1, ddof=1) / ions**0.5
+    fits = [fit_arrhenius(temperatures, v, e / v, 0.95, ions - 1) for v, e in zip(values, errors, strict=True)]
+    covered = np.mean([fit.interval[0] < 0.25 < fit.interval[1] for fit in fits])
+    assert covered == pytest.approx(0.95, abs=0.03)
+
+
 def test_activation_energy_leaves_limits_out():
     def at(temperature: float, sigma: float) -> TracerDiffusion:
         return diffusion(paths_of(walk(int(temperature), 300, 20, sigma)), options(), temperature)

@@ -12,7 +12,8 @@ import yaml
 import zarr
 
 from ionecho.analysis.dynamic_shift import ALL, DynamicShift, analyze
-from ionecho.analysis.loading import read_series, settle_conversion
+from ionecho.analysis.lattice import Framework
+from ionecho.analysis.loading import framework_drift, read_series, settle_conversion
 from ionecho.analysis.series import ShiftSeries
 from ionecho.analysis.settings import DynamicShiftSettings
 from ionecho.data.schema import Configuration, Quality
@@ -131,8 +132,11 @@ def test_frames_at_the_start_are_left_out_of_every_trajectory(data):
     assert len(later.shift) == len(data.shift) - 3 * len(data.groups)
     for group in data.groups:
         np.testing.assert_array_equal(later.of(group).shift, data.of(group).shift[3:])
-    with pytest.raises(InputError, match="there is no frame"):
+    with pytest.raises(InputError, match="leaves no frame of p63mcm, p6322"):
         data.after(len(data.shift))
+    unequal = data._rows(np.arange(len(data.shift)) >= 250, data.frameworks)
+    with pytest.raises(InputError, match="leaves no frame of p63mcm;"):
+        unequal.after(6)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,11 @@ def test_frames_at_the_start_are_left_out_of_every_trajectory(data):
         ({"radius": 0.8}, "radius"),
         ({"sites": CONFIG["sites"] | {"positions": [[0.0, 0.0]]}}, "not both"),
         ({"contact_shift": {"temperature": 300.0}}, r"contact_shift\.gyromagnetic_ratio"),
+        ({"windows": [0]}, "windows"),
+        ({"map": CONFIG["map"] | {"fold": [-2, 2]}}, "fold"),
+        ({"map": CONFIG["map"] | {"bins": [0, 0]}}, "bins"),
+        ({"sites": CONFIG["sites"] | {"divisions": [0, 6]}}, "divisions"),
+        ({"sites": CONFIG["sites"] | {"elements": ["Qq"]}}, "Qq are no elements"),
     ],
 )
 def test_wrong_settings_are_named(changes, message):
@@ -155,6 +164,8 @@ def test_series_refuses_missing_shifts_and_scattered_trajectories(data):
     broken[7, 3] = np.nan
     with pytest.raises(InputError, match="first 7"):
         replace(data, shift=broken)
+    with pytest.raises(InputError, match="must grow"):
+        replace(data, time=np.zeros(len(data.shift)))
     with pytest.raises(InputError, match="contiguous"):
         replace(data, group=np.array(["p63mcm", "p6322"] * 256, dtype=object))
 
@@ -193,6 +204,39 @@ def test_predictions_are_read_without_drift(data, tmp_path):
     assert [s.samples for s in ours.sites] == [s.samples for s in theirs.sites]
     assert ours.budget.ensemble == pytest.approx(theirs.blocks.mean * 0.01 / np.sqrt(2))
     assert ours.mean_spread == pytest.approx(np.abs(first.shift).mean() * 0.005)
+
+
+def test_a_framework_may_drift_through_the_whole_cell():
+    """Halfway between two lattice vectors the atoms vibrate to either side."""
+    rng = np.random.default_rng(0)
+    cell = np.array([[5.0, 0, 0], [-2.0, 6.0, 0], [1.0, 0, 7.0]])
+    fixed = Framework(rng.random((30, 3)) @ cell, np.full(30, 8), cell)
+    drift = np.linspace(0, 1.2, 49)[:, None] * cell[0]
+    positions = fixed.positions + drift[:, None] + rng.normal(0, 0.1, (49, 30, 3))
+    off = (framework_drift(positions, cell[None], fixed) - drift) @ np.linalg.inv(cell)
+    assert np.abs((off - np.rint(off)) @ cell).max() < 0.1
+
+
+def test_predictions_of_a_shuffled_dataset_are_read_in_time_order(data, tmp_path):
+    first = data.of("p63mcm")
+    order = np.random.default_rng(4).permutation(256)
+    shuffled = replace(first, time=None)._rows(order, first.frameworks)
+    write_predictions(tmp_path / "pred.zarr", replace(shuffled, time=np.arange(256.0)), CONVERSION, np.zeros((256, 3)))
+    group = zarr.open_group(str(tmp_path / "pred.zarr"))
+    del group["time"]
+    group.create_array("frame", data=order)
+    read, _ = read_series(tmp_path / "pred.zarr", "Na", None, 100.0)
+    np.testing.assert_allclose(read.shift, first.shift)
+    np.testing.assert_array_equal(read.time, np.arange(256) * 100.0)
+
+
+def test_a_negative_ratio_leaves_spreads_positive(data, tmp_path):
+    first = data.of("p63mcm")
+    negative = replace(CONVERSION, gyromagnetic_ratio=-5.774)
+    write_predictions(tmp_path / "pred.zarr", first, negative, np.zeros((256, 3)))
+    read, _ = read_series(tmp_path / "pred.zarr", "Na", None, None)
+    np.testing.assert_allclose(read.shift, first.shift)
+    assert (read.spread > 0).all()
 
 
 def test_another_conversion_is_recomputed_and_said(data, tmp_path):

@@ -182,6 +182,8 @@ def test_groups_skip_and_every_choose_frames(tmp_path):
     expected = measure(tmp_path / "y.zarr", frames[12::2])
     np.testing.assert_allclose(only.pairs["Na-Cl"].g, expected.pairs["Na-Cl"].g)
     assert only.frames == 6
+    later = measure(tmp_path / "w.zarr", frames, labels, groups=["b"], skip=3, every=2)
+    np.testing.assert_allclose(later.pairs["Na-Cl"].g, measure(tmp_path / "v.zarr", frames[15::2]).pairs["Na-Cl"].g)
     np.testing.assert_allclose(
         measure(tmp_path / "z.zarr", frames, skip=12).pairs["Na-Cl"].g,
         measure(tmp_path / "y.zarr", frames[12:]).pairs["Na-Cl"].g,

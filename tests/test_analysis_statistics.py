@@ -59,6 +59,17 @@ def test_blocks_do_not_cross_trajectories():
     assert both.mean == pytest.approx(0.8 * first.mean() + 0.2 * second.mean())
 
 
+@pytest.mark.parametrize("short", [1, 3, 8, 100])
+def test_a_short_trajectory_does_not_hide_the_correlation_of_a_long_one(short):
+    """Of the same process, it has the inefficiency of the long one."""
+    long = autoregressive(np.random.default_rng(5), 0.9, 8192)
+    alone = block_average(long)
+    both = block_average(np.r_[long, autoregressive(np.random.default_rng(6), 0.9, short)], [0] * 8192 + [1] * short)
+    assert alone.converged
+    assert both.converged
+    assert both.error == pytest.approx(alone.error, rel=0.05)
+
+
 def test_error_of_a_ratio():
     """Coverage over 400 repetitions: the ratio scatters by the error given."""
     rng = np.random.default_rng(5)

@@ -40,11 +40,11 @@ def spin_operators(spin: float) -> np.ndarray:
     return np.array([(raising + raising.T) / 2, (raising - raising.T) / 2j, np.diag(m)])
 
 
-def exact_levels(nu0: float, efg_hz: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Energies (Hz) of a spin 3/2 in a field along `field`; `efg_hz` = (e Q / h) V."""
-    i = spin_operators(1.5)
+def exact_levels(nu0: float, efg_hz: np.ndarray, field: np.ndarray, spin: float = 1.5) -> np.ndarray:
+    """Energies (Hz) of a spin in a field along `field`; `efg_hz` = (e Q / h) V."""
+    i = spin_operators(spin)
     zeeman = -nu0 * np.einsum("a,aij->ij", field, i)
-    quadrupole = np.einsum("ab,aij,bjk->ik", efg_hz, i, i) / (2 * 1.5 * 2.0)
+    quadrupole = np.einsum("ab,aij,bjk->ik", efg_hz, i, i) / (2 * spin * (2 * spin - 1))
     return np.linalg.eigvalsh(zeeman + quadrupole)
 
 
@@ -135,16 +135,35 @@ def test_principal_components_and_asymmetry():
     assert np.all((eta >= 0) & (eta <= 1))
 
 
-def test_satellites_agree_with_exact_diagonalisation():
+@pytest.mark.parametrize("spin", [1.0, 1.5, 2.0, 2.5, 3.0, 3.5])
+def test_satellites_agree_with_exact_diagonalisation(spin):
+    """The satellites next to the central transition, or of integer spin the lines next to where it would be."""
     rng = np.random.default_rng(1)
     efg, field = random_gradients(rng, 20), directions(rng, 20)
     couplings = quadrupole_coupling(efg, isotope("7Li").quadrupole_moment)
     efg *= (20e3 / np.abs(couplings))[:, None, None]  # C_Q = 20 kHz against 1 GHz
-    nu_q = quadrupolar_frequency(efg, field, isotope("7Li").quadrupole_moment, 1.5)
+    nu_q = quadrupolar_frequency(efg, field, isotope("7Li").quadrupole_moment, spin)
     scale = quadrupole_coupling(np.diag([-0.5, -0.5, 1.0]), isotope("7Li").quadrupole_moment)
-    levels = np.array([exact_levels(1e9, scale * v, n) for v, n in zip(efg, field, strict=True)])
+    levels = np.array([exact_levels(1e9, scale * v, n, spin) for v, n in zip(efg, field, strict=True)])
     lines = np.diff(levels, axis=1)
-    np.testing.assert_allclose(np.abs(lines[:, 0] - lines[:, 2]) / 2, np.abs(nu_q), atol=2.0)
+    outer, inner = int(spin), int(np.ceil(spin)) - 1
+    first, last = (inner, outer) if spin == outer else (outer - 1, outer + 1)
+    np.testing.assert_allclose(np.abs(lines[:, first] - lines[:, last]) / 2, np.abs(nu_q), atol=2.0)
+
+
+def test_nuclei_without_the_effect_are_refused():
+    with pytest.raises(InputError, match=r"spin 0\.5 has no quadrupolar frequency"):
+        quadrupolar_frequency(np.eye(3), [0, 0, 1], 0.1, 0.5)
+    for spin in (0.5, 1.0, 2.0):
+        with pytest.raises(InputError, match=f"spin {spin} has no quadrupole-induced shift"):
+            quadrupole_induced_shift(1.0, 0.0, 100.0, spin)
+
+
+@pytest.mark.parametrize("wrong", [{"s_formal": 0.0}, {"gyromagnetic_ratio": 0.0}, {"temperature": float("nan")}])
+def test_a_conversion_that_gives_no_number_is_refused(wrong):
+    known = ContactShift(11.26952167, 3.87, 320.0, -14.8, 24.0, 1.5).to_dict()
+    with pytest.raises(InputError, match=f"contact_shift.{next(iter(wrong))}"):
+        ContactShift(**(known | wrong))
 
 
 def test_quadrupolar_frequency_in_angles_has_a_plus_sign():

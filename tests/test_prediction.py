@@ -11,9 +11,10 @@ import pytest
 import zarr
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY, p2_crystal
+from pydantic import ValidationError
 
 from ionecho.checkpoints.store import Checkpoint, load
-from ionecho.data.trajectory import open_trajectory
+from ionecho.data.trajectory import cell_of, open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.prototypes import PROTOTYPES
@@ -212,6 +213,19 @@ def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Pat
     with pytest.raises(InputError, match="XDATCAR"):
         run(checkpoint, broken, tmp_path / "s.zarr")
     assert not (tmp_path / "p.zarr").exists()
+    with pytest.raises(InputError, match=r"ni\.extxyz: it holds a cell; leave out cell="):
+        open_trajectory(tmp_path / "ni.extxyz", cell=np.eye(3))
+    with pytest.raises(InputError, match="types of LAMMPS dumps"):
+        open_trajectory(tmp_path / "ni.extxyz", species=["Na"])
+    for wrong in ({"time_step": 0}, {"time_step": "abc"}, {"species": 5}, {"species": "Na"}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}="):
+            open_trajectory(tmp_path / "ni.extxyz", **wrong)
+    for cell in (10, ["a", "b", "c"], [1.0, 2.0], [-1.0, 2.0, 3.0]):
+        with pytest.raises(InputError, match=r"cell=.*expected 3 lengths"):
+            cell_of(cell)
+    for block in ("abc", 2.5, 0):
+        with pytest.raises(ValidationError, match="block"):
+            PredictionSettings.choose("cpu", "float32", 1, block, None)
     with pytest.raises(InputError, match="no input at"):
         open_trajectory(tmp_path / "nothing.xyz")
 

@@ -87,6 +87,9 @@ def test_report_replaces_a_report_and_nothing_else(folder, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("years")
     with pytest.raises(InputError, match="not a report"), report_folder(tmp_path / "mine"):
         pass
+    (folder / "notes.txt").write_text("of mine, in a report")
+    with pytest.raises(InputError, match="not a report"), report_folder(folder):
+        pass
     with pytest.raises(KeyError), report_folder(tmp_path / "new"):
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

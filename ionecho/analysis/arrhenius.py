@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.constants import e, k
-from scipy.stats import norm
+from scipy.stats import t
 
 from ionecho.errors import InputError
 
@@ -45,7 +45,11 @@ class Arrhenius:
 
 
 def fit_arrhenius(
-    temperatures: ArrayLike, values: ArrayLike, relative_errors: ArrayLike, confidence: float
+    temperatures: ArrayLike,
+    values: ArrayLike,
+    relative_errors: ArrayLike,
+    confidence: float,
+    freedoms: ArrayLike = np.inf,
 ) -> Arrhenius:
     """Weighted straight line through ln D against 1 / (kB T).
 
@@ -58,7 +62,9 @@ def fit_arrhenius(
     relative_errors
         (n,) standard errors of ln D, dD / D.
     confidence
-        Of the intervals, which are those of a normal distribution.
+        Of the intervals, which are Student's, of freedoms by Welch and Satterthwaite.
+    freedoms
+        (n,) or one number: what each error was estimated from, infinite where it is known.
 
     Raises
     ------
@@ -77,7 +83,10 @@ def fit_arrhenius(
     freedom = len(value) - 2
     scatter = float(np.sqrt(np.square(design @ line - np.log(value) / error).sum() / freedom)) if freedom else None
     deviation = np.sqrt(np.diag(covariance)) * max(1.0, scatter or 0.0)
-    reach = float(norm.ppf((1 + confidence) / 2)) * deviation
+    shares = np.square(covariance @ design.T)  # of every point in the variances of both parameters
+    with np.errstate(divide="ignore"):
+        of_line = shares.sum(axis=1) ** 2 / (shares**2 / np.asarray(freedoms, float)).sum(axis=1)
+    reach = t.ppf((1 + confidence) / 2, of_line) * deviation
     (low0, low), (high0, high) = line - reach, line + reach
     return Arrhenius(
         activation_energy=float(line[1]),

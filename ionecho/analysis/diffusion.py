@@ -229,12 +229,18 @@ def _notes(
 
 def arrhenius(results: dict[str, TracerDiffusion], options: DiffusionOptions) -> Arrhenius | None:
     """Fit to the d = 3 diffusivities of the trajectories; None with fewer than two temperatures or values."""
+    kind = options.arrhenius_errors
     points = [
-        (result.temperature, result.space.value, result.space.relative_error(options.arrhenius_errors))
+        (
+            result.temperature,
+            result.space.value,
+            result.space.relative_error(kind),
+            result.ions - 1 if kind == "over_ions" and result.ions > 1 else np.inf,
+        )
         for result in results.values()
         if result.temperature is not None and result.space.value is not None
     ]
     if len({temperature for temperature, *_ in points}) < 2:
         return None
-    temperatures, values, errors = np.array(points, float).T
-    return fit_arrhenius(temperatures, values * CM2_PER_S, errors, options.confidence)
+    temperatures, values, errors, freedoms = np.array(points, float).T
+    return fit_arrhenius(temperatures, values * CM2_PER_S, errors, options.confidence, freedoms)

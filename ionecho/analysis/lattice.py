@@ -28,7 +28,7 @@ class Framework:
         """The atoms of the named elements only."""
         kept = np.isin(self.numbers, [atomic_numbers[element] for element in elements])
         if not kept.any():
-            raise InputError(f"the reference frame holds none of {', '.join(elements)}; correct site_elements")
+            raise InputError(f"the reference frame holds none of {', '.join(elements)}; correct sites.elements")
         return Framework(self.positions[kept], self.numbers[kept], self.cell)
 
 

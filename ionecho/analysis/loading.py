@@ -34,8 +34,8 @@ def read_series(
     Parameters
     ----------
     path
-        Predictions or a dataset (zarr, zarr.zip) with contact couplings. Frames that carry a quality flag or lack a
-        coupling are left out.
+        Predictions or a dataset (zarr, zarr.zip) with contact couplings. Frames that lack a coupling are left out, and
+        those of a dataset that carry a quality flag; predictions along a dataset hold all of its frames.
     element
         Symbol of the mobile ions; all other atoms are the framework whose drift is removed.
     conversion
@@ -51,12 +51,15 @@ def read_series(
 
 
 def framework_drift(positions: Floats, cell: Floats, reference: Framework) -> Floats:
-    """Mean displacement (T, 3) Å of framework atoms at `positions` (T, N, 3) in `cell` (T or 1, 3, 3).
+    """Displacement (T, 3) Å, but for lattice vectors, of the framework atoms at `positions` (T, N, 3) as a body.
 
-    Each displacement is taken to the nearest periodic image: framework atoms vibrate, they do not diffuse.
+    `cell` is (T or 1, 3, 3). Each atom is taken to the image nearest to the circular mean of all: they vibrate about
+    the body, which may drift as far as it likes.
     """
     fractional = positions @ np.linalg.inv(cell) - reference.positions @ np.linalg.inv(reference.cell)
-    return ((fractional - np.rint(fractional)) @ cell).mean(axis=1)
+    body = np.angle(np.exp(2j * np.pi * fractional).mean(axis=1, keepdims=True)) / (2 * np.pi)
+    vibration = fractional - body
+    return ((body + vibration - np.rint(vibration)) @ cell).mean(axis=1)
 
 
 def _read_predictions(
@@ -75,12 +78,14 @@ def _read_predictions(
         raise InputError(f"{path}: none of the {len(centres)} predicted centres is {element}; correct element")
     coupling = np.asarray(arrays[COUPLING][:], float)[:, selected]
     frames = np.arange(len(coupling))
-    good = np.isfinite(coupling).all(axis=1) & (arrays["quality"][:] == 0 if "quality" in arrays else True)
+    good = np.isfinite(coupling).all(axis=1)
     names = arrays["group"][:].astype(object) if "group" in arrays else np.full(frames.size, "trajectory", object)
     cell = np.asarray(arrays["cell"][:], float)
+    number = arrays["frame"][:] if "frame" in arrays else frames
+    kept = _in_order(names, number, np.flatnonzero(good))
     time = arrays["time"][:] if "time" in arrays else None
     if time is None and time_per_frame is not None:
-        time = (arrays["frame"][:] if "frame" in arrays else frames) * time_per_frame
+        time = number * time_per_frame
     positions, frameworks = _centre_positions(
         arrays["positions"], cell, names, numbers != atomic_numbers[element], numbers, centres[selected]
     )
@@ -89,20 +94,19 @@ def _read_predictions(
     def shifts(name: str) -> Floats | None:
         if name not in arrays:
             return None
-        values = np.asarray(arrays[name][:], float)[good][..., selected]
+        values = np.asarray(arrays[name][:], float)[kept][..., selected]
         return conversion(rescale(values, stored_ratio, conversion.gyromagnetic_ratio))
 
-    members = shifts(f"{COUPLING}_members")  # stored as (T, M, K)
-
+    members, spread = shifts(f"{COUPLING}_members"), shifts(f"{COUPLING}_std")  # members are stored as (T, M, K)
     series = ShiftSeries(
-        shift=conversion(rescale(coupling[good], stored_ratio, conversion.gyromagnetic_ratio)),
-        positions=positions[good],
-        cell=cell if len(cell) == 1 else cell[good],
-        group=names[good],
+        shift=conversion(rescale(coupling[kept], stored_ratio, conversion.gyromagnetic_ratio)),
+        positions=positions[kept],
+        cell=cell if len(cell) == 1 else cell[kept],
+        group=names[kept],
         frameworks=frameworks,
         members=None if members is None else members.swapaxes(0, 1),
-        spread=shifts(f"{COUPLING}_std"),
-        time=None if time is None else np.asarray(time, float)[good],
+        spread=None if spread is None else np.abs(spread),
+        time=None if time is None else np.asarray(time, float)[kept],
         source={"input": path.name, "attributes": group.attrs.asdict()},
         notes=(
             *notes,
@@ -112,6 +116,12 @@ def _read_predictions(
         ),
     )
     return series, conversion
+
+
+def _in_order(names: NDArray, number: NDArray, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The rows, trajectory by trajectory as they come first, in the order of their frame numbers."""
+    order = list(dict.fromkeys(names))
+    return np.array(sorted(rows, key=lambda row: (order.index(names[row]), number[row])), dtype=int)
 
 
 def _centre_positions(
@@ -139,7 +149,7 @@ def _read_dataset(
         raise InputError(f"{dataset.path}: no array {COUPLING}; it holds {', '.join(dataset.names)}")
     conversion, stored_ratio, notes = settle_conversion(conversion, dataset.attrs, dataset.path)
     group, frame, quality = (np.asarray(array) for array in (dataset.group, dataset.frame, dataset.quality))
-    rows: list[tuple[int, Floats, Floats, Floats]] = []
+    rows: dict[int, tuple[Floats, Floats, Floats]] = {}
     frameworks: dict[str, Framework] = {}
     for start, _, block in dataset.blocks(["numbers", "positions", "cell", COUPLING]):
         offsets = dataset.offsets[start : start + len(block["cell"]) + 1] - dataset.offsets[start]
@@ -152,13 +162,12 @@ def _read_dataset(
             framework = Framework(positions[~centre], numbers[~centre], cell)
             reference = frameworks.setdefault(str(group[row]), framework)
             drift = framework_drift(framework.positions[None], cell[None], reference)
-            rows.append((row, coupling[centre], positions[centre] - drift, cell))
-    counts = {len(couplings) for _, couplings, *_ in rows}
+            rows[row] = coupling[centre], positions[centre] - drift, cell
+    counts = {len(couplings) for couplings, *_ in rows.values()}
     if len(counts) != 1 or 0 in counts:
         raise InputError(f"{dataset.path}: expected one number of {element}, at least 1, in every good configuration")
-    order = list(frameworks)
-    rows.sort(key=lambda entry: (order.index(str(group[entry[0]])), frame[entry[0]]))
-    kept, couplings, centres, cells = (np.array(column) for column in zip(*rows, strict=True))
+    kept = _in_order(group, frame, np.array(list(rows)))
+    couplings, centres, cells = (np.array(column) for column in zip(*(rows[row] for row in kept), strict=True))
     series = ShiftSeries(
         shift=conversion(rescale(couplings, stored_ratio, conversion.gyromagnetic_ratio)),
         positions=centres,

@@ -162,16 +162,20 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
 
 def _batches(trajectory: Trajectory, path: Path, options: FrameOptions) -> Iterator[tuple[Floats, Floats]]:
     """Positions (T, N, 3) and cells (T, 3, 3) of the frames used."""
-    first, used, seen = options.skip, 0, set[str]()
-    for frames in trajectory.blocks(options.skip, BATCH * options.every):
-        kept = (np.arange(first, first + len(frames)) - options.skip) % options.every == 0
+    first = options.skip if options.groups is None else 0
+    place, used, seen = first, 0, set[str]()  # `place` of a frame among those of the groups
+    for frames in trajectory.blocks(first, BATCH * options.every):
         first += len(frames)
+        chosen = np.ones(len(frames), bool)
         if options.groups is not None:
             if frames.group is None:
                 raise InputError(f"{path}: holds no `group` to choose {options.groups} from; set groups to null")
             names = [str(name) for name in frames.group]
             seen |= set(names)
-            kept &= np.isin(names, options.groups)
+            chosen = np.isin(names, options.groups)
+        places = place + np.cumsum(chosen) - 1 - options.skip
+        kept = chosen & (places >= 0) & (places % options.every == 0)
+        place += int(chosen.sum())
         positions, cell = np.asarray(frames.positions, float)[kept], np.asarray(frames.cell, float)[kept]
         if not np.isfinite(positions).all():
             raise InputError(f"{path}: frames {first - len(frames)} to {first - 1}: expected finite positions")

@@ -55,6 +55,9 @@ class ShiftSeries:
             raise InputError(f"series: every centre needs a finite shift; {where}")
         if np.sum(self.group[1:] != self.group[:-1]) + 1 != len(self.groups):
             raise InputError("series: the frames of one trajectory must be contiguous; sort the frames by trajectory")
+        together = self.group[1:] == self.group[:-1]
+        if self.time is not None and (np.diff(self.time)[together] <= 0).any():
+            raise InputError("series: the time of each trajectory must grow; sort its frames by time")
         if absent := set(self.groups) - set(self.frameworks):
             raise InputError(f"series: no reference framework for {', '.join(sorted(absent))}")
 
@@ -68,8 +71,10 @@ class ShiftSeries:
         return self._rows(self.group == group, {group: self.frameworks[group]})
 
     def after(self, skip: int) -> ShiftSeries:
-        """Without the first so many frames of every trajectory."""
+        """Without the first so many frames of every trajectory, each of which has to have more."""
         places = [np.arange((self.group == name).sum()) for name in self.groups]
+        if short := [name for name, place in zip(self.groups, places, strict=True) if len(place) <= skip]:
+            raise InputError(f"skip={skip} leaves no frame of {', '.join(short)}; expected one of each trajectory")
         return self._rows(np.concatenate(places) >= skip, self.frameworks) if skip else self
 
     def _rows(self, kept: NDArray[np.bool_], frameworks: dict[str, Framework]) -> ShiftSeries:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from ase.data import chemical_symbols
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ionecho.analysis.options import Options
 from ionecho.nmr.hyperfine import ContactShift
@@ -30,11 +31,18 @@ class AdditiveShifts(Options):
 class SiteSettings(Options):
     """Where the sites are: nodes of `divisions`, or in-plane fractional `positions`; with neither, density maxima."""
 
-    divisions: tuple[int, int] | None
-    positions: list[tuple[float, float]] | None
+    divisions: tuple[PositiveInt, PositiveInt] | None
+    positions: Annotated[list[tuple[float, float]], Field(min_length=1)] | None
     elements: list[str] = Field(min_length=1)
     radius: float = Field(gt=0)
     reach: float = Field(gt=0)
+
+    @field_validator("elements")
+    @classmethod
+    def _are_elements(cls, names: list[str]) -> list[str]:
+        if unknown := set(names) - set(chemical_symbols):
+            raise ValueError(f"sites.elements: {', '.join(sorted(unknown))} are no elements")
+        return names
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -46,8 +54,8 @@ class SiteSettings(Options):
 class MapSettings(Options):
     """Grid over one of the `fold` in-plane repeats of the layer; bins with fewer than `n_min` samples are masked."""
 
-    bins: tuple[int, int]
-    fold: tuple[int, int]
+    bins: tuple[PositiveInt, PositiveInt]
+    fold: tuple[PositiveInt, PositiveInt]
     n_min: int = Field(ge=1)
 
 
@@ -72,7 +80,7 @@ class DynamicShiftSettings(Options):
     sites: SiteSettings
     map: MapSettings
     histogram_width: float = Field(gt=0)
-    windows: list[int] = Field(min_length=1)
+    windows: list[PositiveInt] = Field(min_length=1)
     errors: ErrorSettings
 
     @property

@@ -92,7 +92,7 @@ def assign_columns(points: Floats, cell: Floats, axis: str, sites: Floats, radiu
     if separation <= 2 * radius:
         raise InputError(
             f"site circles of radius {radius} Å overlap: two sites are {separation:.3f} Å apart, expected more than "
-            f"{2 * radius} Å; reduce site_radius or correct the sites"
+            f"{2 * radius} Å; reduce sites.radius or correct the sites"
         )
     columns = np.full(points.shape[:2], -1)
     metric = np.einsum("tij,tkj->ikt", plane, plane)[..., None]  # (2, 2, T or 1, 1)

@@ -45,7 +45,8 @@ def block_average(values: ArrayLike, groups: ArrayLike | None = None) -> BlockAv
     """Mean of a time series and its standard error by repeated pairing of neighbours.
 
     Flyvbjerg and Petersen, J. Chem. Phys. 1989, 91, 461. Blocks never cross groups; groups are strata with weights
-    proportional to their frames. A plateau starts at the first level that agrees, within twice the error of the
+    proportional to their frames; one too short for further pairing is taken to be as correlated as the others, one of a
+    single frame to scatter as they do. A plateau starts at the first level that agrees, within twice the error of the
     error, with at least two coarser ones of 16 blocks or more.
 
     Parameters
@@ -58,15 +59,22 @@ def block_average(values: ArrayLike, groups: ArrayLike | None = None) -> BlockAv
     series = np.asarray(values, float)
     names = np.zeros(series.size, int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     members = [series[names == name] for name in np.unique(names)]
-    weights = np.array([member.size for member in members]) / series.size
-    levels = []
+    counts = np.array([member.size for member in members])
+    weights = counts / series.size
+    variances = np.zeros(len(members))  # of each one's mean
+    levels: list[tuple[float, ...]] = []
     length = 1
-    while all(member.size >= 2 for member in members):
-        counts = np.array([member.size for member in members])
-        variances = np.array([member.var(ddof=1) for member in members]) / counts
-        error = np.sqrt(np.sum(weights**2 * variances))
-        levels.append((length, counts.sum(), error, error / np.sqrt(2 * (counts - 1).sum())))
+    while (going := counts >= 2).any():
+        known = np.array([member.var(ddof=1) for member in members if member.size >= 2])
+        now = known / counts[going]
+        before = weights[going] ** 2 @ variances[going]
+        growth = weights[going] ** 2 @ now / before if before > 0 else 1.0
+        variances[~going] = variances[~going] * growth if levels else known.mean()
+        variances[going] = now
+        found = float(np.sqrt(weights**2 @ variances))
+        levels.append((length, counts[going].sum(), found, found / np.sqrt(2 * (counts[going] - 1).sum())))
         members = [(member[: member.size // 2 * 2]).reshape(-1, 2).mean(axis=1) for member in members]
+        counts = np.array([member.size for member in members])
         length *= 2
     lengths, counts, errors, spreads = np.array(levels).reshape(-1, 4).T
     error, converged = _plateau(counts, errors, spreads)

@@ -177,15 +177,24 @@ class TextTrajectory:
     ) -> None:
         self.path, self.format, self.species, self.cell, self.time_step = path, format, species, cell, time_step
         self.n_frames: int | None = None
+        if species is not None and not self._is_dump:
+            raise InputError(f"{path}: its format names the elements; species= is for the types of LAMMPS dumps")
         first = next(self._images(), None)
         if first is None:
             raise InputError(f"{path}: holds no frame")
         self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
 
+    @property
+    def _is_dump(self) -> bool:
+        name = self.path.name.lower().removesuffix(".gz")
+        return self.format == "lammps-dump-text" or (self.format is None and name.endswith(LAMMPS_SUFFIXES))
+
     def _images(self) -> Iterator[ase.Atoms]:
         try:
             for atoms in self._read():
                 if self.cell is not None:
+                    if atoms.cell.rank:
+                        raise InputError(f"{self.path}: it holds a cell; leave out cell=")
                     atoms.set_cell(self.cell)
                     atoms.pbc = True
                 yield atoms
@@ -200,7 +209,7 @@ class TextTrajectory:
         name, format = self.path.name.lower(), self.format
         if format == "vasp-xdatcar" or (format is None and "xdatcar" in name):
             yield from _read_xdatcar(self.path)
-        elif format == "lammps-dump-text" or (format is None and name.removesuffix(".gz").endswith(LAMMPS_SUFFIXES)):
+        elif self._is_dump:
             options = {} if self.species is None else {"specorder": list(self.species)}
             with open_with_compression(str(self.path)) as file:
                 yield from iread_lammps_dump_text(file, index=":", **options)
@@ -228,9 +237,13 @@ class TextTrajectory:
 
 def cell_of(parameters: Sequence[float]) -> NDArray[np.floating]:
     """Cell (3, 3) Å from three lengths, or three lengths and three angles in degrees."""
-    if len(parameters) not in (3, 6):
-        raise InputError(f"cell={list(parameters)}: expected 3 lengths, or 3 lengths and 3 angles")
-    return np.array(Cell.new(list(parameters)))
+    try:
+        numbers = np.array([float(parameter) for parameter in parameters])
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if len(numbers) not in (3, 6) or not (numbers > 0).all():
+        raise InputError(f"cell={parameters}: expected 3 lengths (Å), or 3 lengths and 3 angles (degrees)")
+    return np.array(Cell.new(numbers))
 
 
 def open_trajectory(
@@ -244,6 +257,10 @@ def open_trajectory(
     """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code (see `TextTrajectory`)."""
     if not path.exists():
         raise InputError(f"no input at {path}")
+    if time_step is not None and (not isinstance(time_step, int | float) or not time_step > 0):
+        raise InputError(f"time_step={time_step}: expected fs between frames, more than 0")
+    if not isinstance(species, Sequence | None) or isinstance(species, str):
+        raise InputError(f"species={species}: expected a list of elements such as [Na,Mn,O]")
     if unknown := set(species or ()) - set(atomic_numbers):
         raise InputError(f"species: {sorted(unknown)} are no elements")
     is_dataset = path.suffix == ".zip" or (path / "atom_offsets").exists()

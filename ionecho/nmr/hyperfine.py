@@ -70,6 +70,9 @@ def contact_shift(
     return field_per_spin * susceptibility / (G_E * MU_B) * PPM
 
 
+DIVISORS = ("gyromagnetic_ratio", "sz_cell", "s_formal")
+
+
 @dataclass(frozen=True)
 class ContactShift:
     """The conversion from per-cell contact couplings (MHz) to shifts (ppm), with every parameter written out.
@@ -86,6 +89,11 @@ class ContactShift:
     sz_cell: float
     s_formal: float
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not np.isfinite(value) or (value == 0 and name in DIVISORS):
+                raise InputError(f"contact_shift.{name}: expected a number, of a divisor not 0, found {value}")
+
     @classmethod
     def parse(cls, parameters: object, stored: Mapping[str, float] | None = None) -> ContactShift:
         """The conversion from a mapping of all parameters; its ratio must be the one the couplings are stored for.
@@ -100,6 +108,8 @@ class ContactShift:
             raise InputError(f"contact_shift: expected {{{', '.join(names)}}}, found {parameters}")
         try:
             shift = cls(**{name: float(parameters[name]) for name in names})
+        except InputError:
+            raise
         except (TypeError, ValueError) as error:
             raise InputError(f"contact_shift: {error}") from error
         if stored is not None and not np.isclose(shift.gyromagnetic_ratio, stored["gyromagnetic_ratio"], rtol=1e-6):

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
+from ionecho.errors import InputError
+
 Floats = NDArray[np.float64]
 
 BARN = 1e-28  # m^2
@@ -43,7 +45,8 @@ def quadrupolar_frequency(efg: ArrayLike, field: ArrayLike, quadrupole_moment: f
     """First-order offset nu_Q of the innermost satellite from the centre, Hz; Faraday Discuss. 2025, 255, 411.
 
     nu_Q = 3 / (2 I (2I - 1)) * (e Q / h) n.V.n, free of angles and of eigenvector order; for I = 3/2 it is
-    (e Q / 2h) n.V.n and the two satellites lie at +-nu_Q. In polar angles of n in the NMR-ordered principal frame it
+    (e Q / 2h) n.V.n and the two satellites lie at +-nu_Q. For integer I, which has no line at the centre, it is half
+    of this, half of the distance of its two inner lines. In polar angles of n in the NMR-ordered principal frame it
     equals 3 C_Q / (4 I (2I - 1)) * (3 cos^2 theta - 1 + eta sin^2 theta cos 2 phi), with a plus sign for this order.
 
     Parameters
@@ -55,12 +58,20 @@ def quadrupolar_frequency(efg: ArrayLike, field: ArrayLike, quadrupole_moment: f
     quadrupole_moment
         Barn.
     spin
-        I >= 1.
+        I, a multiple of 1/2.
+
+    Raises
+    ------
+    InputError
+        If I is below 1.
     """
+    if spin < 1:
+        raise InputError(f"a nucleus of spin {spin} has no quadrupolar frequency, expected 1 or more")
+    inner = 1.0 if _half_integer(spin) else 0.5
     direction = np.asarray(field, float)
     direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
     along = np.einsum("...i,...ij,...j->...", direction, np.asarray(efg, float), direction)
-    return 3 / (2 * spin * (2 * spin - 1)) * GRADIENT * quadrupole_moment * along
+    return inner * 3 / (2 * spin * (2 * spin - 1)) * GRADIENT * quadrupole_moment * along
 
 
 def quadrupole_induced_shift(coupling: ArrayLike, eta: ArrayLike, larmor_frequency: float, spin: float) -> Floats:
@@ -76,7 +87,18 @@ def quadrupole_induced_shift(coupling: ArrayLike, eta: ArrayLike, larmor_frequen
         Asymmetry, broadcast against `coupling`.
     spin
         Half-integer I >= 3/2.
+
+    Raises
+    ------
+    InputError
+        If I is another: there is no central transition, or it is not shifted.
     """
+    if spin < 1.5 or not _half_integer(spin):
+        raise InputError(f"a nucleus of spin {spin} has no quadrupole-induced shift, expected half-integer from 3/2")
     product = np.asarray(coupling, float) ** 2 * (1 + np.asarray(eta, float) ** 2 / 3)
     strength = (spin * (spin + 1) - 0.75) / (spin * (2 * spin - 1)) ** 2
     return -(3 / 40) * product / larmor_frequency**2 * strength * PPM
+
+
+def _half_integer(spin: float) -> bool:
+    return round(2 * spin) % 2 == 1

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,8 @@ import torch
 import yaml
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -61,9 +62,9 @@ class PredictionSettings:
     cache of a core), by `workers` threads side by side.
     """
 
-    block: int
-    batch: int | None
-    workers: int
+    block: PositiveInt
+    batch: PositiveInt | None
+    workers: PositiveInt
     device: str
     dtype: str
 
@@ -72,10 +73,14 @@ class PredictionSettings:
         """Settings of this machine: `device` auto takes a GPU where there is one, `threads` None all cores."""
         device = usable(device, dtype)
         on_cpu = device.startswith("cpu")
-        if block < 1 or (batch is not None and batch < 1) or (threads is not None and threads < 1):
-            raise InputError(f"block={block}, batch={batch}, threads={threads}: expected positive numbers")
-        workers = (threads or torch.get_num_threads()) if on_cpu else 1
-        return cls(block, batch if on_cpu else batch or block, workers, device, dtype)
+        workers = torch.get_num_threads() if threads is None else threads
+        return cls(
+            block=block,
+            batch=block if batch is None and not on_cpu else batch,
+            workers=workers if on_cpu else 1,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class Structure(Protocol):
@@ -259,9 +264,9 @@ def _check_frames(frames: Frames, first: int) -> None:
     if bad.any():
         raise InputError(f"frame {first + int(np.argmax(bad))} has positions that are not numbers")
     volume = np.abs(np.linalg.det(frames.cell)) / frames.positions.shape[1]
-    if (volume < SMALLEST_VOLUME).any():
-        frame = first + int(np.argmin(volume))
-        raise InputError(f"frame {frame}: a cell of {volume.min():.2g} Å³ an atom; is it missing or not in Å?")
+    if (small := ~(volume >= SMALLEST_VOLUME)).any():  # of a cell that is no number too
+        at = int(np.argmax(small))
+        raise InputError(f"frame {first + at}: a cell of {volume[at]:.2g} Å³ an atom; is it missing or not in Å?")
 
 
 def units() -> dict[str, str]:

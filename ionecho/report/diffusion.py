@@ -30,7 +30,8 @@ CONVENTIONS = {
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
-    "arrhenius": "ln D = ln D0 - Ea / (kB T), natural logarithm, d = 3; errors widened by the scatter where above 1",
+    "arrhenius": "ln D = ln D0 - Ea / (kB T), natural logarithm, d = 3; errors widened by the scatter where above 1; "
+    "Student's interval, of as many freedoms as the errors over ions have",
 }
 
 

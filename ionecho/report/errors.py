@@ -49,6 +49,8 @@ def run(input: str, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         If the settings or the output folder cannot be used, or `input` holds no predictions of that part.
     """
     options = ErrorOptions.parse(settings, "errors")
+    if not isinstance(input, str):
+        raise InputError(f"errors: expected the folder of one training run, found {len(input)}")
     found = read_predictions(Path(input), options.part)
     rows = [row for label, values in found.items() for row in _rows(label, values)]
     table = pd.DataFrame(rows)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from ionecho.errors import InputError
 
 SUMMARY = "summary.json"
+WRITTEN = (".json", ".html", ".csv", ".png")  # endings of what a report consists of
 
 
 def plain(value: Any) -> Any:
@@ -50,8 +51,9 @@ def report_folder(target: Path) -> Iterator[Path]:
     InputError
         If `target` holds something that is not a report.
     """
-    if target.exists() and not (target / SUMMARY).exists() and (target.is_file() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not a report (no {SUMMARY}); choose another output folder")
+    target = target.resolve()
+    if target.exists() and not _is_report(target):
+        raise InputError(f"{target} exists and is not a report (no {SUMMARY}) alone; choose another output folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("partial", "old"))
     for left in (partial, old):
@@ -66,3 +68,14 @@ def report_folder(target: Path) -> Iterator[Path]:
         target.rename(old)
     partial.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether what is there may go: nothing, or the files of an analysis and none besides."""
+    if folder.is_file():
+        return False
+    held = list(folder.iterdir())
+    if any(path.suffix not in WRITTEN for path in held):
+        return False
+    summary = folder / SUMMARY
+    return not held or (summary.exists() and "analysis" in json.loads(summary.read_text(encoding="utf-8")))
