@@ -18,7 +18,7 @@ RUN = "simulate.py checkpoint=uf3-p2_painn structure=p2_p63mcm output={o}"
         ("predict.py checkpoint={c} input={d}", "output"),
         ("predict.py checkpoint={c} input=nothing.xyz output={o}", "no input at nothing.xyz"),
         ("predict.py checkpoint={c} input={d} output={o} device=cuda:7", "device=cuda:7"),
-        ("predict.py checkpoint={c} input={d} output={o} block=0", "block=0"),
+        ("predict.py checkpoint={c} input={d} output={o} block=0", "block=0: expected a whole number above 0"),
         ("predict.py checkpoint={c} input={d} output={o} cell=[10,10]", "cell=[10, 10]"),
         ("predict.py checkpoint={c} input={d} output=/proc/no/where.zarr", "/proc/no"),
         (f"{RUN} time=10fs every=2.5", "every: Input should be a valid integer"),

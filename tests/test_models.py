@@ -175,6 +175,11 @@ def test_an_isolated_centre_and_a_cell_smaller_than_the_cutoff_are_served(model:
     np.testing.assert_allclose(coupling(model, tiny.repeat(2)), np.tile(coupling(model, tiny), 8), atol=1e-8)
 
 
+def test_a_batch_without_centres_has_no_couplings(model: Any) -> None:
+    oxide = ase.Atoms("MnO", positions=[[0, 0, 0], [2.2, 2.2, 2.2]], cell=4.4 * np.eye(3), pbc=True)
+    assert coupling(model, oxide).shape == (0,)
+
+
 def test_an_unknown_element_is_refused(model: Any) -> None:
     atoms = p2_crystal(0)
     atoms.numbers[4] = 28

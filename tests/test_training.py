@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import train_config
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,8 +19,12 @@ from ionecho.checkpoints.release import release
 from ionecho.checkpoints.store import load
 from ionecho.data.loader import STRUCTURE, Columns, GraphRecipe, InMemory, Streamed
 from ionecho.data.store import Dataset
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
+from ionecho.models.species import Statistics
+from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import fold_parts
+from ionecho.training.evaluate import Predictions, part_metrics
+from ionecho.training.fit import scales
 from ionecho.training.metrics import calibration, calibration_factor, errors, summary
 from ionecho.training.module import PropertyModule
 from ionecho.training.run import train
@@ -65,8 +71,9 @@ def test_errors_drawn_like_the_members_need_no_factor(members: int, components: 
     found = calibration(error, spread, members, components=components)
     assert [found["within_1"], found["within_2"]] == pytest.approx(found["expected_within"], abs=0.01)
     assert calibration_factor(np.ones(3), np.array([0.0, 1.0, 1.0])) == pytest.approx(np.sqrt(1.5))
-    with pytest.raises(InputError, match="members agree exactly"):
-        calibration_factor(np.ones(3), np.zeros(3))
+    for rounding in (0.0, 1e-13):
+        with pytest.raises(InputError, match="members agree exactly"):
+            calibration_factor(np.ones(3), np.array([0.0, rounding, rounding]))
 
 
 def test_schedules() -> None:
@@ -213,11 +220,55 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
         (["resume=maybe"], "expected auto or never"),
         (["dataset.name=/nowhere/none.zarr.zip"], "no dataset"),
         (["dataset.contact_shift={temperature: 300}"], "expected {gyromagnetic_ratio, effective_moment"),
+        (["ensemble=2", "member_overrides=[{cutoff: 4.0},{cutoff: 3.5}]"], "cutoff"),
     ],
 )
 def test_refusals(toy_dataset: Path, tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         train(train_config(toy_dataset, "trainer.max_epochs=1", *overrides), tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["trainer.dtype=float33"], "trainer.dtype"),
+        (["trainer.batch_size=0"], "trainer.batch_size"),
+        (["trainer.max_epochs=1.5"], "trainer.max_epochs"),
+        (["dataset.validation=null"], "dataset.validation"),
+        (["dataset.validation=1.0"], "dataset.validation"),
+        (["dataset.fold=abc"], "dataset.fold"),
+        (["ensemble=two"], "ensemble"),
+        (["seed=-1"], "seed"),
+        (["learning_curve=[]"], "learning_curve"),
+        (["cv.folds=3", "learning_curve=[4]"], "give one of them"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_named(toy_dataset: Path, tmp_path: Path, wrong: list[str], told: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        train(train_config(toy_dataset, *wrong), tmp_path)
+    assert told in explain(error.value)
+
+
+def test_a_centre_without_labels_is_not_learned(toy_dataset: Path) -> None:
+    model = SimpleNamespace(numbers=(8, 11, 25), centres=(11, 25))
+    stats = {"hyperfine_contact": {11: Statistics(0.3, 0.1)}}
+    with pytest.raises(InputError, match=r"no hyperfine_contact on the elements \[25\].*model\.centres"):
+        scales(model, ["hyperfine_contact"], stats, Dataset(toy_dataset), np.arange(3))
+    assert scales(model, ["hyperfine_contact@atoms"], stats, Dataset(toy_dataset), np.arange(3))
+
+
+def test_a_negative_ratio_leaves_the_calibration_as_it_is(toy_dataset: Path) -> None:
+    rng = np.random.default_rng(0)
+    atoms = np.arange(200)
+    predictions = Predictions(rng.normal(size=200), np.zeros(200), rng.uniform(0.5, 1, 200), 4, atoms % 40, None)
+    found = [
+        part_metrics(
+            predictions, Dataset(toy_dataset), "hyperfine_contact", ContactShift(ratio, 3.87, 320, -14.8, 24, 1.5)
+        )
+        for ratio in (5.77, -5.77)
+    ]
+    assert found[0]["hyperfine_contact_shift_calibration"] == found[1]["hyperfine_contact_shift_calibration"]
 
 
 def test_a_folder_of_another_run_is_refused_and_begun_anew_on_request(toy_dataset: Path, tmp_path: Path) -> None:

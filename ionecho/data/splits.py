@@ -127,7 +127,7 @@ def hold_out(
 
     Validation leaves out what testing does: of the groups that are whole in a fold, whole families (`SplitRecipe`) in
     random order; of the others the end in time of every group, where the folds are blocks in time, or else single
-    configurations at random; each up to the fraction. A fraction above zero is one configuration at least.
+    configurations at random; each up to the fraction, which above zero is one configuration at least.
     """
     random, names = np.random.default_rng(seed), dataset.group[rest].astype(str)
     runs = _runs(dataset, folds)
@@ -144,7 +144,7 @@ def hold_out(
         for name in set(names[cut]):
             members = np.flatnonzero(names == name)
             ordered = members[np.argsort(dataset.frame[rest[members]], kind="stable")]
-            held[ordered[len(ordered) - round(fraction * len(ordered)) :]] = True
+            held[ordered[len(ordered) - _share(fraction, names == name) :]] = True
     elif len(cut):
         held |= np.isin(rest, random.permutation(rest[cut])[: _share(fraction, ~whole)])
     return np.sort(rest[~held]), np.sort(rest[held])

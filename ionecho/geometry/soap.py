@@ -77,7 +77,7 @@ def _neighbours(graph: Graph, chosen: Tensor) -> Tensor:
     first = graph.pairs[0].index_select(0, pairs)
     start = torch.searchsorted(first, graph.centres)
     count = torch.searchsorted(first, graph.centres, right=True) - start
-    slot = torch.arange(int(count.max()), device=pairs.device)
+    slot = torch.arange(int(count.max()) if len(count) else 0, device=pairs.device)
     place = (start[:, None] + slot).masked_fill(slot >= count[:, None], len(pairs))
     return pad(pairs, (0, 1), value=len(chosen)).index_select(0, place.flatten()).view_as(place)
 

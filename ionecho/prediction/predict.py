@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +15,6 @@ import torch
 import yaml
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from pydantic import PositiveInt
-from pydantic.dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -62,9 +61,9 @@ class PredictionSettings:
     cache of a core), by `workers` threads side by side.
     """
 
-    block: PositiveInt
-    batch: PositiveInt | None
-    workers: PositiveInt
+    block: int
+    batch: int | None
+    workers: int
     device: str
     dtype: str
 
@@ -73,14 +72,15 @@ class PredictionSettings:
         """Settings of this machine: `device` auto takes a GPU where there is one, `threads` None all cores."""
         device = usable(device, dtype)
         on_cpu = device.startswith("cpu")
-        workers = torch.get_num_threads() if threads is None else threads
-        return cls(
-            block=block,
-            batch=block if batch is None and not on_cpu else batch,
-            workers=workers if on_cpu else 1,
-            device=device,
-            dtype=dtype,
-        )
+        for name, given in {
+            "block": block,
+            "batch": 1 if batch is None else batch,
+            "threads": 1 if threads is None else threads,
+        }.items():
+            if not isinstance(given, int) or given < 1:
+                raise InputError(f"{name}={given}: expected a whole number above 0")
+        workers = (threads or torch.get_num_threads()) if on_cpu else 1
+        return cls(block, batch if on_cpu else batch or block, workers, device, dtype)
 
 
 class Structure(Protocol):

@@ -134,6 +134,6 @@ def part_metrics(predictions: Predictions, dataset: Dataset, output: str, shift:
     if len(names := sorted(set(groups))) <= 16:
         metrics[f"{name}_by_group"] = {g: errors(predicted[groups == g], true[groups == g]) for g in names}
     if predictions.spread is not None:
-        error, spread, components = _lengths(predicted - true, unit * predictions.spread, output)
+        error, spread, components = _lengths(predicted - true, np.abs(unit) * predictions.spread, output)
         metrics[f"{name}_calibration"] = calibration(error, spread, predictions.members, components=components)
     return metrics

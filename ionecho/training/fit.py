@@ -110,8 +110,9 @@ def scales(
         elements = model.numbers if output.endswith(ATOMS) else model.centres
         known = stats.get(label_of(output), {})
         spreads = [known[z].std for z in elements if z in known]
-        if not spreads:
-            raise InputError(f"no {label_of(output)} on the elements {sorted(elements)} in the training part")
+        if not spreads or (not output.endswith(ATOMS) and len(spreads) < len(set(elements))):
+            bare = sorted(set(elements) - set(known))
+            raise InputError(f"no {label_of(output)} on the elements {bare} in the training part; see model.centres")
         found[output] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
     return found
 

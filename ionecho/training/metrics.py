@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from ionecho.errors import InputError
 
 Floats = NDArray[np.floating]
+AGREEMENT = 1e-6  # of the spread with the error: rounding
 
 
 def errors(predicted: Floats, true: Floats) -> dict[str, float | int | None]:
@@ -46,11 +47,12 @@ def calibration_factor(error: Floats, spread: Floats) -> float:
     Raises
     ------
     InputError
-        If the members agree exactly.
+        If the members agree, but for rounding.
     """
-    if not spread.any():
+    wrong, apart = (float(np.sqrt(np.mean(each**2))) for each in (error, spread))
+    if apart <= AGREEMENT * wrong:
         raise InputError("ensemble: its members agree exactly, so their spread tells nothing; see member_overrides")
-    return float(np.sqrt(np.mean(error**2) / np.mean(spread**2)))
+    return wrong / apart
 
 
 def calibration(error: Floats, spread: Floats, members: int, bins: int = 10, components: int = 1) -> dict[str, object]:

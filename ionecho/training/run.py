@@ -23,6 +23,7 @@ from ionecho.data.registry import find_dataset
 from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
+from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import check_labels, fold_parts
@@ -30,6 +31,7 @@ from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
 from ionecho.training.fit import fit_member, hyperparameters, of_member, reported
 from ionecho.training.metrics import summary
 from ionecho.training.module import label_of
+from ionecho.training.settings import check_settings
 
 console = Console(soft_wrap=True)
 REQUEST = "request.json"
@@ -48,6 +50,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
 def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.resume not in ("auto", "never"):
         raise InputError(f"resume={config.resume}: expected auto or never")
+    check_settings(config)
     if config.resume == "never" and (folder / REQUEST).exists():
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -123,24 +126,27 @@ def fit_fold(
     if finished.exists():
         return json.loads(finished.read_text())
     settings = config.dataset
-    if config.ensemble < 1 or (config.ensemble > 1 and not settings.validation):
-        raise InputError(f"ensemble={config.ensemble} needs dataset.validation > 0, to calibrate the spread on")
     parts = fold_parts(dataset, settings.split, fold, settings.validation, config.seed, frames)
+    if config.ensemble > 1 and not len(parts["validation"]):
+        raise InputError(f"ensemble={config.ensemble} needs dataset.validation > 0, to calibrate the spread on")
+    converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
+    shift = ContactShift.parse(settings.contact_shift) if converted else None
+    own = [of_member(config, number) for number in range(config.ensemble)]
+    Ensemble([build_model(each.model.name, hyperparameters(each)) for each in own], {})  # refused before it is trained
     check_labels(dataset, parts, [label_of(output) for output in config.trainer.losses])
     console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []
-    for number in range(config.ensemble):
-        own = of_member(config, number)
-        member, data = fit_member(own, dataset, parts, folder / f"member_{number}", config.seed + number)
+    for number, each in enumerate(own):
+        member, data = fit_member(each, dataset, parts, folder / f"member_{number}", config.seed + number)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
-    converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
-    shift = ContactShift.parse(settings.contact_shift) if converted else None
     metrics: dict[str, Any] = {"data": _provenance(dataset, settings, fold, parts)}
     outputs = reported(config.trainer.losses, dataset)
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
         for output in outputs if len(parts[part]) else ():
             predictions = predict_part(ensemble, loader(), parts[part], output)
+            if not len(predictions.true):  # of what is told but not learned
+                continue
             if part == "validation":
                 ensemble.calibration[output] = factor(predictions, output)
                 predictions = predictions.scaled(ensemble.calibration[output])

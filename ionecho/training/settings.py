@@ -1,0 +1,58 @@
+"""What `train.py` is told beside the model, the losses and the optimiser: checked before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from omegaconf import DictConfig
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from ionecho.config import plain
+
+
+class TrainerSettings(BaseModel):
+    """Of `conf/trainer/default.yaml`."""
+
+    max_epochs: NonNegativeInt
+    batch_size: PositiveInt
+    dtype: Literal["float32", "float64"]
+    ema_decay: float | None = Field(ge=0, lt=1)
+    gradient_clip: float | None = Field(gt=0)
+    patience: PositiveInt | None
+    threads: PositiveInt | None
+    memory_limit: NonNegativeFloat
+
+
+class DatasetSettings(BaseModel):
+    """What of the dataset is left out."""
+
+    fold: NonNegativeInt | None
+    validation: float = Field(ge=0, lt=1)
+
+
+class CrossValidation(BaseModel):
+    """Over the folds of the dataset's split."""
+
+    folds: PositiveInt | None
+
+
+class Settings(BaseModel):
+    """Of `conf/train.yaml`."""
+
+    seed: NonNegativeInt
+    ensemble: PositiveInt
+    learning_curve: list[PositiveInt] | None = Field(min_length=1)
+    cv: CrossValidation
+    dataset: DatasetSettings
+    trainer: TrainerSettings
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if self.learning_curve is not None and self.cv.folds is not None:
+            raise ValueError("learning_curve and cv.folds: give one of them, they are two runs")
+        return self
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise pydantic's ValidationError, which the entry points print as a line, where a setting is wrong."""
+    Settings.model_validate(plain(config))
