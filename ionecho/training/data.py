@@ -76,7 +76,8 @@ class GraphDataModule(pl.LightningDataModule):
         if missing:
             have = ", ".join(dataset.labels)
             raise InputError(
-                f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another loss or dataset"
+                f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another dataset or other losses: "
+                "~trainer.losses '+trainer.losses={hyperfine_contact: 1.0}'"
             )
         self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
         self.batch_size, self.seed = batch_size, seed
