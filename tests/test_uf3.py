@@ -287,8 +287,11 @@ def test_training_needs_no_gradient_steps(tmp_path: Path) -> None:
     dataset = build_from(tmp_path / "files", toy_card(build=recipe), tmp_path / "toy-1.0.0.zarr.zip", lambda _: None)
     settings = [f"model.{name}={value}" for name, value in SMALL.items()]
     given = ["model=uf3", "dataset=own", f"dataset.name={dataset}", "name=toy", "model.ridge=[1e-2,1e-2]", "ensemble=2"]
+    differing = "member_overrides=[{ridge: [1e-2,1e-2]},{ridge: [3e-2,3e-2]}]"
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        config = compose("train", overrides=[*settings, *given])
+        alike, config = (compose("train", overrides=[*settings, *given, *more]) for more in ([], [differing]))
+    with pytest.raises(InputError, match="members agree exactly"):
+        train(alike, tmp_path / "alike")
     test = train(config, tmp_path / "run")["test"]
     assert set(test) >= {"energy_per_atom", "forces", "forces_by_element"}
     assert test["energy_per_atom"]["n"] == 8
