@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +19,13 @@ from ase.neighborlist import neighbor_list
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import ionecho.entry  # noqa: F401  (the run_id resolver)
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset
+from ionecho.entry import guarded  # which registers the resolver run_id too
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf, build_graph
 from ionecho.training.run import train
@@ -195,6 +195,16 @@ def run_entry(script: str, *arguments: str, **environment: str) -> subprocess.Co
     """Run an entry point as a user does."""
     command = [sys.executable, str(REPOSITORY / script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+def refused(capsys: pytest.CaptureFixture[str], work: Callable[[], None]) -> str:
+    """The one line with which an entry point refuses the work, with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        guarded("ionecho", work)
+    assert end.value.code == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    return text
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 import ase
 import pytest
 from ase.build import bulk
+from conftest import refused
 
-from ionecho.entry import guarded
 from ionecho.labelling import commands
 
 SLOW = """
@@ -66,13 +66,8 @@ def lines_of_provenance(folder: Path) -> list[str]:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], name: str, *overrides: str) -> str:
-    """The one line of a run that is refused with exit code 2."""
-    with pytest.raises(SystemExit) as end:
-        guarded("ionecho", lambda: commands.run_labels(name, list(overrides)))
-    assert end.value.code == 2
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1
-    return text
+    """The one line of a labelling run that is refused."""
+    return refused(capsys, lambda: commands.run_labels(name, list(overrides)))
 
 
 def calculators(tmp_path: Path, name: str) -> list[str]:

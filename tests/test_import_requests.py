@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from conftest import refused
 
 from ionecho.data.card import read_card, write_card
 from ionecho.data.commands import app
 from ionecho.data.importers import density, vasp
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
-from ionecho.entry import guarded
 from ionecho.errors import InputError
 
 
@@ -48,11 +48,9 @@ def load(*options: str) -> Dataset:
     return Dataset(next(Path("home/datasets/mine").glob("*.zarr.zip")))
 
 
-def refused(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    with pytest.raises(SystemExit) as end:
-        guarded("ionecho", lambda: load(*options))
-    assert end.value.code == 2
-    return capsys.readouterr().err
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line of an import that is refused."""
+    return refused(capsys, lambda: load(*options))
 
 
 def test_frames_of_a_run_stay_together_and_the_card_tells_what_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +77,7 @@ def test_a_file_that_was_put_right_or_taken_away_leaves_nothing_behind(capsys: p
     run("b", 4)
     whole = Path("runs/b.extxyz").read_text().splitlines()
     Path("runs/b.extxyz").write_text("\n".join(whole[:-3]))
-    assert "b.extxyz" in refused(capsys)
+    assert "b.extxyz" in refusal(capsys)
     run("b", 4, energy=-7.0)
     dataset = load()
     np.testing.assert_array_equal(dataset.rows("energy", 0, 7), [-1.0] * 3 + [-7.0] * 4)
@@ -87,7 +85,7 @@ def test_a_file_that_was_put_right_or_taken_away_leaves_nothing_behind(capsys: p
 
 def test_settings_that_fail_at_the_end_do_not_cost_the_import(capsys: pytest.CaptureFixture[str]) -> None:
     run("a", 3)
-    assert "a configuration split needs 2 to 3 folds, found 9" in refused(capsys, "--folds", "9")
+    assert "a configuration split needs 2 to 3 folds, found 9" in refusal(capsys, "--folds", "9")
     assert Path("home/datasets/mine/mine-1.0.0.zarr").is_dir()
     assert len(load()) == 3
 
@@ -97,7 +95,7 @@ def test_damaged_files_are_named_and_skipped_on_request(capsys: pytest.CaptureFi
     packed = gzip.compress(Path("runs/a.extxyz").read_bytes())
     Path("runs/half.extxyz.gz").write_bytes(packed[: len(packed) // 2])
     Path("runs/plain.extxyz.gz").write_text("no gzip")
-    assert "runs/half.extxyz.gz" in refused(capsys)
+    assert "runs/half.extxyz.gz" in refusal(capsys)
     assert len(load("--skip-bad")) >= 3
 
 
@@ -116,23 +114,23 @@ def test_damaged_files_are_named_and_skipped_on_request(capsys: pytest.CaptureFi
 )
 def test_wrong_options_end_with_one_line(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     run("a", 3)
-    assert told in refused(capsys, *options)
+    assert told in refusal(capsys, *options)
 
 
 def test_folders_of_one_name_are_no_one_group(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/run/f_1", "b/run/f_2"):
         Path("runs", name).parent.mkdir(parents=True)
         run(name, 1)
-    assert "have one name" in refused(capsys, "--frames", "1:9:1")
+    assert "have one name" in refusal(capsys, "--frames", "1:9:1")
 
 
 def test_labels_that_some_lack_or_that_are_all_zero_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     run("a", 2)
     run("b", 2, magmoms=np.zeros(4))
-    assert "magnetic_moment, that the first one lacks" in refused(capsys)
+    assert "magnetic_moment, that the first one lacks" in refusal(capsys)
     assert load("--without", "magnetic_moment").labels == ["energy"]
     run("a", 2, magmoms=np.zeros(4))
-    assert "magnetic_moment: zero or missing everywhere" in refused(capsys, "--version", "2.0.0")
+    assert "magnetic_moment: zero or missing everywhere" in refusal(capsys, "--version", "2.0.0")
 
 
 def test_the_energy_is_the_one_the_forces_are_derivatives_of() -> None:

@@ -120,8 +120,8 @@ def _read_predictions(
 
 def _in_order(names: NDArray, number: NDArray, rows: NDArray[np.integer]) -> NDArray[np.integer]:
     """The rows, trajectory by trajectory as they come first, in the order of their frame numbers."""
-    order = list(dict.fromkeys(names))
-    return np.array(sorted(rows, key=lambda row: (order.index(names[row]), number[row])), dtype=int)
+    _, first, which = np.unique(names, return_index=True, return_inverse=True)
+    return rows[np.lexsort((number[rows], first[which[rows]]))]
 
 
 def _centre_positions(

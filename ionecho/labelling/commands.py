@@ -68,7 +68,7 @@ def show_status(name: Name, overrides: Overrides = None) -> None:
     """How many configurations are labelled, wait, and failed, and why; also while they are being labelled."""
     job = _prepare(name, overrides)
     labelled, failures = look(job.folder)
-    asked = set(map(key, job.configurations))
+    asked = job.asked
     published = {key(structure) for version in job.versions for _, structure in adoptable(version, job.engine)}
     published, labelled, failed = asked & published - labelled, asked & labelled, asked & set(failures) - published
     waiting = asked - labelled - published - failed
@@ -100,6 +100,11 @@ class Job:
     configurations: list[Configuration]
     card: DatasetCard
     card_folder: Path
+
+    @property
+    def asked(self) -> set[str]:
+        """Keys of the configurations."""
+        return set(map(key, self.configurations))
 
     @property
     def folder(self) -> Path:
@@ -156,7 +161,8 @@ def _config(overrides: Sequence[str]) -> DictConfig:
 
 
 def _request(config: DictConfig) -> Request:
-    return Request(**{field.name: plain(config)[field.name] for field in fields(Request)})
+    content = plain(config)
+    return Request(**{field.name: content[field.name] for field in fields(Request)})
 
 
 def _of_ionecho(folder: Path) -> bool:
@@ -195,7 +201,7 @@ def _merged(stored: Sequence[str], given: Sequence[str]) -> list[str]:
 
 
 def _publish(job: Job, queue: LabelQueue) -> None:
-    failed = _tell(queue.failures, set(map(key, job.configurations)))
+    failed = _tell(queue.failures, job.asked)
     if failed:
         console.print("what failed is tried again with retry=true")
     path = publish(queue, job.engine, job.card, job.card_folder, job.configurations)

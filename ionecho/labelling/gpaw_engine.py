@@ -17,13 +17,14 @@ from gpaw.xc import XC
 from numpy.typing import NDArray
 
 from ionecho.data.importers.density import rounded
-from ionecho.data.schema import structure_sha256, voigt_to_tensor
+from ionecho.data.schema import voigt_to_tensor
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import EngineError, Labels, refuse_other_than_elements
 from ionecho.labelling.paw import contact_and_dipolar, electric_field_gradients, hyperfine_tensors, refuse_unfit
 from ionecho.labelling.paw_datasets import RECIPES, datasets_of, described, use
 from ionecho.labelling.paw_density import core_electrons, valence_densities
+from ionecho.labelling.queue import key_of_row
 from ionecho.nmr.isotopes import isotope
 
 HYPERFINE = ("hyperfine_contact", "hyperfine_dipolar")
@@ -247,12 +248,13 @@ class GPAWEngine:
         return setups
 
     def _log_of(self, atoms: ase.Atoms) -> Path | None:
-        """The file of a configuration in the folder of the logs."""
+        """The file of a configuration in the folder of the logs, named as the queue names it."""
         if self.log is None:
             return None
         folder = Path(self.log).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{atoms.symbols}-{structure_sha256(atoms.numbers, atoms.positions, atoms.cell.array)[:20]}.txt"
+        key = key_of_row((atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+        return folder / f"{atoms.symbols}-{key}.txt"
 
     def _calculator(self, atoms: ase.Atoms, log: Path | None) -> GPAW:
         settings, mixer = self.settings, self.mixer

@@ -107,11 +107,10 @@ class ContactShift:
         if not isinstance(parameters, Mapping) or set(parameters) != set(names):
             raise InputError(f"contact_shift: expected {{{', '.join(names)}}}, found {parameters}")
         try:
-            shift = cls(**{name: float(parameters[name]) for name in names})
-        except InputError:
-            raise
+            numbers = {name: float(parameters[name]) for name in names}
         except (TypeError, ValueError) as error:
             raise InputError(f"contact_shift: {error}") from error
+        shift = cls(**numbers)
         if stored is not None and not np.isclose(shift.gyromagnetic_ratio, stored["gyromagnetic_ratio"], rtol=1e-6):
             raise InputError(
                 f"contact_shift: the couplings are for {stored['gyromagnetic_ratio']} MHz/T, found "
