@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from ionecho.checkpoints import store
@@ -62,6 +63,18 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
     weights.unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors is missing"):
         load(copy)
+
+
+def test_weights_keep_the_precision_they_were_stored_in(copy: Path) -> None:
+    found = load(copy)
+    double = found.model.double()
+    with torch.no_grad():
+        for parameter in double.parameters():
+            parameter.mul_(1 + 1e-12)
+    store.save(copy, found.config, double, {}, "card")
+    again = load(copy).model.state_dict()
+    for name, tensor in double.state_dict().items():
+        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
 
 
 def test_a_run_folder_names_its_checkpoint(copy: Path) -> None:

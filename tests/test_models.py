@@ -77,6 +77,10 @@ def coupling(model: Any, atoms: ase.Atoms) -> np.ndarray:
         return model(graph_for(model, [atoms]))["hyperfine_contact"].numpy()
 
 
+def test_outputs_are_named(model: Any) -> None:
+    assert set(model(graph_for(model, [p2_crystal(0)]))) == set(model.outputs) >= set(model.needed)
+
+
 def test_outputs_follow_the_structure(model: Any) -> None:
     atoms = p2_crystal(0)
     found = coupling(model, atoms)

@@ -23,6 +23,7 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.species import Statistics
+from ionecho.training.settings import check_losses
 
 NUMBERS = [8, 11, 12, 25]
 FORCES = "forces@atoms"
@@ -87,6 +88,14 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], toleranc
     assert set(found) == set(expected) == {"energy", FORCES, "stress"}
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance, err_msg=name)
+
+
+def test_outputs_are_named_and_those_needed_have_to_be_learned(model: Any) -> None:
+    assert set(outputs(model, [p2_crystal(0)])) == set(model.outputs)
+    check_losses(model, model.needed)
+    for name in model.needed:
+        with pytest.raises(InputError, match=f"has to learn {name} too"):
+            check_losses(model, set(model.outputs) - {name})
 
 
 def test_outputs_follow_the_structure(model: Any) -> None:

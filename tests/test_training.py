@@ -213,7 +213,9 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
             r"holds elements \[26\] of model.numbers.*say model.numbers=\[8, 11, 12, 25\]",
         ),
         (["learning_curve=[8,1000]"], "1000 training frames asked for"),
-        (["+trainer.losses.efg=1.0"], "has no efg; it holds hyperfine_contact"),
+        (["+trainer.losses.efg=1.0"], "the model gives hyperfine_contact, no efg"),
+        (["~trainer.losses.hyperfine_contact"], "has to learn hyperfine_contact too"),
+        (["model=painn"], "has no energy, forces; it holds hyperfine_contact"),
         (["cv.folds=7"], "split configuration of the dataset has 5 folds"),
         (["dataset.fold=5"], "has folds 0 to 4, not 5"),
         (["ensemble=2", "dataset.validation=0"], "to calibrate the spread on"),
@@ -240,6 +242,7 @@ def test_refusals(toy_dataset: Path, tmp_path: Path, overrides: list[str], messa
         (["dataset.fold=abc"], "dataset.fold"),
         (["ensemble=two"], "ensemble"),
         (["seed=-1"], "seed"),
+        (["trainer.accelerator=tpu"], "trainer.accelerator"),
         (["learning_curve=[]"], "learning_curve"),
         (["cv.folds=3", "learning_curve=[4]"], "give one of them"),
     ],
@@ -248,6 +251,14 @@ def test_settings_of_the_wrong_kind_are_named(toy_dataset: Path, tmp_path: Path,
     with pytest.raises(ValidationError) as error:
         train(train_config(toy_dataset, *wrong), tmp_path)
     assert told in explain(error.value)
+
+
+def test_a_gpu_that_is_not_there_is_refused(toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(backend, "is_available", lambda: False)
+    with pytest.raises(ValidationError) as error:
+        train(train_config(toy_dataset, "trainer.accelerator=gpu"), tmp_path)
+    assert "gpu: none is usable here; use auto or cpu" in explain(error.value)
 
 
 def test_a_centre_without_labels_is_not_learned(toy_dataset: Path) -> None:
@@ -302,3 +313,6 @@ def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_datase
     assert "Not at 900 K." in card
     with pytest.raises(InputError, match="has the run finished"):
         release(toy_checkpoint.parent, [tmp_path])
+    train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=5", "model.features=4"), tmp_path / "small")
+    with pytest.raises(InputError, match="its model has another features"):
+        release(toy_checkpoint.parent, [tmp_path / "small"])

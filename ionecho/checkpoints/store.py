@@ -125,7 +125,8 @@ def load(folder: Path) -> Checkpoint:
     expected = model.state_dict()
     if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:
         raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
-    model.load_state_dict(weights)
+    stored = next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
+    model.to(stored).load_state_dict(weights)
     return Checkpoint(model.eval(), config, sha256(folder / "weights.safetensors"), folder)
 
 

@@ -2,8 +2,9 @@
 
 Every model maps a `Graph` to a dictionary of outputs named by the label they predict, in that label's unit, aligned
 with the centres, or with all atoms where the name ends in `@atoms`. It has `numbers` and `centres` (atomic numbers
-it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), and `fit(statistics, batches)`, which
-sets its scaling, and whatever has a closed form, from the training part alone.
+it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), `outputs`, those of them that have to
+be learned (`needed`), and `fit(statistics, batches)`, which sets its scaling, and whatever has a closed form, from the
+training part alone.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class PropertyModel(Protocol):
     centres: tuple[int, ...]
     cutoff: float
     pairs_of: PairsOf
+    outputs: tuple[str, ...]
+    needed: tuple[str, ...]
 
     def forward(self, graph: Graph) -> dict[str, Tensor]: ...
 

@@ -52,6 +52,8 @@ class DeepPot(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    outputs = ("energy", "forces@atoms", "stress")
+    needed = ("energy",)
     embeddings: Any  # [a][b]: of neighbours of element b around element a
     fittings: Any
     slots: Tensor  # (S,) for neighbours of each element

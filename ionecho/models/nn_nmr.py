@@ -53,6 +53,7 @@ class NNNMR(nn.Module):
     """
 
     pairs_of: PairsOf = "centres"
+    outputs = needed = ("hyperfine_contact",)
     mean: Tensor  # (centres,) MHz
     std: Tensor  # (centres,) MHz
     feature_mean: Tensor  # (features,)

@@ -49,6 +49,8 @@ class PaiNN(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    outputs = ("energy", "forces@atoms", "stress")
+    needed = ("energy",)
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
     contacts: Tensor  # (S, S) Å

@@ -30,6 +30,7 @@ class PaiNNNMR(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    outputs = needed = ("hyperfine_contact",)
     mean: Tensor
     std: Tensor
 

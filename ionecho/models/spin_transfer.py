@@ -177,6 +177,8 @@ class SpinTransfer(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    needed = ("hyperfine_contact",)
+    outputs = (*needed, *(f"{label}@atoms" for label in LABELS))
     mean: Tensor  # (3, elements) of the labels in their units; tensors have none
     std: Tensor  # (3, elements)
 

@@ -62,6 +62,8 @@ class UF3(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
+    outputs = ("energy", "forces@atoms", "stress")
+    needed = ("energy", "forces@atoms")
     inner: Tensor  # (S, S) Å, where the splines of a pair of elements begin
     one_body: Tensor  # (S,) eV
     two_body: Tensor  # (S, S, intervals + 3) eV

@@ -54,6 +54,10 @@ class EnergyForces:
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
         """The loss of a batch after this fraction of the run."""
+        if "forces" not in batch.labels:
+            raise InputError(
+                "trainer.loss: it weighs energies and forces; name forces@atoms in trainer.losses, or use null"
+            )
         rho, owner = self.rho(progress), batch.graph.configuration
         atoms = torch.bincount(owner, minlength=len(batch.graph.cell))
         energy, known = _known(outputs["energy"] - batch.labels["energy"])

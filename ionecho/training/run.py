@@ -31,7 +31,7 @@ from ionecho.training.evaluate import SHIFT, factor, part_metrics, predict_part
 from ionecho.training.fit import fit_member, hyperparameters, of_member, reported
 from ionecho.training.metrics import summary
 from ionecho.training.module import label_of
-from ionecho.training.settings import check_settings
+from ionecho.training.settings import check_losses, check_settings
 
 console = Console(soft_wrap=True)
 REQUEST = "request.json"
@@ -132,7 +132,9 @@ def fit_fold(
     converted = settings.contact_shift is not None and "hyperfine_contact" in config.trainer.losses
     shift = ContactShift.parse(settings.contact_shift) if converted else None
     own = [of_member(config, number) for number in range(config.ensemble)]
-    Ensemble([build_model(each.model.name, hyperparameters(each)) for each in own], {})  # refused before it is trained
+    untrained = [build_model(each.model.name, hyperparameters(each)) for each in own]
+    Ensemble(untrained, {})  # refused before it is trained
+    check_losses(untrained[0], config.trainer.losses)
     check_labels(dataset, parts, [label_of(output) for output in config.trainer.losses])
     console.print(f"fold {fold} of split {settings.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []

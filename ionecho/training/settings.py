@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
+import torch
 from omegaconf import DictConfig
-from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from ionecho.config import plain
+from ionecho.errors import InputError
+from ionecho.models import PropertyModel
 
 
 class TrainerSettings(BaseModel):
@@ -21,6 +25,14 @@ class TrainerSettings(BaseModel):
     patience: PositiveInt | None
     threads: PositiveInt | None
     memory_limit: NonNegativeFloat
+    accelerator: Literal["auto", "cpu", "gpu"]
+
+    @field_validator("accelerator")
+    @classmethod
+    def _is_there(cls, asked: str) -> str:
+        if asked == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+            raise ValueError("gpu: none is usable here; use auto or cpu")
+        return asked
 
 
 class DatasetSettings(BaseModel):
@@ -56,3 +68,11 @@ class Settings(BaseModel):
 def check_settings(config: DictConfig) -> None:
     """Raise pydantic's ValidationError, which the entry points print as a line, where a setting is wrong."""
     Settings.model_validate(plain(config))
+
+
+def check_losses(model: PropertyModel, losses: Iterable[str]) -> None:
+    """Raise InputError where the losses name what the model does not give, or lack what it cannot do without."""
+    if wrong := set(losses).difference(model.outputs):
+        raise InputError(f"trainer.losses: the model gives {', '.join(model.outputs)}, no {', '.join(sorted(wrong))}")
+    if absent := set(model.needed).difference(losses):
+        raise InputError(f"trainer.losses: the model has to learn {', '.join(sorted(absent))} too")
