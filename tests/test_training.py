@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import train_config
+from omegaconf import DictConfig
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
@@ -166,25 +167,30 @@ def test_checkpoint_holds_what_was_measured(toy_checkpoint: Path) -> None:
     assert "torch==" in (toy_checkpoint / "environment.txt").read_text()
 
 
-def test_same_seed_same_weights_and_resumed_run_equals_uninterrupted(toy_dataset: Path, tmp_path: Path) -> None:
-    weights = {}
-    for name in ("whole", "again"):
-        train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / name)
-        weights[name] = load_file(tmp_path / name / "checkpoint" / "weights.safetensors")
+class Killed(Exception):
+    """Of a run, in the middle of it."""
 
-    class Killed(Exception):
-        pass
+
+def run_and_kill(config: DictConfig, folder: Path, epoch: int) -> None:
+    """Train until this epoch ends."""
 
     def kill(self: PropertyModule) -> None:
-        if self.current_epoch == 2 and "resumed" in str(self.trainer.default_root_dir):
+        if self.current_epoch == epoch:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PropertyModule, "on_train_epoch_end", kill, raising=False)
         with pytest.raises(Killed):
-            train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / "resumed")
-    train(train_config(toy_dataset, "trainer.max_epochs=4"), tmp_path / "resumed")
-    weights["resumed"] = load_file(tmp_path / "resumed" / "checkpoint" / "weights.safetensors")
+            train(config, folder)
+
+
+def test_same_seed_same_weights_and_resumed_run_equals_uninterrupted(toy_dataset: Path, tmp_path: Path) -> None:
+    weights = {}
+    config = train_config(toy_dataset, "trainer.max_epochs=4")
+    run_and_kill(config, tmp_path / "resumed", 2)
+    for name in ("whole", "again", "resumed"):
+        train(config, tmp_path / name)
+        weights[name] = load_file(tmp_path / name / "checkpoint" / "weights.safetensors")
     for name in ("again", "resumed"):
         for key, value in weights["whole"].items():
             torch.testing.assert_close(weights[name][key], value, rtol=0, atol=0, msg=f"{name}: {key}")
@@ -192,6 +198,27 @@ def test_same_seed_same_weights_and_resumed_run_equals_uninterrupted(toy_dataset
     train(train_config(toy_dataset, "trainer.max_epochs=4", "seed=1"), other)
     changed = load_file(other / "checkpoint" / "weights.safetensors")
     assert any(not torch.equal(changed[key], value) for key, value in weights["whole"].items())
+
+
+def test_a_killed_run_that_was_moved_knows_its_best_epoch(toy_dataset: Path, tmp_path: Path) -> None:
+    restless = ("trainer.ema_decay=null", "trainer.optimizer.lr=0.03", "trainer.schedule.final=1.0")
+    config = train_config(toy_dataset, "trainer.max_epochs=6", *restless)
+    train(config, tmp_path / "whole")
+    best = torch.load(tmp_path / "whole" / "member_0" / "epochs" / "best.ckpt", weights_only=True)
+    assert best["epoch"] < 4
+    run_and_kill(config, tmp_path / "left", 4)
+    (tmp_path / "left").rename(tmp_path / "moved")
+    train(config, tmp_path / "moved")
+    expected = load_file(tmp_path / "whole" / "checkpoint" / "weights.safetensors")
+    found = load_file(tmp_path / "moved" / "checkpoint" / "weights.safetensors")
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=0, atol=0, msg=key)
+
+
+def test_a_training_that_diverged_is_no_checkpoint(toy_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"member_0: the training diverged.*lower trainer\.optimizer\.lr"):
+        train(train_config(toy_dataset, "trainer.max_epochs=4", "trainer.optimizer.lr=2"), tmp_path)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -193,6 +194,20 @@ def _check_schedule(settings: DictConfig) -> None:
         raise InputError(f"trainer.schedule: {name} takes no {', '.join(unknown)}; leave out with {drop}")
 
 
+class BestEpoch(ModelCheckpoint):
+    """Keeps the last epoch and the best, and knows the best again where a killed run has been moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning does, with the files where they lie now."""
+
+        def here(path: str) -> str:
+            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else path
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
+
+
 def _descend(
     config: DictConfig, model: nn.Module, errors: dict[str, float], data: GraphDataModule, folder: Path, seed: int
 ) -> None:
@@ -201,7 +216,7 @@ def _descend(
     optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
     module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
     has_validation = len(data.parts["validation"]) > 0
-    keeper = ModelCheckpoint(
+    keeper = BestEpoch(
         folder / "epochs",
         filename="best",
         monitor="val/rmse" if has_validation else None,
@@ -227,9 +242,10 @@ def _descend(
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
     wandb.finish()  # the next member is a run of its own
     best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
-    model.load_state_dict(
-        {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
-    )
+    weights = {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputError(f"{folder}: the training diverged (weights are not finite); lower trainer.optimizer.lr")
+    model.load_state_dict(weights)
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
