@@ -23,6 +23,7 @@ from ase.calculators.emt import EMT
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from pydantic import ValidationError
 
 from ionecho.checkpoints.store import load
 from ionecho.data.card import read_card
@@ -37,7 +38,7 @@ from ionecho.dynamics.exploration.rounds import Round
 from ionecho.dynamics.exploration.runs import displaced_cells, explore_by, plan
 from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.entry import run_id
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
 from ionecho.report.exploration import table, write_report
@@ -289,12 +290,15 @@ def test_killed_in_every_step_the_same_line_gives_the_same_version(
 
 def test_settings_that_cannot_work_are_refused(copper: Path, tmp_path: Path) -> None:
     def refusal(*overrides: str) -> str:
-        with pytest.raises(InputError) as refused:
+        with pytest.raises((InputError, ValidationError)) as refused:
             next(explore(configured(copper, *overrides), tmp_path))
-        return str(refused.value)
+        return explain(refused.value) if isinstance(refused.value, ValidationError) else str(refused.value)
 
-    assert "2 members" in refusal("ensemble=1")
-    assert "published or quantile" in refusal("select.window=sigma")
+    assert "ensemble: " in refusal("ensemble=1")
+    assert "rounds: " in refusal("rounds=two")
+    assert "'published' or 'quantile'" in refusal("select.window=sigma")
+    assert "select: low=5 should be below high=1" in refusal("select.low=5", "select.high=1")
+    assert "md.temperatures: " in refusal("md.temperatures=[]")
     assert "missing forces" in refusal("engine.labels=[energy]")
     assert "dataset=NAME, or structures=FILE" in refusal("structures=null")
     for numbers in ("[28]", "[28,29]"):

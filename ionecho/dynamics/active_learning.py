@@ -18,6 +18,7 @@ from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.dynamics.exploration.rounds import Report, Round
 from ionecho.dynamics.exploration.runs import displaced_cells
+from ionecho.dynamics.exploration.settings import check_settings
 from ionecho.dynamics.exploration.versions import card_of, finished, labelled
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, make_engine
@@ -25,7 +26,6 @@ from ionecho.labelling.publish import differences, publish
 from ionecho.training.run import open_dataset
 
 MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
-WINDOWS = ("published", "quantile")
 ROUND = re.compile(r"explore_r(\d+)_")
 
 
@@ -61,12 +61,7 @@ def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
 
 def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
     """Refuse settings that cannot work, and those of another exploration than the folder's."""
-    if config.ensemble < 2:
-        raise InputError(f"ensemble={config.ensemble}: a spread needs 2 members or more")
-    if config.rounds < 1:
-        raise InputError(f"rounds={config.rounds}: expected 1 or more")
-    if config.select.window not in WINDOWS:
-        raise InputError(f"select.window={config.select.window}: expected {' or '.join(WINDOWS)}")
+    check_settings(config)
     if missing := {"energy", "forces"} - set(engine.labels):
         raise InputError(f"engine.labels: a potential learns from energy and forces, missing {', '.join(missing)}")
     if config.structures is None and OmegaConf.is_missing(config.dataset, "name"):

@@ -21,7 +21,6 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import NoFrame, simulate
 from ionecho.dynamics.structure import describe, read_structure
-from ionecho.errors import InputError
 from ionecho.labelling.structures import Rattle, displace, group_names, read_structures
 from ionecho.prediction.predict import FORCE_SPREAD, usable
 
@@ -70,8 +69,6 @@ def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> 
             for name in _listed(config.structures)
             for condition in conditions
         ]
-    if not starts:
-        raise InputError("md: temperatures, strains and seeds should each hold at least one value")
     planned = []
     for k, (structure, atoms, temperature, strain, seed) in enumerate(starts):
         atoms = atoms.copy()

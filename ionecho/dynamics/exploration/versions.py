@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ionecho.config import plain
-from ionecho.data.card import DatasetBlock, DatasetCard, read_card
+from ionecho.data.card import DatasetBlock, DatasetCard, read_card, size_category
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
@@ -50,7 +50,7 @@ def card_of(
         pretty_name=config.name,
         license=content["licence"] or told.get("licence", "other"),
         tags=["chemistry", "active-learning"],
-        size_categories=["n<1K"],
+        size_categories=[size_category(len(configurations) + (0 if parent is None else len(parent)))],
         ionecho=DatasetBlock(
             name=config.name,
             version=f"0.{number}.0",
