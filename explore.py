@@ -1,4 +1,4 @@
-"""Active learning: python explore.py dataset=p2_gpaw model=painn engine=p2_gpaw 'engine.labels=[energy,forces]'."""
+"""Active learning: python explore.py dataset=p2_gpaw model=painn engine=p2_gpaw."""
 
 from __future__ import annotations
 

@@ -151,10 +151,7 @@ def test_the_committed_labels_are_of_all_committed_cells(name: str) -> None:
     assert {key(found) for found in dataset.configurations(0, len(dataset))} == {key(found) for found in cells}
 
 
-OLD = pytest.mark.xfail(strict=True, reason="1.1.0 has other couplings, as its card says; 1.2.0 is being labelled")
-
-
-@pytest.mark.parametrize("name", [pytest.param("p2_gpaw", marks=OLD), "lps_gpaw", "nvp_gpaw"])
+@pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
 def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: str) -> None:
     """Otherwise `explore.py` refuses to add to them, and `ionecho label run` labels all anew."""
     pytest.importorskip("gpaw")
@@ -164,7 +161,7 @@ def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: s
     assert not differences(Dataset(folder / card.filename), engine)
 
 
-@pytest.mark.parametrize("name", [pytest.param("p2_gpaw", marks=OLD), "p2_nmmo"])
+@pytest.mark.parametrize("name", ["p2_gpaw", "p2_nmmo"])
 def test_dipolar_couplings_of_sodium_are_about_the_field_of_points_at_the_manganese(
     name: str, request: pytest.FixtureRequest
 ) -> None:
