@@ -193,7 +193,10 @@ def test_a_grown_version_keeps_the_rules_of_its_parent(copper: Path) -> None:
     config = configured(copper)
     gate = {"energy_outlier_sigmas": 8.0, "max_moment": {"Na": 0.05}, "required_labels": ["energy", "efg"]}
     parent = MagicMock(spec=Dataset, attrs={"quality_gate": gate}, rows=lambda *_: np.array([29]))
-    rules = versions.card_of(config, list(displaced_cells(config)), 1, parent).ionecho.quality_gate
+    parent.__len__.return_value = 1000
+    card = versions.card_of(config, list(displaced_cells(config)), 1, parent)
+    assert card.size_categories == ["1K<n<10K"]
+    rules = card.ionecho.quality_gate
     assert rules.max_moment == {"Na": 0.05}
     assert rules.required_labels == ["energy"]
     assert rules.energy_outlier_sigmas == config.card.quality_gate.energy_outlier_sigmas
@@ -298,7 +301,12 @@ def test_settings_that_cannot_work_are_refused(copper: Path, tmp_path: Path) -> 
     assert "rounds: " in refusal("rounds=two")
     assert "'published' or 'quantile'" in refusal("select.window=sigma")
     assert "select: low=5 should be below high=1" in refusal("select.low=5", "select.high=1")
+    assert "select.low: " in refusal("select.low=0")
     assert "md.temperatures: " in refusal("md.temperatures=[]")
+    assert "time: expected a number" in refusal("md.time=soon")
+    assert "trainer.dtype: " in refusal("trainer.dtype=float33")
+    assert "dataset.validation: " in refusal("dataset.validation=0")
+    assert "rattle.copies" in refusal("rattle.copies=0")
     assert "missing forces" in refusal("engine.labels=[energy]")
     assert "dataset=NAME, or structures=FILE" in refusal("structures=null")
     for numbers in ("[28]", "[28,29]"):

@@ -244,6 +244,12 @@ def test_losses_refused(rho: list[list[float]], energy: str, message: str) -> No
         EnergyForces(rho, energy)
 
 
+def test_a_loss_of_energies_and_forces_needs_both() -> None:
+    batch = Batch(graph([p2_crystal(0)]), {"energy": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"name forces@atoms in trainer\.losses"):
+        EnergyForces([[0.0, 0.9]], "total")({"energy": torch.zeros(1)}, batch, 0.0)
+
+
 # The spread of science.md B4
 
 

@@ -283,9 +283,10 @@ def test_settings_of_the_wrong_kind_are_named(toy_dataset: Path, tmp_path: Path,
 def test_a_gpu_that_is_not_there_is_refused(toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for backend in (torch.cuda, torch.backends.mps):
         monkeypatch.setattr(backend, "is_available", lambda: False)
-    with pytest.raises(ValidationError) as error:
-        train(train_config(toy_dataset, "trainer.accelerator=gpu"), tmp_path)
-    assert "gpu: none is usable here; use auto or cpu" in explain(error.value)
+    for name in ("gpu", "cuda", "mps"):
+        with pytest.raises(ValidationError) as error:
+            train(train_config(toy_dataset, f"trainer.accelerator={name}"), tmp_path)
+        assert f"trainer.accelerator={name}: none is usable here; use auto or cpu" in explain(error.value)
 
 
 def test_a_centre_without_labels_is_not_learned(toy_dataset: Path) -> None:
@@ -341,5 +342,8 @@ def test_release_joins_what_other_runs_measured(toy_checkpoint: Path, toy_datase
     with pytest.raises(InputError, match="has the run finished"):
         release(toy_checkpoint.parent, [tmp_path])
     train(train_config(toy_dataset, "trainer.max_epochs=1", "cv.folds=5", "model.features=4"), tmp_path / "small")
-    with pytest.raises(InputError, match="its model has another features"):
-        release(toy_checkpoint.parent, [tmp_path / "small"])
+    own = ("trainer.max_epochs=1", "ensemble=2", "member_overrides=[{features: 4},{features: 6}]", "learning_curve=[8]")
+    train(train_config(toy_dataset, *own), tmp_path / "own")
+    for name, changed in (("small", "features"), ("own", "member_overrides")):
+        with pytest.raises(InputError, match=f"its model has another {changed}"):
+            release(toy_checkpoint.parent, [tmp_path / name])

@@ -25,14 +25,18 @@ def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None,
     checkpoint = load(run / "checkpoint")
     metrics = json.loads((run / "checkpoint" / "metrics.json").read_text())
     model = {"name": checkpoint.config.model, **checkpoint.config.hyperparameters}
+    overrides = checkpoint.config.member_overrides
     for other in measured:
         if not (other / "metrics.json").exists():
             raise InputError(f"{other}: no metrics.json; has the run finished?")
         found = json.loads((other / "metrics.json").read_text())
         if found["data"]["content_sha256"] != metrics["data"]["content_sha256"]:
             raise InputError(f"{other}: made on {found['data']['name']}, not on the data of {run}")
-        of = json.loads((other / "request.json").read_text())["model"]
-        if changed := sorted(key for key in {*model, *of} if model.get(key) != of.get(key)):
+        asked = json.loads((other / "request.json").read_text())
+        changed = sorted(key for key in {*model, *asked["model"]} if model.get(key) != asked["model"].get(key))
+        if asked["member_overrides"] not in ([], overrides):  # without, it is of one member
+            changed.append("member_overrides")
+        if changed:
             raise InputError(f"{other}: its model has another {', '.join(changed)} than that of {run}")
         if "cv" in found:
             metrics.setdefault("cv", {}).update(found["cv"])

@@ -85,6 +85,8 @@ def _check_elements(config: DictConfig, alone: bool) -> None:
     Without a dataset a model learns of the elements in the structures alone.
     """
     found, known = {int(z) for cell in displaced_cells(config) for z in cell.numbers}, set(config.model.numbers)
+    if alone and not found:
+        raise InputError("rattle.copies: without a dataset expected 1 or more, to begin with")
     if found - known or (alone and found != known):
         held, asked = (", ".join(chemical_symbols[z] for z in sorted(numbers)) for numbers in (found, known))
         numbers = ",".join(map(str, sorted(found)))

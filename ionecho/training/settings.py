@@ -25,13 +25,14 @@ class TrainerSettings(BaseModel):
     patience: PositiveInt | None
     threads: PositiveInt | None
     memory_limit: NonNegativeFloat
-    accelerator: Literal["auto", "cpu", "gpu"]
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
 
     @field_validator("accelerator")
     @classmethod
     def _is_there(cls, asked: str) -> str:
-        if asked == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-            raise ValueError("gpu: none is usable here; use auto or cpu")
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        if not {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(asked, True):
+            raise ValueError(f"trainer.accelerator={asked}: none is usable here; use auto or cpu")
         return asked
 
 

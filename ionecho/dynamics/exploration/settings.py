@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ionecho.config import plain
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class RattleSettings(BaseModel):
-    """Of the copies to begin with."""
-
-    copies: PositiveInt
-    displacement: tuple[NonNegativeFloat, NonNegativeFloat]
-    strain: NonNegativeFloat
+from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.run import Run
+from ionecho.prediction.predict import usable
+from ionecho.training.settings import DatasetSettings, TrainerSettings
 
 
 class RunSettings(BaseModel):
-    """Which simulations a round holds; `Ensemble` and `Run` check the rest."""
+    """Which simulations a round holds; what each is told is checked by `Ensemble` and `Run`."""
 
     temperatures: list[PositiveFloat] = Field(min_length=1)
     strains: list[float] = Field(min_length=1)
@@ -32,7 +26,7 @@ class SelectSettings(BaseModel):
     """Which frames are labelled."""
 
     window: Literal["published", "quantile"]
-    low: NonNegativeFloat
+    low: PositiveFloat
     high: PositiveFloat
     quantile: float = Field(gt=0, lt=1)
     per_round: PositiveInt
@@ -45,21 +39,30 @@ class SelectSettings(BaseModel):
         return self
 
 
+class ValidatedSettings(DatasetSettings):
+    """Of the dataset, some of which calibrates the spread."""
+
+    validation: float = Field(gt=0, lt=1)
+
+
 class Settings(BaseModel):
-    """Of `conf/explore.yaml`."""
+    """Of `conf/explore.yaml`; `rattle` and `repeat` are checked with the structures."""
 
     seed: NonNegativeInt
     ensemble: int = Field(ge=2)  # a spread needs two members
     rounds: PositiveInt
-    converged: Share
+    converged: float = Field(le=1)
     accept_level: bool
     retry: bool
-    repeat: tuple[PositiveInt, PositiveInt, PositiveInt]
-    rattle: RattleSettings
     md: RunSettings
     select: SelectSettings
+    trainer: TrainerSettings
+    dataset: ValidatedSettings
 
 
 def check_settings(config: DictConfig) -> None:
-    """Raise pydantic's ValidationError, which the entry points print as a line, where a setting is wrong."""
-    Settings.model_validate(plain(config))
+    """Raise InputError or pydantic's ValidationError, which the entry points print as a line, where one is wrong."""
+    found = Settings.model_validate(plain(OmegaConf.masked_copy(config, list(Settings.model_fields))))
+    usable(config.md.device, config.md.dtype)
+    ensemble = Ensemble.of(config.md, found.md.temperatures[0], found.seed)
+    Run.of(config.md, ensemble.timestep, found.select.high)
