@@ -24,7 +24,7 @@ train: $(READY)
 	$(BIN)/python train.py model=nn_nmr
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
