@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from copy import copy
+from itertools import count
 from pathlib import Path
 
 import ase
@@ -90,6 +92,11 @@ def test_labels_made_again_confirm_the_published_ones_or_are_refused(
         shutil.rmtree(home / "labels" / "copper-anew", ignore_errors=True)
         commands.run_labels("copper", ["published=false"])
 
+    ticks = count()
+    monkeypatch.setattr(os, "times", lambda: [next(ticks)] * 5)  # other seconds in the provenance
+    again(1.0)
+    assert "its labels are these, bit for bit" in capsys.readouterr().out
+    assert path.read_bytes() == published
     again(1 + 1e-8)
     assert "it stays as it is" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"forces 3e-04.*raise the version"):

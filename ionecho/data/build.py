@@ -94,14 +94,16 @@ def seal(
 ) -> None:
     """Make the published file of a folder of configurations: flags, splits, hash, all checked; the folder goes.
 
+    A sound file that says the same stays as it is.
     `splits` makes the folds of every split from the flagged dataset; by default the card's recipes do.
     """
     _finish(working, card, report, splits or (lambda dataset: drawn(dataset, card)))
     if problems := verify(working):
         raise InputError(f"{target.name}: {'; '.join(problems)}")
-    if target.exists() and _content(target) != _content(working):
+    if target.exists() and _told(target)["content_sha256"] != _told(working)["content_sha256"]:
         raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
-    pack(working, target)
+    if not target.exists() or _told(target) != _told(working) or verify(target):
+        pack(working, target)
     shutil.rmtree(working)
 
 
@@ -121,8 +123,9 @@ def _identity(files: Sequence[Path]) -> list[tuple[str, int, int]]:
     return [(str(path), at.st_size, at.st_mtime_ns) for path, at in found]
 
 
-def _content(path: Path) -> str:
-    return str(Dataset(path).attrs["content_sha256"])
+def _told(path: Path) -> dict[str, Any]:
+    """What a dataset says of itself, but for when and in how many seconds it was made."""
+    return {name: value for name, value in Dataset(path).attrs.items() if name not in ("created", "provenance")}
 
 
 def matching_files(folder: Path, recipe: ImportRecipe) -> list[Path]:

@@ -63,6 +63,8 @@ def _confirms(working: Path, target: Path) -> bool:
     """Whether these are the labels of the published file, made again: the same but for rounding."""
     apart = deviations(Dataset(working), Dataset(target))
     if not any(apart.values()):
+        if apart:
+            console.print(f"{target.name}: its labels are these, bit for bit")
         return False
     told = ", ".join(f"{name} {value:.0e}" for name, value in apart.items())
     told = f"{target.name}: largest differences to the published labels, in root mean squares of each: {told}"
