@@ -20,9 +20,13 @@ class Slow(EMT):  # notes every configuration it labels
         super().calculate(atoms, properties, system_changes)
         time.sleep(0.02)
 
-class Dying(EMT):
+class Dying(EMT):  # once
     def calculate(self, atoms, properties, system_changes):
-        if os.path.exists(os.environ["DIES"]):
+        try:
+            os.remove(os.environ["DIES"])
+        except FileNotFoundError:
+            pass
+        else:
             os._exit(9)
         super().calculate(atoms, properties, system_changes)
 

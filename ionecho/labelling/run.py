@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import ase
 import numpy as np
 from omegaconf import OmegaConf
+from pebble import ProcessExpired
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ionecho.data.schema import Configuration
@@ -19,7 +20,7 @@ from ionecho.errors import InputError
 from ionecho.labelling.engine import Engine, EngineError, Labels, make_engine
 from ionecho.labelling.queue import LabelQueue
 
-DIED = "the worker process died; the system may have killed it for its memory"
+DIED = "the worker process died; the system may have killed it for its memory: try fewer workers"
 
 
 def open_queue(folder: Path, engine: Engine, configurations: Sequence[Configuration]) -> LabelQueue:
@@ -45,7 +46,7 @@ def label_all(
     Raises
     ------
     InputError
-        If a worker dies, or cannot make the engine. What had come back is on disk; what a dead worker was at is failed.
+        If a worker cannot make the engine. What had come back is on disk.
     """
     settings = json.dumps(engine, sort_keys=True)
     rest = iter(waiting)
@@ -54,22 +55,12 @@ def label_all(
         task = progress.add_task("labelling", total=len(waiting))
         while True:
             for configuration in rest:
-                running[_submit(executor, settings, configuration)] = configuration
+                running[executor.submit(_label, settings, configuration.atoms)] = configuration
                 if len(running) >= in_flight:
                     break
             if not running:
                 return
             progress.advance(task, _record_finished(queue, running))
-
-
-def _submit(executor: Executor, settings: str, configuration: Configuration) -> Future[Labels | str]:
-    """Hand out a configuration; where a worker has died meanwhile, the future tells."""
-    try:
-        return executor.submit(_label, settings, configuration.atoms)
-    except BrokenExecutor as error:
-        broken: Future[Labels | str] = Future()
-        broken.set_exception(error)
-        return broken
 
 
 def _record_finished(queue: LabelQueue, running: dict[Future[Labels | str], Configuration]) -> int:
@@ -88,16 +79,13 @@ def _record(
 ) -> None:
     try:
         result = future.result()
-    except (InputError, BrokenExecutor) as error:
+    except InputError:
         for other, waiting in running.items():
             if other.done() and other.exception() is None:
                 _record(queue, waiting, other, {})
-            elif isinstance(error, BrokenExecutor):
-                queue.fail(waiting, DIED)
-        if isinstance(error, InputError):
-            raise
-        queue.fail(configuration, DIED)
-        raise InputError(f"{queue.folder}: a worker died; run again with fewer workers and retry=true") from error
+        raise
+    except ProcessExpired:
+        result = DIED
     except Exception as error:
         result = f"{type(error).__name__}: {error}"
     if isinstance(result, str):

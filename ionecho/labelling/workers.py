@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig
+from pebble import ProcessPool
 
 from ionecho.errors import InputError
 from ionecho.labelling.engine import make
@@ -29,14 +30,25 @@ def executor(config: DictConfig) -> Iterator[Executor]:
 
 @contextmanager
 def local(number: int) -> Iterator[Executor]:
-    """`number` processes on this machine, one thread each."""
+    """`number` processes on this machine, one thread each; one that dies is replaced."""
     os.environ.update(ONE_THREAD)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(number, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPool(number, context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
-        yield pool
+        yield _Local(pool)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.stop()
+        pool.join()
+
+
+class _Local(Executor):
+    """Unlike that of `concurrent.futures`, this pool outlives its workers."""
+
+    def __init__(self, pool: ProcessPool) -> None:
+        self.pool = pool
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hand out a call; the future of one whose worker dies raises `pebble.ProcessExpired`."""
+        return self.pool.schedule(fn, args, kwargs)
 
 
 def _end_with_parent() -> None:
