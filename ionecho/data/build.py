@@ -235,8 +235,8 @@ def _import(
                     continue
                 if extra := set(configuration.labels) - known:
                     raise InputError(
-                        f"{configuration.source}: labels {', '.join(sorted(extra))}, that the first one lacks: "
-                        "which fixes the labels of the set; leave them out (--without), or import it separately"
+                        f"{configuration.source}: has {', '.join(sorted(extra))}, which the first configuration lacks, "
+                        "and that one fixes the labels of the set; leave out (--without), or import it separately"
                     )
                 writer.arrays_of(configuration)
                 block.append(configuration)

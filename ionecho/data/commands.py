@@ -77,7 +77,9 @@ def import_dataset(
     frames: Annotated[str, typer.Option(help="first:last:step of the numbers ending the file names, one a file")] = "",
     conventions: Annotated[str, typer.Option(help="signs, normalisation, columns, as YAML")] = "{}",
     level_of_theory: Annotated[str, typer.Option(help="as YAML: '{code: VASP, functional: PBE}'")] = "{}",
-    without: Annotated[str, typer.Option(help="labels of the files to leave out: magnetic_moment,efg")] = "",
+    without: Annotated[
+        list[str] | None, typer.Option(help="labels of the files to leave out: magnetic_moment,efg")
+    ] = None,
     version: str = "1.0.0",
     folds: Annotated[
         int | None, typer.Option(help="of the splits; by default five, or as many as there can be")
@@ -92,7 +94,7 @@ def import_dataset(
         pattern=pattern,
         frames=_frames(frames),
         options=_mapping("--options", options),
-        without=_labels(without),
+        without=_labels(",".join(without or [])),
     )
     card = DatasetCard(
         pretty_name=name,

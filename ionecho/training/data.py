@@ -76,8 +76,8 @@ class GraphDataModule(pl.LightningDataModule):
         if missing:
             have = ", ".join(dataset.labels)
             raise InputError(
-                f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another dataset or other losses: "
-                "~trainer.losses '+trainer.losses={hyperfine_contact: 1.0}'"
+                f"{dataset.path} has no {', '.join(missing)}; it holds {have}. Choose another model or dataset, or "
+                "other losses of the model's: ~trainer.losses '+trainer.losses={NAME: 1.0}'"
             )
         self.dataset, self.parts, self.labels, self.recipe = dataset, parts, list(labels), recipe
         self.batch_size, self.seed = batch_size, seed
