@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -217,7 +218,9 @@ def test_of_a_mixed_version_only_labels_of_the_engine_are_taken_over(here: None,
     assert [index for index, _ in adoptable(published, engine)] == [0, 1, 2, 4]
 
 
-def test_a_scheduler_that_takes_no_job_ends_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_takes_no_job_ends_with_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("dask_jobqueue")
     line = ["input=cells.xyz", *EMT_ENGINE, "workers=slurm", "workers.number=1", "+workers.cluster.interface=lo"]
     monkeypatch.setenv("PATH", str(tmp_path / "bin") + os.pathsep + "/usr/bin:/bin")
@@ -229,6 +232,8 @@ def test_a_scheduler_that_takes_no_job_ends_with_its_own_words(tmp_path: Path, m
     with pytest.raises(InputError, match=r"workers: none was started: (.|\n)*invalid partition specified"):
         commands.run_labels("copper", line)
     del first  # until here, what the first call left alive must not hold the queue
+    gc.collect()
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_failures_tell_how_to_go_on(here: None, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -77,11 +78,25 @@ def dask(number: int, cluster: Any) -> Iterator[Executor]:
     from distributed import Client
 
     with cluster:
-        cluster.scale(number)
-        cluster.sync(_started, cluster)
+        with _no_tracebacks():
+            cluster.scale(number)
+            cluster.sync(_started, cluster)
         cluster.adapt(minimum=number, maximum=number)
         with Client(cluster) as client:
             yield client.get_executor(pure=False, retries=0)
+
+
+@contextmanager
+def _no_tracebacks() -> Iterator[None]:
+    """Keep Dask's loop from printing those of what `_started` tells in a line."""
+    loggers = [logging.getLogger(name) for name in ("tornado.application", "asyncio")]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.disabled = False
 
 
 async def _started(cluster: Any) -> None:
