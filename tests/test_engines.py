@@ -189,6 +189,8 @@ def test_contact_couplings_of_other_functionals_are_those_of_the_valence_alone()
         ("engine.kpoints.size=[2,2]", "F", r"three numbers of one or more, found \[2, 2\]"),
         ("+engine.hubbard={mn: 3.9}", "F", r"engine\.hubbard: expected symbols such as Mn, found mn"),
         ("+engine.moments={Feu: 3}", "F", "found Feu"),
+        ("engine.cutoff=high", "F", r"engine\.cutoff: Input should be a valid number, found 'high'"),
+        ("engine.smearing=-0.1", "F", r"engine\.smearing: .* greater than or equal to 0"),
         ("engine.functional=PBEX", "F", "Unknown functional: PBEX"),
         ("+engine.paw={Na: wrong}", "Na", r"Na\.wrong\.PBE"),
         ("engine.labels=[energy]", "Mn", r"engine\.moments: expected starting moments for Mn"),
@@ -209,6 +211,8 @@ def test_the_cures_of_a_failure_do_not_change_the_level_of_theory() -> None:
 
 
 def test_gpaw_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(InputError, match=r"Li\.1s: made for PBE, found engine\.functional=LDA"):
+        engine("gpaw", "+engine.paw={Li: Li.1s}", "engine.functional=LDA").check({"Li"})
     with pytest.raises(InputError, match="not shielding"):
         engine("gpaw", "engine.labels=[shielding]")
     with pytest.raises(InputError, match="hyperfine_contact need starting moments"):

@@ -53,7 +53,7 @@ class ASEEngine:
     def __init__(
         self,
         labels: Sequence[str],
-        calculator: partial[Any],
+        calculator: Any,
         package: str,
         settings: Mapping[str, Any],
         keys: Mapping[str, str],

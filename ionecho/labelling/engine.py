@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 import ase
 import numpy as np
@@ -14,10 +15,12 @@ from ase.data import chemical_symbols
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, ValidationError, create_model
 
+from ionecho.config import plain
 from ionecho.data.schema import GOOD, Quality
-from ionecho.errors import InputError
+from ionecho.errors import InputError, explain
 
 INSTALLED_HERE = ("gpaw", "tblite", "distributed", "dask_jobqueue")
 INSTALL = "`make labelling` installs the engines and what they need of the system (docs/labelling.md)"
@@ -92,6 +95,7 @@ def make(config: DictConfig, what: str) -> Any:
     target = str(config.get("_target_", ""))
     if not target.startswith(("ionecho.labelling.", "ionecho.dynamics.")):
         raise InputError(f"{what}: _target_ should lie in ionecho.labelling or ionecho.dynamics, found {target!r}")
+    _check_types(config, target, what)
     try:
         return instantiate(config, _convert_="all")
     except InstantiationException as error:
@@ -105,6 +109,29 @@ def make(config: DictConfig, what: str) -> Any:
             raise InputError(f"{what} {name}: there is no {missing}") from error
         cure = INSTALL if package in INSTALLED_HERE else f"install it into {sys.prefix}"
         raise InputError(f"{what} {name} needs {package}, not installed: {cure}") from error
+
+
+def _check_types(config: DictConfig, target: str, what: str) -> None:
+    """Raise InputError for values of another type than the signature of the target names.
+
+    They are not converted: levels of theory are known by a hash of what was given.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        made = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return  # `instantiate` tells
+    is_class = isinstance(made, type)
+    types = get_type_hints(made.__init__ if is_class else made, include_extras=True)
+    said = {key: value for key, value in plain(config).items() if not OmegaConf.is_missing(config, key)}
+    objects = {key for key, value in said.items() if isinstance(value, Mapping) and "_target_" in value}
+    given = {key: value for key, value in said.items() if key in types and key not in objects}
+    fields: dict[str, Any] = {key: (types[key], ...) for key in given}
+    whole: dict[str, Any] = {what: (create_model(name, __config__=ConfigDict(strict=True), **fields), ...)}
+    try:
+        create_model(name, **whole).model_validate({what: given})
+    except ValidationError as error:
+        raise InputError(explain(error)) from error
 
 
 def _missing_module(error: BaseException | None) -> str | None:

@@ -15,6 +15,7 @@ from gpaw.old.calculator import GPAW
 from gpaw.setup import create_setup
 from gpaw.xc import XC
 from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ionecho.data.importers.density import rounded
 from ionecho.data.schema import voigt_to_tensor
@@ -88,19 +89,19 @@ class GPAWEngine:
         self,
         labels: Sequence[str],
         functional: str,
-        cutoff: float,
+        cutoff: PositiveFloat,
         kpoints: Mapping[str, Any],
         hubbard: Mapping[str, float],
         paw: Mapping[str, str],
         moments: Mapping[str, float] | None,
         fix_moment: bool | Mapping[str, float],
-        smearing: float,
+        smearing: NonNegativeFloat,
         bands: int | str | None,
         isotopes: Mapping[str, str],
         core_polarisation: bool,
         convergence: Mapping[str, float],
         mixer: Mapping[str, Any] | None,
-        iterations: int,
+        iterations: PositiveInt,
         density_grid: Mapping[str, Any],
         log: str | None = None,
     ) -> None:
@@ -242,7 +243,8 @@ class GPAWEngine:
     def _paw_datasets(self, symbols: set[str]) -> dict[str, str]:
         """GPAW's `setups` of these elements: the dataset's name and U."""
         chosen = {element: name for element, name in self.settings["paw"].items() if element in symbols}
-        setups = chosen | use(*(name for name in chosen.values() if name in RECIPES))
+        made_here = [name for name in chosen.values() if name in RECIPES]
+        setups = chosen | use(*made_here, functional=self.settings["functional"])
         for element, u in self.settings["hubbard_U_minus_J_eV"].items():
             setups[element] = f"{setups.get(element, '')}:d,{u}"
         return setups

@@ -69,18 +69,20 @@ def generate(recipe: Recipe) -> Path:
         return partial.replace(target)
 
 
-def use(*names: str) -> dict[str, str]:
+def use(*names: str, functional: str = "PBE") -> dict[str, str]:
     """The `setups` argument of GPAW for these recipes, generated where absent and put on GPAW's search path.
 
     Raises
     ------
     InputError
-        No recipe has that name.
+        No recipe has that name, or it is made for another functional.
     """
     setups = {}
     for name in names:
         if name not in RECIPES:
             raise InputError(f"PAW recipe {name!r}: expected one of {', '.join(RECIPES)}")
+        if (made_for := RECIPES[name].functional) != functional:
+            raise InputError(f"PAW recipe {name}: made for {made_for}, found engine.functional={functional}")
         folder = str(generate(RECIPES[name]).parent)
         if folder not in gpaw.setup_paths:
             gpaw.setup_paths.insert(0, folder)

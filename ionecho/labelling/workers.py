@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from pebble import ProcessPool
+from pydantic import PositiveInt
 
 from ionecho.errors import InputError
 from ionecho.labelling.engine import make
@@ -23,14 +24,12 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 @contextmanager
 def executor(config: DictConfig) -> Iterator[Executor]:
     """The executor of a config (`conf/workers/*.yaml`), closed when the work is done or given up."""
-    if not isinstance(config.number, int) or config.number < 1:
-        raise InputError(f"workers.number: expected a whole number, at least 1, found {config.number}")
     with make(config, "workers") as opened:
         yield opened
 
 
 @contextmanager
-def local(number: int) -> Iterator[Executor]:
+def local(number: PositiveInt) -> Iterator[Executor]:
     """`number` processes on this machine, one thread each; one that dies is replaced."""
     os.environ.update(ONE_THREAD)
     pool = ProcessPool(number, context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
@@ -65,7 +64,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def dask(number: int, cluster: Any) -> Iterator[Executor]:
+def dask(number: PositiveInt, cluster: Any) -> Iterator[Executor]:
     """`number` workers of a Dask cluster, such as `distributed.LocalCluster` or `dask_jobqueue.SLURMCluster`.
 
     A worker that is lost, as when its job's time is up, is replaced.
