@@ -187,7 +187,13 @@ def test_chgcar_holds_the_electrons_and_the_moment(mirror: Path, file: str, vale
         assert electrons(found, "spin_density") == pytest.approx(spin, abs=1e-4)
 
 
-@pytest.mark.parametrize("file", ["CHGCAR.spin.gz", "LiH_SCAN_CHGCAR.gz", "CHGCAR.Fe3O4_ref.gz"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("CHGCAR.spin.gz", "LiH_SCAN_CHGCAR.gz", "CHGCAR.Fe3O4_ref.gz"),
+        *("YPO4-static_AECCAR0.gz", "YMgPO4-static_AECCAR2.gz"),
+    ],
+)
 def test_chgcar_values_and_their_order_are_those_printed(mirror: Path, file: str) -> None:
     (found,) = density.read_chgcar(mirror / "density" / file)
     volume = abs(np.linalg.det(found.cell))

@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from ionecho.data.registry import find_card
 from ionecho.data.store import Dataset
+from ionecho.data.verify import against_card, verify
 from ionecho.dynamics import sampling
 from ionecho.dynamics.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
 from ionecho.dynamics.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
@@ -140,6 +141,16 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     assert len(found) >= 500
     assert len({configuration.group for configuration in found}) >= 60
     assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
+
+
+@pytest.mark.parametrize(("name", "least"), [("p2_gpaw", 300), ("lps_gpaw", 500), ("nvp_gpaw", 60)])
+def test_the_committed_datasets_are_sound_small_and_of_their_cards(name: str, least: int) -> None:
+    card, folder = find_card(name)
+    path = folder / card.filename
+    assert verify(path) + against_card(path, card) == []
+    assert len(Dataset(path)) >= least
+    assert path.stat().st_size < 60e6
+    assert {recipe.kind for recipe in card.ionecho.splits.values()} == {"group", "configuration"}
 
 
 @pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
