@@ -2,11 +2,16 @@
 
 PBE, ferromagnetic: bcc Fe, whose field was measured, and NaCrO2, in which Na has its spin from a transition metal
 through O. Elk needs nearly all its empty states: half an hour of one core. In T; positive is along the moment.
+
+`... NaCrO2 rgkmax=8.0 --core Na,Cr` takes one of them, sets blocks of Elk's input, and the elements whose semicore s is
+in the core.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import ase
 import numpy as np
@@ -77,17 +82,24 @@ def by_elk(given: Crystal, cores: tuple[str, ...]) -> NDArray:
     return np.array(found, float) * np.sign(moment)
 
 
-def main() -> None:
+def main(crystal: str | None, blocks: Sequence[str], core: str | None) -> None:
     """Print a line for each crystal, core of Elk's and nucleus."""
-    for name, given in CRYSTALS.items():
+    for name in [crystal] if crystal else CRYSTALS:
+        settings = CRYSTALS[name].settings | dict(block.split("=", 1) for block in blocks)
+        cores = CRYSTALS[name].cores if core is None else (tuple(filter(None, core.split(","))),)
+        given = replace(CRYSTALS[name], settings=settings, cores=cores)
         valence, whole = by_gpaw(given)
         for cores in given.cores:
             reference = by_elk(given, cores)
             for atom, symbol in enumerate(given.atoms.symbols):
                 told = f"GPAW {whole[atom]:.3f} (valence alone {valence[atom]:.3f}), Elk {reference[atom]:.3f}"
-                core = f"semicore s of {', '.join(cores)} in Elk's core" if cores else "Elk's default core"
-                print(f"{name} {symbol}: {told}, ratio {whole[atom] / reference[atom]:.3f} ({core})", flush=True)
+                where = f"semicore s of {', '.join(cores)} in Elk's core" if cores else "Elk's default core"
+                print(f"{name} {symbol}: {told}, ratio {whole[atom] / reference[atom]:.3f} ({where})", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("crystal", nargs="?", choices=CRYSTALS)
+    parser.add_argument("blocks", nargs="*")
+    parser.add_argument("--core")
+    main(**vars(parser.parse_args()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec.implementations.local
@@ -10,6 +11,7 @@ import pytest
 
 from ionecho.data.card import Source
 from ionecho.data.fetch import fetch
+from ionecho.data.lock import locked
 from ionecho.errors import InputError
 
 CONTENT = b"upstream outputs"
@@ -48,6 +50,18 @@ def test_without_a_mirror_the_file_is_fetched_once(places: Path) -> None:
     assert first.read_bytes() == CONTENT
     (places / "upstream" / "a.tar").unlink()
     assert fetch(source(places)) == first
+
+
+def test_what_another_process_fetches_is_waited_for(places: Path) -> None:
+    path = fetch(source(places))
+    path.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        with locked(path):
+            waiting = pool.submit(fetch, source(places))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            path.write_bytes(CONTENT)
+        assert waiting.result() == path
 
 
 def test_an_archive_packed_anew_is_taken_where_the_card_has_no_checksum_for_it(places: Path) -> None:

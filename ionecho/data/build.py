@@ -160,7 +160,7 @@ def _unpack(archive: Path, report: Report) -> Path:
     """Unpack an archive into the cache, completely or not at all."""
     origin = sha256(str(archive.resolve()).encode()).hexdigest()[:8]
     folder = home() / "unpacked" / f"{archive.name.split('.')[0]}-{origin}"
-    with locked(folder):
+    with locked(folder, wait=True):
         if folder.exists():
             return folder
         report(f"unpacking {archive}")

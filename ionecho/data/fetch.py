@@ -10,6 +10,7 @@ import fsspec
 from fsspec.callbacks import TqdmCallback
 
 from ionecho.data.card import Source
+from ionecho.data.lock import locked
 from ionecho.errors import InputError
 
 
@@ -54,17 +55,18 @@ def fetch(source: Source) -> Path:
 def _download(address: str, checksum: str | None) -> Path:
     place = home() / "downloads" / hashlib.sha256(address.encode()).hexdigest()[:16]
     target = place / address.rpartition("/")[2]
-    if target.exists():
-        return _checked(target, checksum)
-    place.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        filesystem, path = fsspec.url_to_fs(address)
-        filesystem.get_file(path, str(partial), callback=TqdmCallback(tqdm_kwargs={"desc": target.name, "unit": "B"}))
-    except Exception as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(f"{type(error).__name__}: {error}") from error
-    return _checked(partial, checksum).replace(target)
+    with locked(target, wait=True):
+        if target.exists():
+            return _checked(target, checksum)
+        partial = target.with_name(target.name + ".partial")
+        try:
+            filesystem, path = fsspec.url_to_fs(address)
+            progress = TqdmCallback(tqdm_kwargs={"desc": target.name, "unit": "B"})
+            filesystem.get_file(path, str(partial), callback=progress)
+        except Exception as error:
+            partial.unlink(missing_ok=True)
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        return _checked(partial, checksum).replace(target)
 
 
 def _checked(path: Path, checksum: str | None) -> Path:
