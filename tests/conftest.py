@@ -21,6 +21,8 @@ from omegaconf import DictConfig
 
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe
+from ionecho.data.fetch import home as cache
+from ionecho.data.lock import locked
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
@@ -55,7 +57,8 @@ def mirror() -> Path:
 @pytest.fixture(scope="session")
 def p2_nmmo(mirror: Path) -> Dataset:
     """The real set, built once into the cache."""
-    return Dataset(build("p2_nmmo"))
+    with locked(cache() / "tests", wait=True):  # which run in several processes
+        return Dataset(build("p2_nmmo"))
 
 
 def p2_crystal(seed: int, rattle: float = 0.1) -> ase.Atoms:
