@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import load, save
+from ionecho.config import changed
 from ionecho.data.registry import REPOSITORY
 from ionecho.errors import InputError
 
@@ -33,11 +34,11 @@ def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None,
         if found["data"]["content_sha256"] != metrics["data"]["content_sha256"]:
             raise InputError(f"{other}: made on {found['data']['name']}, not on the data of {run}")
         asked = json.loads((other / "request.json").read_text())
-        changed = sorted(key for key in {*model, *asked["model"]} if model.get(key) != asked["model"].get(key))
+        another = changed(model, asked["model"])
         if asked["member_overrides"] not in ([], overrides):  # without, it is of one member
-            changed.append("member_overrides")
-        if changed:
-            raise InputError(f"{other}: its model has another {', '.join(changed)} than that of {run}")
+            another.append("member_overrides")
+        if another:
+            raise InputError(f"{other}: its model has another {', '.join(another)} than that of {run}")
         if "cv" in found:
             metrics.setdefault("cv", {}).update(found["cv"])
         if "learning_curve" in found:

@@ -100,9 +100,10 @@ def seal(
     _finish(working, card, report, splits or (lambda dataset: drawn(dataset, card)))
     if problems := verify(working):
         raise InputError(f"{target.name}: {'; '.join(problems)}")
-    if target.exists() and _told(target)["content_sha256"] != _told(working)["content_sha256"]:
+    made, published = _told(working), _told(target) if target.exists() else None
+    if published and published["content_sha256"] != made["content_sha256"]:
         raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
-    if not target.exists() or _told(target) != _told(working) or verify(target):
+    if published != made or verify(target):
         pack(working, target)
     shutil.rmtree(working)
 

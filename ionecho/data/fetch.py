@@ -55,6 +55,8 @@ def fetch(source: Source) -> Path:
 def _download(address: str, checksum: str | None) -> Path:
     place = home() / "downloads" / hashlib.sha256(address.encode()).hexdigest()[:16]
     target = place / address.rpartition("/")[2]
+    if target.exists():  # in a cache that may be read alone
+        return _checked(target, checksum)
     with locked(target, wait=True):
         if target.exists():
             return _checked(target, checksum)

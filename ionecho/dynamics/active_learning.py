@@ -13,6 +13,7 @@ from pathlib import Path
 from ase.data import chemical_symbols
 from omegaconf import DictConfig, OmegaConf
 
+from ionecho.config import changed
 from ionecho.data.files import write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
@@ -75,8 +76,8 @@ def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
     if not stored.exists():
         write_json(stored, request)
     elif (found := json.loads(stored.read_text())) != request:
-        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
-        raise InputError(f"{folder} holds an exploration with another {', '.join(changed)}; choose another output")
+        told = ", ".join(changed(found, request))
+        raise InputError(f"{folder} holds an exploration with another {told}; choose another output")
 
 
 def _check_elements(config: DictConfig, alone: bool) -> None:

@@ -60,7 +60,10 @@ def publish(
 
 
 def _confirms(working: Path, target: Path) -> bool:
-    """Whether these are the labels of the published file, made again: the same but for rounding."""
+    """Whether these are the labels of the published file, made again: the same but for rounding.
+
+    Not where they are the same bit for bit, as its card may have changed: `seal` looks at that.
+    """
     apart = deviations(Dataset(working), Dataset(target))
     if not any(apart.values()):
         if apart:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from ionecho.config import changed
 from ionecho.data.files import write_json
 from ionecho.data.lock import take
 from ionecho.data.schema import Configuration, structure_sha256
@@ -124,12 +125,12 @@ class LabelQueue:
     def _check(self, request: dict[str, Any]) -> None:
         request = json.loads(json.dumps(request))
         begun = _read(self.folder / "request.json", request)
-        changed = sorted(name for name in {*begun, *request} if begun.get(name) != request.get(name))
-        if changed and not self._told():  # nothing was labelled
+        others = changed(begun, request)
+        if others and not self._told():  # nothing was labelled
             shutil.rmtree(self.zarr, ignore_errors=True)
             (self.folder / "failures.json").unlink(missing_ok=True)
-        elif changed:
-            name = changed[0]
+        elif others:
+            name = others[0]
             raise InputError(
                 f"{self.folder} was begun with {name} {begun.get(name)}, now it is {request.get(name)}: "
                 "labels of two kinds do not mix. Choose another name, or remove the folder"

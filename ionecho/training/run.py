@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
-from ionecho.config import plain
+from ionecho.config import changed, plain
 from ionecho.data.build import build
 from ionecho.data.files import write_json
 from ionecho.data.lock import locked
@@ -77,8 +77,8 @@ def _check_request(config: DictConfig, dataset: Dataset, folder: Path) -> None:
     if not stored.exists():
         write_json(stored, request)
     elif (found := json.loads(stored.read_text())) != request:
-        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
-        raise InputError(f"{folder} holds a run with another {', '.join(changed)}; use resume=never or another folder")
+        told = ", ".join(changed(found, request))
+        raise InputError(f"{folder} holds a run with another {told}; use resume=never or another folder")
 
 
 def open_dataset(name: str) -> Dataset:
