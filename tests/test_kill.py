@@ -112,7 +112,7 @@ def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Pa
 @pytest.mark.parametrize("engine", ["ase", "lammps"])
 def test_killed_dynamics_equal_uninterrupted_ones(tmp_path: Path, engine: str) -> None:
     arguments = ["checkpoint=uf3-p2_painn", "structure=p2_p63mcm", f"engine={engine}", "block=2", "threads=1"]
-    arguments += [f"time={30 * SPACING[engine]}fs", f"every={SPACING[engine]}"]
+    arguments += [f"time={60 * SPACING[engine]}fs", f"every={SPACING[engine]}"]
     arrays = ("positions", "potential_energy", "temperature")
     assert_killed_equals_whole(tmp_path, entry("simulate.py", *arguments), arrays, seed=3)
 
