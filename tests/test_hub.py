@@ -121,6 +121,12 @@ def test_checkpoint_is_published_and_pulled(
     folder = resolve.pull("tester/model", revision="v1.0.0", endpoint=endpoint)
     assert load(folder).sha256 == load(toy_checkpoint).sha256
     assert resolve.resolve("model") == folder
+    inode = folder.stat().st_ino  # the same again stays where others may be reading it
+    assert resolve.pull("tester/model", endpoint=endpoint).stat().st_ino == inode
+    (folder / "README.md").write_text("older")
+    resolve.pull("tester/model", endpoint=endpoint)
+    assert (folder / "README.md").read_text() == (toy_checkpoint / "README.md").read_text()
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
 def test_an_unknown_checkpoint_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

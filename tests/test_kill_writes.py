@@ -1,7 +1,9 @@
-"""A process that dies at any of its writes to zarr, one after the other: what is begun again gives the same."""
+"""A process that dies at any of its effects on the disk, one after the other: what is begun again gives the same."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -11,61 +13,92 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from conftest import toy_configuration
-from zarr.storage import _local
+from conftest import toy_card, toy_configuration, write_toy_xyz
 
+from ionecho.data.build import build_from
+from ionecho.data.files import remove_folder, replace_folder
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256, open_zarr
+from ionecho.data.verify import verify
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
+
+EFFECTS = ("unlink", "rmdir", "rename", "replace")  # of os; zarr and the project write beside a place and rename
+Work = Callable[[Path], object]
 
 
 class Died(Exception):
     """Stands for kill -9."""
 
 
-def killed_at_every_write(folder: Path, patch: pytest.MonkeyPatch, work: Callable[[Path], object]) -> Iterator[Path]:
-    """Where the work was done that died at its first write and was begun again, at its second, and so on."""
-    write = _local._put
-    for writes in count():
-        left = [writes]
+def dies(work: Work, target: Path, effects: int) -> bool:
+    """Whether the work died, at its first effect on the disk after so many."""
+    left, dead = [effects], []
 
-        def put(*arguments: Any, left: list[int] = left, **keywords: Any) -> int:
+    def mortal(effect: Callable[..., Any]) -> Callable[..., Any]:
+        def once(path: Any, *arguments: Any, **keywords: Any) -> Any:
+            if str(path).endswith(".lock"):
+                return effect(path, *arguments, **keywords)
+            if dead:
+                return None  # what Python does on its way out, and a killed process does not
             left[0] -= 1
             if left[0] < 0:
+                dead.append(path)
                 raise Died
-            return write(*arguments, **keywords)
+            return effect(path, *arguments, **keywords)
 
-        patch.setattr(_local, "_put", put)
-        target = folder / f"{writes}.zarr"
+        return once
+
+    def write_text(path: Path, text: str, *_: Any, **__: Any) -> None:
+        path.write_bytes(b"")
+        os.replace(path, path)  # an effect, with nothing in the file
+        path.write_bytes(text.encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_text", write_text)
+        for name in EFFECTS:
+            patch.setattr(os, name, mortal(getattr(os, name)))
         try:
             work(target)
         except Died:
-            patch.undo()
-            work(target)
-            yield target
-        else:
+            return True
+    return False
+
+
+def killed_everywhere(folder: Path, work: Work, begun: Path | None = None, stride: int = 1) -> Iterator[Path]:
+    """Where work was done that died at one of its effects and was begun again, for one after the other of them."""
+    for effects in count(step=stride):
+        target = folder / f"{effects}.zarr"
+        if begun is not None:
+            shutil.copytree(begun, target.with_name(target.name + ".partial"))
+        if not dies(work, target, effects):
             return
+        work(target)
+        yield target
 
 
-def test_dynamics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dynamics(tmp_path: Path) -> None:
+    """Some of it found as a run left it that was killed before its first frames."""
     ensemble = Ensemble("nvt_nose_hoover", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
-    settings = Run(steps=10, every=2, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=None, volume_limit=None)
+    settings = Run(steps=4, every=2, block=1, spread_limit=1.0, contact_limit=0.5, heat_limit=None, volume_limit=None)
 
     def work(output: Path) -> Path:
         return simulate(bulk("Cu", cubic=True), EMT(), ensemble, settings, {"checkpoint": "emt"}, output)
 
-    whole = open_zarr(work(tmp_path / "whole.zarr"), "r")
-    kills = 0
-    for path in killed_at_every_write(tmp_path, monkeypatch, work):
+    whole, kills = open_zarr(work(tmp_path / "whole.zarr"), "r"), 0
+    assert dies(work, tmp_path / "begun.zarr", 12)
+    begun = tmp_path / "begun.zarr.partial"
+    assert open_zarr(begun, "r").attrs["committed"] == 0
+    for path in killed_everywhere(tmp_path, work, begun):
         found, kills = open_zarr(path, "r"), kills + 1
         assert dict(found.attrs) == dict(whole.attrs)
         for name, array in whole.arrays():
-            np.testing.assert_array_equal(found[name][:], array[:], err_msg=f"{name}, killed at write {kills}")
-    assert kills > 3 * 5  # blocks of arrays
+            np.testing.assert_array_equal(found[name][:], array[:], err_msg=f"{name}, killed at effect {kills}")
+        assert not list(path.rglob("*.partial"))
+    assert kills > 2 * 5  # frames and arrays
 
 
-def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets(tmp_path: Path) -> None:
     configurations = [toy_configuration(seed) for seed in range(2)]
 
     def work(output: Path) -> None:
@@ -75,7 +108,50 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     work(tmp_path / "whole.zarr")
     whole, kills = content_sha256(open_zarr(tmp_path / "whole.zarr", "r")), 0
-    for path in killed_at_every_write(tmp_path, monkeypatch, work):
+    for path in killed_everywhere(tmp_path, work, stride=3):
         kills += 1
-        assert content_sha256(open_zarr(path, "r")) == whole, f"killed at write {kills}"
-    assert kills > 2 * len(Dataset(tmp_path / "whole.zarr").names)
+        assert content_sha256(open_zarr(path, "r")) == whole, f"killed at effect {kills}"
+    assert kills > len(Dataset(tmp_path / "whole.zarr").names)
+
+
+def test_imports(tmp_path: Path) -> None:
+    """And what the last attempt begins with is not told to be of other files."""
+    write_toy_xyz(tmp_path / "files" / "run", 5)
+    told: list[str] = []
+
+    def work(output: Path) -> Path:
+        return build_from(tmp_path / "files", toy_card(), output.with_suffix(".zarr.zip"), told.append)
+
+    whole, kills = Dataset(work(tmp_path / "whole.zarr")).attrs["content_sha256"], 0
+    for path in killed_everywhere(tmp_path, work, stride=7):
+        kills += 1
+        made = path.with_suffix(".zarr.zip")
+        assert verify(made) == []
+        assert Dataset(made).attrs["content_sha256"] == whole
+        assert not path.exists()
+    assert kills > 20
+    assert not any("begun anew" in line for line in told)
+
+
+def test_folders(tmp_path: Path) -> None:
+    """One that is removed is whole or gone; one that is replaced is old, new, or missing, never mixed."""
+
+    def fill(folder: Path, content: str) -> Path:
+        (folder / "inner").mkdir(parents=True)
+        for name in ("a", "inner/b"):
+            (folder / name).write_bytes(content.encode())
+        return folder
+
+    def held(folder: Path) -> set[str]:
+        return {path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+    for effects in range(4):
+        assert dies(remove_folder, fill(tmp_path / f"gone{effects}", "old"), effects)
+        assert len([*(tmp_path / f"gone{effects}").rglob("*")]) in (0, 3)
+    for effects in range(5):
+        target = fill(tmp_path / f"target{effects}", "old")
+        new = fill(tmp_path / f"new{effects}", "new")
+        assert dies(lambda target, new=new: replace_folder(new, target), target, effects)
+        assert held(target) in ({"old"}, {"new"}, set())
+        if not held(target):
+            assert held(new) == {"new"}

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ionecho.analysis.dynamic_shift import DynamicShift, analyze
+from ionecho.data.lock import locked
 from ionecho.errors import InputError
 from ionecho.report.dynamic_shift import summarise, total_shift, write_report
 from ionecho.report.files import plain, report_folder
@@ -93,6 +94,12 @@ def test_report_replaces_a_report_and_nothing_else(folder, tmp_path):
     with pytest.raises(KeyError), report_folder(tmp_path / "new"):
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    with (
+        locked(tmp_path / "new"),
+        pytest.raises(InputError, match="written by another process"),
+        report_folder(tmp_path / "new"),
+    ):
+        pass
 
 
 def test_plain_data():

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import wandb
 from conftest import train_config
 from omegaconf import DictConfig
 from pydantic import ValidationError
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,6 +26,7 @@ from ionecho.errors import InputError, explain
 from ionecho.models.species import Statistics
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.training.data import fold_parts
+from ionecho.training.descent import WholeFiles
 from ionecho.training.evaluate import Predictions, part_metrics
 from ionecho.training.fit import scales
 from ionecho.training.metrics import calibration, calibration_factor, errors, summary
@@ -213,6 +216,49 @@ def test_a_killed_run_that_was_moved_knows_its_best_epoch(toy_dataset: Path, tmp
     found = load_file(tmp_path / "moved" / "checkpoint" / "weights.safetensors")
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, rtol=0, atol=0, msg=key)
+
+
+def test_a_run_killed_after_it_had_stopped_trains_no_further(
+    toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the same place twice, as its stop is not in what Lightning keeps."""
+    restless = ("trainer.ema_decay=null", "trainer.optimizer.lr=0.03", "trainer.schedule.final=1.0")
+    config = train_config(toy_dataset, "trainer.max_epochs=40", "trainer.patience=2", *restless)
+    train(config, tmp_path / "whole")
+
+    def kill() -> None:
+        raise Killed
+
+    epochs = []
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(wandb, "finish", kill)
+            with pytest.raises(Killed):
+                train(config, tmp_path / "killed")
+        last = torch.load(tmp_path / "killed" / "member_0" / "epochs" / "last.ckpt", weights_only=True)
+        epochs.append(last["epoch"])
+    train(config, tmp_path / "killed")
+    best = torch.load(tmp_path / "killed" / "member_0" / "epochs" / "best.ckpt", weights_only=True)
+    assert epochs == [best["epoch"] + 2] * 2  # the last epoch, not the last that was the best
+    assert epochs[0] < 39
+    expected, found = (load_file(tmp_path / n / "checkpoint" / "weights.safetensors") for n in ("whole", "killed"))
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=0, atol=0, msg=key)
+
+
+def test_a_kept_epoch_is_whole_until_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the temporary folder is on another disk Lightning copies: what it does may be cut at any place."""
+
+    def cut(_: object, __: object, path: str, ___: object) -> None:
+        Path(path).write_bytes(b"ne")
+        raise Killed
+
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", cut)
+    with pytest.raises(Killed):
+        WholeFiles().save_checkpoint({}, path)
+    assert path.read_bytes() == b"old"
 
 
 def test_a_training_that_diverged_is_no_checkpoint(toy_dataset: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from ionecho.checkpoints.store import load
-from ionecho.data.fetch import home
+from ionecho.data.fetch import home, sha256
+from ionecho.data.files import replace_folder
+from ionecho.data.lock import locked
 from ionecho.data.registry import named_folders
 from ionecho.errors import InputError
 
@@ -40,13 +42,20 @@ def resolve(name: str) -> Path:
 
 
 def pull(name: str, revision: str = "main", endpoint: str | None = None) -> Path:
-    """Download a checkpoint from the Hub into the cache, completely or not at all."""
+    """Download a checkpoint from the Hub into the cache, completely or not at all; one that is the same there stays."""
     repository = name if "/" in name else f"{HUB_OWNER}/{name}"
     target = home() / "models" / repository.split("/")[1]
     partial = target.with_name(target.name + ".partial")
-    snapshot_download(repository, revision=revision, local_dir=partial, allow_patterns=FILES, endpoint=endpoint)
-    shutil.rmtree(target, ignore_errors=True)
-    return partial.replace(target)
+    with locked(target, wait=True):
+        snapshot_download(repository, revision=revision, local_dir=partial, allow_patterns=FILES, endpoint=endpoint)
+        if target.exists() and _hashes(partial) == _hashes(target):
+            shutil.rmtree(partial)
+            return target
+        return replace_folder(partial, target)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in FILES if (folder / name).exists()}
 
 
 def publish(name: str, repository: str, tag: str, endpoint: str | None = None, token: str | None = None) -> str:

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ionecho.data.fetch import sha256
+from ionecho.data.files import replace_folder
+from ionecho.data.lock import locked
 from ionecho.errors import InputError, explain
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
@@ -88,20 +90,20 @@ class Checkpoint:
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:
     """Write a checkpoint folder, completely or not at all."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors"
-    )
-    (partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    (partial / "README.md").write_text(card)
-    packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
-    (partial / "environment.txt").write_text("\n".join(packages) + "\n")
-    load(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    with locked(folder, wait=True):
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
+        save_file(
+            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors"
+        )
+        (partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        (partial / "README.md").write_text(card)
+        packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
+        (partial / "environment.txt").write_text("\n".join(packages) + "\n")
+        load(partial)
+        replace_folder(partial, folder)
 
 
 def load(folder: Path) -> Checkpoint:

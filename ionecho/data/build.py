@@ -17,6 +17,7 @@ from rich.progress import track
 
 from ionecho.data.card import DatasetCard, ImportRecipe
 from ionecho.data.fetch import fetch, home
+from ionecho.data.files import remove_folder, write_json
 from ionecho.data.importers import importer
 from ionecho.data.lock import locked
 from ionecho.data.quality import describe, flag
@@ -50,7 +51,7 @@ def build(name: str, report: Report = console.print) -> Path:
         return build_from(upstream, card, target, report)
     folder = _unpack(upstream, report)
     built = build_from(folder, card, target, report)
-    shutil.rmtree(folder.rename(folder.with_name(folder.name + ".partial")))
+    remove_folder(folder)
     return built
 
 
@@ -105,17 +106,17 @@ def seal(
         raise InputError(f"{target} exists with other content; a version never changes, so raise the version")
     if published != made or verify(target):
         pack(working, target)
-    shutil.rmtree(working)
+    remove_folder(working)
 
 
 def _start(working: Path, request: dict[str, Any], report: Report) -> None:
     """Begin anew where a killed run imported something else."""
     stored = working.with_name(working.name + ".json")
-    text = json.dumps(request, sort_keys=True)
-    if working.exists() and (not stored.exists() or stored.read_text() != text):
+    if working.exists() and (not stored.exists() or json.loads(stored.read_text()) != json.loads(json.dumps(request))):
         report(f"{working} was begun with other files or options: it is begun anew")
-        shutil.rmtree(working)
-    stored.write_text(text)
+        remove_folder(working)
+    if not working.exists():
+        write_json(stored, request)
 
 
 def _identity(files: Sequence[Path]) -> list[tuple[str, int, int]]:

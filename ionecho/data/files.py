@@ -1,8 +1,9 @@
-"""Small files that appear whole or not at all."""
+"""Small files and whole folders that appear, and go, at once."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,3 +14,34 @@ def write_json(path: Path, content: Any) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     partial.replace(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if it exists: a kill leaves it whole or gone, and what it left aside goes the next time."""
+    aside = _aside(folder)
+    if folder.exists():
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def replace_folder(partial: Path, target: Path) -> Path:
+    """Put a finished folder in the place of another, if there is one; returns `target`."""
+    aside = _aside(target)
+    if target.exists():
+        target.rename(aside)
+    partial.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _aside(folder: Path) -> Path:
+    """A free name beside a folder, of an ending that is nowhere taken for a result."""
+    aside = folder.with_name(f"{folder.name}.removed.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    return aside
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of writes to zarr in which a process was killed."""
+    for left in folder.rglob(f"*.{'?' * 32}.partial"):
+        left.unlink()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore, ZipStore
 
+from ionecho.data.files import sweep
 from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration, Quality
 from ionecho.errors import InputError
 
@@ -45,6 +46,7 @@ class DatasetWriter:
             raise InputError(f"{path}: unknown labels {sorted(unknown)}; the schema knows {', '.join(LABELS)}")
         self.names = [name for name, array in ARRAYS.items() if not array.is_label or name in labels]
         self.has_grids = any(ARRAYS[name].per == "grid" for name in self.names)
+        sweep(path)
         self.group = open_zarr(LocalStore(path), "a")
         if "committed" not in self.group.attrs:
             self._create()

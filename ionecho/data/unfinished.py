@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ionecho.data.files import remove_folder, sweep
 from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
 from ionecho.errors import InputError
@@ -56,6 +56,7 @@ def unfinished(
             output.replace(partial)
         elif partial.exists():
             _clear(partial, request)
+            sweep(partial)
         if not partial.exists():
             open_zarr(partial, "a").attrs.update(request=request, committed=0)
         yield partial
@@ -67,7 +68,7 @@ def _clear(partial: Path, request: Attributes) -> None:
     if not left and any(path.is_dir() for path in partial.iterdir()):
         raise InputError(f"{partial}/zarr.json cannot be read; restore it, or remove the folder to begin anew")
     if left.get("committed", 0) == 0:
-        shutil.rmtree(partial)
+        remove_folder(partial)
     elif differs := _different(left["request"], request):
         raise InputError(f"{partial} is left from another run ({differs}); remove it or choose another output")
 

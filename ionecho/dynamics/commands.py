@@ -19,6 +19,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
+from ionecho.data.files import remove_folder
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.store import open_zarr
 from ionecho.data.unfinished import unfinished
@@ -78,7 +79,7 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
     }
     with unfinished(output, request) as partial:
         if partial is None:
-            shutil.rmtree(output.with_name(output.name + ".partial"), ignore_errors=True)  # killed at the very end
+            remove_folder(output.with_name(output.name + ".partial"))  # killed at the very end
             return output
         begin = _begin(partial)
         with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
@@ -92,7 +93,7 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
             path = minimum_energy_path(initial, final, calculator, **settings.model_dump(), begin=begin, watch=watch)
         _write(path, request, partial / FINISHED)
         (partial / FINISHED).replace(output)
-        shutil.rmtree(partial)
+        remove_folder(partial)
         console.print(f"barrier {path.barrier:.3f} eV, back {path.barrier - path.energies[-1]:.3f} eV", markup=False)
         return output
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ionecho.data.build import seal
 from ionecho.data.card import FRONT_MATTER, DatasetCard, write_card
+from ionecho.data.lock import locked
 from ionecho.data.schema import Configuration, Quality
 from ionecho.data.splits import Fold
 from ionecho.data.store import Dataset, DatasetWriter
@@ -40,23 +41,25 @@ def publish(
     Raises
     ------
     InputError
-        If the version exists with other configurations, or with labels that differ by more than `agreement` allows.
+        If the version exists with other configurations, or with labels that differ by more than `agreement` allows, or
+        another process writes it.
     """
     card.ionecho.level_of_theory = engine.level_of_theory()
     card.ionecho.conventions = {**card.ionecho.conventions, **engine.conventions}
     asked = {key(configuration) for configuration in configurations}
-    target, working = _begin(queue, asked, card, folder)
-    if left := len(set(queue.done) - asked):
-        console.print(f"{queue.folder}: {left} labelled configurations are not in the input and are left out")
-    _append(queue, DatasetWriter(working, engine.labels), [], engine, asked)
-    if target.exists() and _confirms(working, target):
-        shutil.rmtree(working)
-        return target
-    with _removed_if_refused(working):
-        seal(working, card, target)
-    text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
-    again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
-    return _describe(target, card, f"{text}{again}.")
+    with locked(folder / card.filename):
+        target, working = _begin(queue, asked, card, folder)
+        if left := len(set(queue.done) - asked):
+            console.print(f"{queue.folder}: {left} labelled configurations are not in the input and are left out")
+        _append(queue, DatasetWriter(working, engine.labels), [], engine, asked)
+        if target.exists() and _confirms(working, target):
+            shutil.rmtree(working)
+            return target
+        with _removed_if_refused(working):
+            seal(working, card, target)
+        text = f"Labelled with {card.ionecho.level_of_theory['engine']}"
+        again = f": `ionecho label run {card.ionecho.name}`" if card.ionecho.label else ""
+        return _describe(target, card, f"{text}{again}.")
 
 
 def _confirms(working: Path, target: Path) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from ionecho.data.files import replace_folder
+from ionecho.data.lock import locked
 from ionecho.errors import InputError
 
 SUMMARY = "summary.json"
@@ -54,20 +56,16 @@ def report_folder(target: Path) -> Iterator[Path]:
     target = target.resolve()
     if target.exists() and not _is_report(target):
         raise InputError(f"{target} exists and is not a report (no {SUMMARY}) alone; choose another output folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("partial", "old"))
-    for left in (partial, old):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-    except BaseException:
+    partial = target.with_name(f".{target.name}.partial")
+    with locked(target):
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        replace_folder(partial, target)
 
 
 def _is_report(folder: Path) -> bool:

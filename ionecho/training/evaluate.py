@@ -19,9 +19,8 @@ from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
 from ionecho.models.ensemble import SPREAD, Ensemble
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.training.fit import STRESS
 from ionecho.training.metrics import calibration, calibration_factor, errors
-from ionecho.training.module import ATOMS, label_of, target_of
+from ionecho.training.module import ATOMS, STRESS, label_of, target_of
 
 SHIFT = "hyperfine_contact_shift"
 

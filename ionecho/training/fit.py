@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import wandb
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from ionecho.config import plain
 from ionecho.data.loader import GraphRecipe
@@ -30,7 +27,8 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.species import Statistics
 from ionecho.training.data import GraphDataModule
-from ionecho.training.module import ATOMS, ENERGY, FORCES, STRESS, PropertyModule, is_reported, label_of
+from ionecho.training.descent import descend
+from ionecho.training.module import ATOMS, ENERGY, FORCES, STRESS, is_reported, label_of
 
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
@@ -178,7 +176,7 @@ def fit_member(
     model.fit(stats, data.train_dataloader())
     if settings.max_epochs:
         errors = scales(model, list(settings.losses), stats, dataset, parts["train"])
-        _descend(config, model, errors, data, folder, seed)
+        descend(config, model, errors, data, folder, seed)
     partial = weights.with_suffix(".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
@@ -192,77 +190,3 @@ def _check_schedule(settings: DictConfig) -> None:
     if unknown := sorted(set(schedule.keywords) - set(inspect.signature(schedule.func).parameters)):
         name, drop = schedule.func.__name__, " ".join(f"~trainer.schedule.{key}" for key in unknown)
         raise InputError(f"trainer.schedule: {name} takes no {', '.join(unknown)}; leave out with {drop}")
-
-
-class BestEpoch(ModelCheckpoint):
-    """Keeps the last epoch and the best, and knows the best again where a killed run has been moved."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As Lightning does, with the files where they lie now."""
-
-        def here(path: str) -> str:
-            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else path
-
-        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
-
-
-def _descend(
-    config: DictConfig, model: nn.Module, errors: dict[str, float], data: GraphDataModule, folder: Path, seed: int
-) -> None:
-    """Train by gradient descent and leave the model with the weights of the best epoch."""
-    settings = config.trainer
-    optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
-    module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
-    has_validation = len(data.parts["validation"]) > 0
-    keeper = BestEpoch(
-        folder / "epochs",
-        filename="best",
-        monitor="val/rmse" if has_validation else None,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    trainer = pl.Trainer(
-        max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator,
-        devices=1,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=[keeper, LearningRateMonitor("epoch"), *_callbacks(settings, has_validation)],
-        logger=instantiate(config.logger, save_dir=str(folder), name=config.name),
-        default_root_dir=folder,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-        limit_val_batches=None if has_validation else 0,
-        reload_dataloaders_every_n_epochs=1,
-    )
-    last = folder / "epochs" / "last.ckpt"
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
-    wandb.finish()  # the next member is a run of its own
-    best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
-    weights = {name.removeprefix("model."): tensor for name, tensor in best.items() if name.startswith("model.")}
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise InputError(f"{folder}: the training diverged (weights are not finite); lower trainer.optimizer.lr")
-    model.load_state_dict(weights)
-
-
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Exponential moving average of the weights whose decay grows to `decay`, so that it forgets the start."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
-        weight = torch.clamp((1 + count) / (10 + count), max=decay)
-        return weight * averaged + (1 - weight) * current
-
-    return average
-
-
-def _callbacks(settings: DictConfig, has_validation: bool) -> list[pl.Callback]:
-    callbacks: list[pl.Callback] = []
-    if settings.ema_decay is not None:
-        # Buffers are copied, not averaged: integer ones would be rounded down.
-        callbacks.append(WeightAveraging(use_buffers=False, avg_fn=moving_average(settings.ema_decay)))
-    if settings.patience is not None and has_validation:
-        callbacks.append(EarlyStopping("val/rmse", patience=settings.patience))
-    return callbacks

@@ -1,0 +1,124 @@
+"""Training by gradient descent. Killed at any moment, it goes on from its last epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+
+from ionecho.errors import InputError
+from ionecho.training.data import GraphDataModule
+from ionecho.training.module import PropertyModule
+
+ERROR = "val/rmse"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that appear whole: Lightning moves them from the temporary folder, which may be on another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside the place, then rename."""
+        partial = f"{path}.partial"
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        os.replace(partial, path)
+
+
+class KeptEpoch(ModelCheckpoint):
+    """Keeps one epoch, the last or the best, and knows it again where a killed run has been moved."""
+
+    def __init__(self, folder: Path, name: str, monitor: str | None = None) -> None:
+        super().__init__(
+            folder, filename=name, monitor=monitor, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning does, with the files where they lie now."""
+
+        def here(path: str) -> str:
+            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else path
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a run keeps to which is killed between its stop and its end."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop where the last epoch did: Lightning forgets that it had."""
+        if self.stopping_reason is not EarlyStoppingReason.NOT_STOPPED:
+            trainer.should_stop = True
+
+
+def descend(
+    config: DictConfig, model: nn.Module, errors: dict[str, float], data: GraphDataModule, folder: Path, seed: int
+) -> None:
+    """Train in `folder`, and leave the model with the weights of the best epoch; of the last without validation data.
+
+    Parameters
+    ----------
+    errors
+        Scale of the errors of every output.
+    """
+    settings = config.trainer
+    optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
+    module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
+    has_validation = len(data.parts["validation"]) > 0
+    last = KeptEpoch(folder / "epochs", "last")
+    best = KeptEpoch(folder / "epochs", "best", ERROR) if has_validation else last
+    keepers = [best, last] if has_validation else [last]  # the last, with what the best is, after it
+    trainer = pl.Trainer(
+        max_epochs=settings.max_epochs,
+        accelerator=settings.accelerator,
+        devices=1,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(settings, has_validation)],
+        logger=instantiate(config.logger, save_dir=str(folder), name=config.name),
+        plugins=[WholeFiles()],
+        default_root_dir=folder,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=None if has_validation else 0,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    begun = folder / "epochs" / "last.ckpt"
+    trainer.fit(module, datamodule=data, ckpt_path=begun if begun.exists() else None)
+    wandb.finish()  # the next member is a run of its own
+    kept = torch.load(best.best_model_path or begun, map_location="cpu", weights_only=True)["state_dict"]
+    weights = {name.removeprefix("model."): tensor for name, tensor in kept.items() if name.startswith("model.")}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputError(f"{folder}: the training diverged (weights are not finite); lower trainer.optimizer.lr")
+    model.load_state_dict(weights)
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average of the weights whose decay grows to `decay`, so that it forgets the start."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        weight = torch.clamp((1 + count) / (10 + count), max=decay)
+        return weight * averaged + (1 - weight) * current
+
+    return average
+
+
+def _callbacks(settings: DictConfig, has_validation: bool) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = []
+    if settings.ema_decay is not None:
+        # Buffers are copied, not averaged: integer ones would be rounded down.
+        callbacks.append(WeightAveraging(use_buffers=False, avg_fn=moving_average(settings.ema_decay)))
+    if settings.patience is not None and has_validation:
+        callbacks.append(Patience(ERROR, patience=settings.patience))
+    return callbacks
