@@ -347,8 +347,20 @@ def test_the_quantile_window_bounds_the_held_out_errors(
     of = config.dataset
     held_out = fold_parts(dataset, of.split, of.fold, of.validation, config.seed)["validation"]
     error, spread = by_frame(predictions(first.checkpoint, dataset, held_out, FORCES, config.trainer))
-    bounded = error <= first.window.scale * spread * (1 + 1e-9)
+    bounded = error <= first.scale() * spread * (1 + 1e-9)
     assert bounded.sum() == (len(held_out) + 2) // 2
+
+
+def test_the_window_of_a_round_stays_that_of_its_runs(
+    explored: tuple[Path, list[dict[str, Any]]], copper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which go on with it alone; another machine rounds the errors that it is fitted to in another way."""
+    folder, _ = explored
+    config = configured(copper)
+    dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
+    begun = Round(config, make_engine(config.engine), folder, 1, dataset).window
+    monkeypatch.setattr(Round, "scale", lambda _: 0.1)
+    assert Round(config, make_engine(config.engine), folder, 1, dataset).window == begun
 
 
 def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
@@ -363,9 +375,9 @@ def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
     last = load(folder / "round_1" / "checkpoint")
     error, spread = by_frame(predictions(last, grown, new, FORCES, config.trainer))
     members = spread / last.config.calibration[FORCES]
-    bounded = error <= second.window.scale * second.checkpoint.config.calibration[FORCES] * members * (1 + 1e-6)
+    bounded = error <= second.scale() * second.checkpoint.config.calibration[FORCES] * members * (1 + 1e-6)
     assert bounded.sum() == (len(new) + 2) // 2
-    assert second.window.scale != pytest.approx(reports[1]["window"]["scale"])
+    assert second.scale() != pytest.approx(reports[1]["window"]["scale"])
 
 
 def test_a_run_that_is_lost_at_once_is_told_not_fatal(

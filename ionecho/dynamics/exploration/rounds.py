@@ -124,15 +124,21 @@ class Round:
         The bound is fitted to what the last round labelled, with the errors that its model made before it had seen
         them: nothing is more like the frames to come. At first, and where that was too little, to the validation part.
         """
+        stored, select = self.place / "window.json", self.config.select
+        if not stored.exists():  # once: another machine rounds the errors in another way, and the runs are of a window
+            write_json(stored, {"scale": self.scale()})
+        return Window(select.low, select.high, **json.loads(stored.read_text()))
+
+    def scale(self) -> float:
+        """From the calibrated spread to what the window is on."""
         select, checkpoint = self.config.select, self.checkpoint
-        scale = 1.0 / checkpoint.config.calibration[FORCES]
-        if select.window == "quantile":
-            error, spread = self._last_labelled()
-            if len(error) < least_held_out(select.quantile):
-                held_out = self._parts["validation"]
-                error, spread = by_frame(predictions(checkpoint, self.dataset, held_out, FORCES, self.config.trainer))
-            scale = conformal_factor(error, spread, select.quantile)
-        return Window(select.low, select.high, scale)
+        if select.window == "published":
+            return 1.0 / checkpoint.config.calibration[FORCES]
+        error, spread = self._last_labelled()
+        if len(error) < least_held_out(select.quantile):
+            held_out = self._parts["validation"]
+            error, spread = by_frame(predictions(checkpoint, self.dataset, held_out, FORCES, self.config.trainer))
+        return conformal_factor(error, spread, select.quantile)
 
     def _last_labelled(self) -> tuple[NDArray, NDArray]:
         """Largest error and spread of a force, eV/Å, in what the last round labelled; by this round's calibration."""
