@@ -218,29 +218,31 @@ def test_a_killed_run_that_was_moved_knows_its_best_epoch(toy_dataset: Path, tmp
         torch.testing.assert_close(found[key], value, rtol=0, atol=0, msg=key)
 
 
-def test_a_run_killed_after_it_had_stopped_trains_no_further(
-    toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", [("trainer.patience=2", "trainer.max_epochs=40"), ("trainer.max_epochs=3",)])
+def test_a_run_killed_after_its_last_epoch_trains_no_further(
+    toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: tuple[str, ...]
 ) -> None:
     """Killed at the same place twice, as its stop is not in what Lightning keeps."""
     restless = ("trainer.ema_decay=null", "trainer.optimizer.lr=0.03", "trainer.schedule.final=1.0")
-    config = train_config(toy_dataset, "trainer.max_epochs=40", "trainer.patience=2", *restless)
+    config = train_config(toy_dataset, *end, *restless)
     train(config, tmp_path / "whole")
 
     def kill() -> None:
         raise Killed
 
-    epochs = []
+    def epoch(kept: str) -> int:
+        return torch.load(tmp_path / "killed" / "member_0" / "epochs" / f"{kept}.ckpt", weights_only=True)["epoch"]
+
+    lasts = []
     for _ in range(2):
         with monkeypatch.context() as patch:
             patch.setattr(wandb, "finish", kill)
             with pytest.raises(Killed):
                 train(config, tmp_path / "killed")
-        last = torch.load(tmp_path / "killed" / "member_0" / "epochs" / "last.ckpt", weights_only=True)
-        epochs.append(last["epoch"])
+        lasts.append(epoch("last"))
     train(config, tmp_path / "killed")
-    best = torch.load(tmp_path / "killed" / "member_0" / "epochs" / "best.ckpt", weights_only=True)
-    assert epochs == [best["epoch"] + 2] * 2  # the last epoch, not the last that was the best
-    assert epochs[0] < 39
+    assert lasts == [2 if len(end) == 1 else epoch("best") + 2] * 2  # the last, not the last that was the best
+    assert lasts[0] < 39
     expected, found = (load_file(tmp_path / n / "checkpoint" / "weights.safetensors") for n in ("whole", "killed"))
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, rtol=0, atol=0, msg=key)
