@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from conftest import toy_card, toy_configuration, write_toy_xyz
+from zarr.core.sync import sync
 
 from ionecho.data.build import build_from
 from ionecho.data.files import remove_folder, replace_folder
@@ -61,8 +63,15 @@ def dies(work: Work, target: Path, effects: int) -> bool:
         try:
             work(target)
         except Died:
+            sync(others())
             return True
     return False
+
+
+async def others() -> None:
+    """Wait for what zarr was writing at the same time: it would go on in this process, which lives."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def killed_everywhere(folder: Path, work: Work, begun: Path | None = None, stride: int = 1) -> Iterator[Path]:
