@@ -1,10 +1,10 @@
 """Contact fields at nuclei in crystals, GPAW against Elk (all electrons): python -m benchmarks.label_references_fields.
 
 PBE, ferromagnetic: bcc Fe, whose field was measured, and NaCrO2, in which Na has its spin from a transition metal
-through O. Elk needs nearly all its empty states: half an hour of one core. In T; positive is along the moment.
+through O. Elk needs nearly all its empty states: an hour and a half of one core. In T; positive is along the moment.
 
-`... NaCrO2 rgkmax=8.0 --core Na,Cr` takes one of them, sets blocks of Elk's input, and the elements whose semicore s is
-in the core.
+`... NaCrO2 rgkmax=8.0 --core Na,Cr --mesh 3` takes one of them, sets blocks of Elk's input, the elements whose semicore
+s is in the core, and the k-points along each vector.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _nacro2() -> ase.Atoms:
 IRON = {"rgkmax": "8.0", "lorbcnd": ".true.", "nempty": "80"}
 CRYSTALS = {
     "Fe": Crystal(bulk("Fe", "bcc", a=2.8702), (10, 10, 10), IRON, (("Fe",), ())),
-    "NaCrO2": Crystal(_nacro2(), (3, 3, 3), {"rgkmax": "7.0", "nempty": "50"}, (("Na", "Cr"),)),
+    "NaCrO2": Crystal(_nacro2(), (5, 5, 5), {"rgkmax": "7.0", "nempty": "50"}, (("Na", "Cr"),)),
 }
 MOMENTS = {"Fe": 2.3, "Cr": 3.0}
 
@@ -82,19 +82,22 @@ def by_elk(given: Crystal, cores: tuple[str, ...]) -> NDArray:
     return np.array(found, float) * np.sign(moment)
 
 
-def main(crystal: str | None, blocks: Sequence[str], core: str | None) -> None:
-    """Print a line for each crystal, core of Elk's and nucleus."""
+def main(crystal: str | None, blocks: Sequence[str], core: str | None, mesh: int | None) -> None:
+    """Print a line for each crystal and nucleus by GPAW, then for each core of Elk's too."""
     for name in [crystal] if crystal else CRYSTALS:
         settings = CRYSTALS[name].settings | dict(block.split("=", 1) for block in blocks)
         cores = CRYSTALS[name].cores if core is None else (tuple(filter(None, core.split(","))),)
-        given = replace(CRYSTALS[name], settings=settings, cores=cores)
+        points = CRYSTALS[name].mesh if mesh is None else (mesh, mesh, mesh)
+        given = replace(CRYSTALS[name], settings=settings, cores=cores, mesh=points)
         valence, whole = by_gpaw(given)
+        for atom, symbol in enumerate(given.atoms.symbols):
+            print(f"{name} {symbol}: GPAW {whole[atom]:.3f} (valence alone {valence[atom]:.3f})", flush=True)
         for cores in given.cores:
             reference = by_elk(given, cores)
             for atom, symbol in enumerate(given.atoms.symbols):
-                told = f"GPAW {whole[atom]:.3f} (valence alone {valence[atom]:.3f}), Elk {reference[atom]:.3f}"
                 where = f"semicore s of {', '.join(cores)} in Elk's core" if cores else "Elk's default core"
-                print(f"{name} {symbol}: {told}, ratio {whole[atom] / reference[atom]:.3f} ({where})", flush=True)
+                ratio = whole[atom] / reference[atom]
+                print(f"{name} {symbol}: Elk {reference[atom]:.3f}, ratio {ratio:.3f} ({where})", flush=True)
 
 
 if __name__ == "__main__":
@@ -102,4 +105,5 @@ if __name__ == "__main__":
     parser.add_argument("crystal", nargs="?", choices=CRYSTALS)
     parser.add_argument("blocks", nargs="*")
     parser.add_argument("--core")
+    parser.add_argument("--mesh", type=int)
     main(**vars(parser.parse_args()))
