@@ -85,10 +85,10 @@ def by_elk(given: Crystal, cores: tuple[str, ...]) -> NDArray:
 def main(crystal: str | None, blocks: Sequence[str], core: str | None, mesh: int | None) -> None:
     """Print a line for each crystal and nucleus by GPAW, then for each core of Elk's too."""
     for name in [crystal] if crystal else CRYSTALS:
-        settings = CRYSTALS[name].settings | dict(block.split("=", 1) for block in blocks)
-        cores = CRYSTALS[name].cores if core is None else (tuple(filter(None, core.split(","))),)
-        points = CRYSTALS[name].mesh if mesh is None else (mesh, mesh, mesh)
-        given = replace(CRYSTALS[name], settings=settings, cores=cores, mesh=points)
+        known = CRYSTALS[name]
+        settings = known.settings | dict(block.split("=", 1) for block in blocks)
+        cores = known.cores if core is None else (tuple(filter(None, core.split(","))),)
+        given = replace(known, settings=settings, cores=cores, mesh=known.mesh if mesh is None else (mesh, mesh, mesh))
         valence, whole = by_gpaw(given)
         for atom, symbol in enumerate(given.atoms.symbols):
             print(f"{name} {symbol}: GPAW {whole[atom]:.3f} (valence alone {valence[atom]:.3f})", flush=True)

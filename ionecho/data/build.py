@@ -273,20 +273,22 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
     flags = flag(Dataset(working), block.quality_gate)
     writer.group["quality"][:] = flags
     report(describe(flags))
-    writer.group.attrs.update(
-        name=block.name,
-        version=block.version,
-        units={name: ARRAYS[name].unit for name in writer.names},
-        level_of_theory=block.level_of_theory,
-        conventions=block.conventions,
-        quality_gate=block.quality_gate.model_dump(),
-        licence=card.license,
-        citation=block.citation,
-        parent=block.parent,
-        created=datetime.now(UTC).date().isoformat(),
-        splits=splits(Dataset(working)),
-        families={name: recipe.family for name, recipe in block.splits.items() if recipe.family},
-        content_sha256=content_sha256(writer.group),
+    writer.group.update_attributes(
+        {
+            "name": block.name,
+            "version": block.version,
+            "units": {name: ARRAYS[name].unit for name in writer.names},
+            "level_of_theory": block.level_of_theory,
+            "conventions": block.conventions,
+            "quality_gate": block.quality_gate.model_dump(),
+            "licence": card.license,
+            "citation": block.citation,
+            "parent": block.parent,
+            "created": datetime.now(UTC).date().isoformat(),
+            "splits": splits(Dataset(working)),
+            "families": {name: recipe.family for name, recipe in block.splits.items() if recipe.family},
+            "content_sha256": content_sha256(writer.group),
+        }
     )
     found, expected = writer.group.attrs["content_sha256"], block.content_sha256
     if expected is not None and found != expected:

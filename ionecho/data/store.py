@@ -30,7 +30,10 @@ HASH_ROWS = 65_536
 
 
 def open_zarr(store: Any, mode: Literal["r", "a"]) -> Any:
-    """A zarr v3 group; untyped, as zarr's types do not tell arrays from groups."""
+    """A zarr v3 group; untyped, as zarr's types do not tell arrays from groups.
+
+    Set attributes that belong together by `update_attributes`, one write for all: `attrs.update` makes one for each.
+    """
     return zarr.open_group(store=store, mode=mode, zarr_format=3)
 
 
@@ -66,14 +69,14 @@ class DatasetWriter:
                 compressors=GRID_CODEC if array.per == "grid" else "auto",
                 overwrite=True,
             )
-            created.attrs.update(unit=array.unit, description=array.description)
+            created.update_attributes({"unit": array.unit, "description": array.description})
         layout: dict[str, tuple[int, ...]] = {"atom_offsets": (1,)}
         if self.has_grids:
             layout |= {"grid_offsets": (1,), "grid_shape": (0, 3)}
         for name, shape in layout.items():
             chunks = (CONFIGURATION_CHUNK, *shape[1:])
             self.group.create_array(name, shape=shape, chunks=chunks, dtype="int64", overwrite=True)
-        self.group.attrs.update(schema_version=SCHEMA_VERSION, committed=[0, 0])
+        self.group.update_attributes({"schema_version": SCHEMA_VERSION, "committed": [0, 0]})
 
     def _truncate(self) -> None:
         configurations, atoms = self.committed

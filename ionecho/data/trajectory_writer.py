@@ -35,7 +35,7 @@ def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **s
         length = done + len(values)
         group[name].resize((length, *values.shape[1:]))
         group[name][done:] = values
-    group.update_attributes({"committed": length, **state})  # in one write; attrs.update makes one for each
+    group.update_attributes({"committed": length, **state})
     return length
 
 

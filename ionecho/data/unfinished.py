@@ -58,7 +58,7 @@ def unfinished(
             _clear(partial, request)
             sweep(partial)
         if not partial.exists():
-            open_zarr(partial, "a").attrs.update(request=request, committed=0)
+            open_zarr(partial, "a").update_attributes({"request": request, "committed": 0})
         yield partial
 
 

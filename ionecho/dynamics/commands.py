@@ -147,7 +147,7 @@ def _write(path: neb.Path, request: dict[str, Any], target: Path) -> None:
     for name, values in _frames(path.images).items():
         group.create_array(name, data=values)
     group.create_array(LENGTH, data=path.length)
-    group.attrs.update(units=UNITS, pbc=first.pbc.tolist(), request=request)
+    group.update_attributes({"units": UNITS, "pbc": first.pbc.tolist(), "request": request})
 
 
 def _frames(images: Sequence[ase.Atoms]) -> dict[str, NDArray]:

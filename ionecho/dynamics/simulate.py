@@ -123,9 +123,8 @@ def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
 
 def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> None:
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
-    known = {**units(), **UNITS}
-    group.attrs.update(units=known, pbc=atoms.pbc.tolist(), **_attached(group, atoms, properties))
-    group.attrs.update(state={}, stopped=None)
+    known = {"units": {**units(), **UNITS}, "pbc": atoms.pbc.tolist(), **_attached(group, atoms, properties)}
+    group.update_attributes({**known, "state": {}, "stopped": None})
 
 
 def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> dict[str, Any]:

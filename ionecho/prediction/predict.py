@@ -220,7 +220,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
             group.create_array("numbers", data=predictor.numbers, overwrite=True)
             group.create_array("centres", data=predictor.centres, overwrite=True)
             known = {"units": units(), "pbc": predictor.pbc.tolist(), "simulated_at": trajectory.temperature}
-            group.attrs.update(**known, **predictor.physics)
+            group.update_attributes({**known, **predictor.physics})
         done = int(group.attrs["committed"])
         with _progress() as progress:
             task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)

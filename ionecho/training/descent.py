@@ -48,7 +48,7 @@ class KeptEpoch(ModelCheckpoint):
         def here(path: str) -> str:
             return os.path.join(str(self.dirpath), os.path.basename(path)) if path else path
 
-        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
         scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
 
@@ -76,9 +76,10 @@ def descend(
     optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
     module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
     has_validation = len(data.parts["validation"]) > 0
-    last = KeptEpoch(folder / "epochs", "last")
-    best = KeptEpoch(folder / "epochs", "best", ERROR) if has_validation else last
-    keepers = [best, last] if has_validation else [last]  # the last, with what the best is, after it
+    epochs = folder / "epochs"
+    keepers = [KeptEpoch(epochs, "last")]
+    if has_validation:
+        keepers.insert(0, KeptEpoch(epochs, "best", ERROR))  # before the last, which holds what the best is
     trainer = pl.Trainer(
         max_epochs=settings.max_epochs,
         accelerator=settings.accelerator,
@@ -94,10 +95,10 @@ def descend(
         limit_val_batches=None if has_validation else 0,
         reload_dataloaders_every_n_epochs=1,
     )
-    begun = folder / "epochs" / "last.ckpt"
-    trainer.fit(module, datamodule=data, ckpt_path=begun if begun.exists() else None)
+    last = epochs / "last.ckpt"
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
     wandb.finish()  # the next member is a run of its own
-    kept = torch.load(best.best_model_path or begun, map_location="cpu", weights_only=True)["state_dict"]
+    kept = torch.load(keepers[0].best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
     weights = {name.removeprefix("model."): tensor for name, tensor in kept.items() if name.startswith("model.")}
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise InputError(f"{folder}: the training diverged (weights are not finite); lower trainer.optimizer.lr")
