@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ionecho.dynamics.active_learning import explore
 from ionecho.entry import entry_point, run
+from ionecho.exploration.active_learning import explore
 from ionecho.report.exploration import table, write_report
 
 

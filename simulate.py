@@ -14,10 +14,11 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
-from ionecho.dynamics.structure import describe, read_structure
+from ionecho.dynamics.start import read_structure
 from ionecho.entry import entry_point, run
 from ionecho.errors import InputError
 from ionecho.prediction.predict import PredictionSettings, predictors, usable
+from ionecho.structures.read import describe
 
 
 @hydra.main(config_path="conf/simulate", config_name="simulate", version_base="1.3")

@@ -17,10 +17,10 @@ from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.predict import usable
+from ionecho.structures.prototypes import PROTOTYPES
 
 CELLS = {88: (2, 2, 1), 308: (7, 2, 1), 2992: (4, 17, 2)}  # atoms -> repeats of the cell of 22
 EVERY = 100  # steps

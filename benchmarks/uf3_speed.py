@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from benchmarks.md_stability import start
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.loader import Batch
@@ -37,6 +36,7 @@ from ionecho.dynamics.simulate import simulate
 from ionecho.geometry.neighbours import build_graph
 from ionecho.models import least_squares
 from ionecho.models.uf3 import UF3
+from validation.md_stability import start
 
 EVERY, BLOCK = 100, 20
 SCRIPT = """units metal

@@ -25,7 +25,7 @@ def sample(
     output: Annotated[Path, typer.Argument(help="file to write, ends in .zarr.zip")],
 ) -> None:
     """Draw configurations as those of a dataset of IonEcho were, by its recipe; a killed run goes on."""
-    from ionecho.dynamics.recipes import write
+    from ionecho.exploration.recipes import write
 
     print(f"configurations in {write(name, output)}; `ionecho label run mine input={output} engine={name}` labels them")
 

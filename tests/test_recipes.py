@@ -15,17 +15,17 @@ from hydra import compose, initialize_config_dir
 from ionecho.data.registry import find_card
 from ionecho.data.store import Dataset
 from ionecho.data.verify import against_card, verify
-from ionecho.dynamics import sampling
-from ionecho.dynamics.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
-from ionecho.dynamics.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
-from ionecho.dynamics.prototypes import PROTOTYPES
-from ionecho.dynamics.recipes import LPS_POTENTIAL, RECIPES
-from ionecho.dynamics.sampling import quenched
+from ionecho.exploration import sampling
 from ionecho.errors import InputError
+from ionecho.exploration.recipes import LPS_POTENTIAL, RECIPES
+from ionecho.exploration.sampling import quenched
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import differences
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
+from ionecho.structures.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
+from ionecho.structures.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
+from ionecho.structures.prototypes import PROTOTYPES
 
 
 def between(atoms: ase.Atoms, first: str, second: str) -> np.ndarray:
@@ -177,7 +177,7 @@ def test_dipolar_couplings_of_sodium_are_about_the_field_of_points_at_the_mangan
     name: str, request: pytest.FixtureRequest
 ) -> None:
     """The upstream labels, of VASP, and our own, of GPAW."""
-    from benchmarks.dipolar_points import compare
+    from validation.dipolar_points import compare
 
     card, folder = find_card(name)
     slope, correlation = compare(

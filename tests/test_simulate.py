@@ -27,13 +27,14 @@ from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble, Kind
-from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import drawn_velocities, simulate
-from ionecho.dynamics.structure import describe, read_structure
+from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
+from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
+from ionecho.structures.read import describe
 
 NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
 RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0, volume_limit=None)

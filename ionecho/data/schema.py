@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -134,12 +133,6 @@ class Configuration:
         if value.shape != shape:
             raise InputError(f"{self.source}: {name} should have shape {shape}, found {value.shape}")
         return value
-
-
-def structure_sha256(numbers: NDArray, positions: NDArray, cell: NDArray) -> str:
-    """SHA-256 of elements, positions and cell, bit by bit."""
-    parts = (np.asarray(numbers, "<i8"), np.asarray(positions, "<f8"), np.asarray(cell, "<f8"))
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 
 def voigt_to_tensor(voigt: NDArray[np.floating]) -> NDArray[np.floating]:

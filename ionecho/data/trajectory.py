@@ -20,9 +20,9 @@ from ase.io.lammpsrun import iread_lammps_dump_text
 from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
-from ionecho.data.importers.ase_files import refuse_disorder
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.errors import InputError
+from ionecho.structures.read import refuse_disorder
 
 LAMMPS_SUFFIXES = (".lammpstrj", ".dump")
 

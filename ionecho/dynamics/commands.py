@@ -26,11 +26,12 @@ from ionecho.data.unfinished import unfinished
 from ionecho.dynamics import neb
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.neb import STAGES, Snapshot, minimum_energy_path
-from ionecho.dynamics.structure import describe, read_structure
+from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.calculator import NEEDED, EngineCalculator
 from ionecho.labelling.engine import make_engine
 from ionecho.prediction.predict import FORCE_SPREAD
+from ionecho.structures.read import describe
 
 LENGTH = "path_length"
 SNAPSHOT, FINISHED = "snapshot.npz", "path.zarr"  # in the folder of an unfinished run

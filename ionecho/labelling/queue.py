@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ionecho.config import changed
 from ionecho.data.files import write_json
 from ionecho.data.lock import take
-from ionecho.data.schema import Configuration, structure_sha256
+from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.errors import InputError
 from ionecho.labelling.engine import Labels
+from ionecho.structures.read import structure_sha256
 
 
 class LabelQueue:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import ase
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ionecho.data.importers.ase_files import read
@@ -19,6 +18,7 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.data.trajectory import ZarrTrajectory
 from ionecho.errors import InputError
+from ionecho.structures.displace import Rattle, displace
 
 BLOCK = 256
 ENDING = re.compile(r"(\.[A-Za-z]\w*)?(\.(gz|bz2|xz))?$")  # Na0.67MnO2 has none
@@ -56,27 +56,6 @@ def group_names(paths: Sequence[Path]) -> list[str]:
         often = Counter(found)
         found = [name if often[name] == 1 else more for name, more in zip(found, longer, strict=True)]
     return found
-
-
-def displace(atoms: ase.Atoms, rng: np.random.Generator, strain: float, displacement: Sequence[float]) -> None:
-    """Strain a cell along each axis by up to `strain`; displace its atoms by a standard deviation in a range, Å."""
-    atoms.set_cell(atoms.cell * (1 + rng.uniform(-strain, strain, 3))[:, None], scale_atoms=True)
-    lowest, highest = displacement
-    atoms.positions += rng.normal(scale=rng.uniform(lowest, highest), size=(len(atoms), 3))
-
-
-@dataclass(frozen=True)
-class Rattle:
-    """Displaced copies of a structure."""
-
-    copies: NonNegativeInt
-    strain: NonNegativeFloat  # largest, along each axis
-    displacement: tuple[NonNegativeFloat, NonNegativeFloat]  # Å, range of the standard deviation of an atom's
-    seed: NonNegativeInt
-
-    def __post_init__(self) -> None:
-        if self.displacement[0] > self.displacement[1]:
-            raise InputError(f"rattle.displacement: expected the smaller first, found {list(self.displacement)}")
 
 
 def displaced_copies(configurations: Iterable[Configuration], rattle: Rattle) -> Iterator[Configuration]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ionecho.data.schema import ARRAYS, LABELS, Configuration, voigt_to_tensor
 from ionecho.errors import InputError
+from ionecho.structures.read import refuse_disorder
 
 CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose derivative the forces are
     "energy": ("free_energy", "energy"),
@@ -52,15 +53,6 @@ def read(
         raise
     except Exception as error:
         raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {error})") from error
-
-
-def refuse_disorder(atoms: ase.Atoms, where: object) -> None:
-    """Raise InputError for sites that a CIF says are partly occupied: ASE fills each with its first element."""
-    sites = atoms.info.get("occupancy", {})
-    for shares in sites.values() if isinstance(sites, Mapping) else ():
-        if isinstance(shares, Mapping) and (len(shares) > 1 or min(shares.values(), default=1.0) < 1.0):
-            told = ", ".join(f"{element} {share:g}" for element, share in shares.items())
-            raise InputError(f"{where}: a site is partly occupied ({told}); give an ordered cell in its place")
 
 
 def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: int) -> Configuration:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import ase
-import ase.io
-import numpy as np
 
-from ionecho.data.importers.ase_files import refuse_disorder
-from ionecho.data.schema import structure_sha256
 from ionecho.data.trajectory import ZarrTrajectory
-from ionecho.dynamics.prototypes import PROTOTYPES
 from ionecho.errors import InputError
+from ionecho.structures.prototypes import PROTOTYPES
+from ionecho.structures.read import last_image
 
 
 def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.Atoms:
@@ -30,7 +26,7 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
         return PROTOTYPES[name](arrangement).repeat(tuple(repeat))
     if not Path(name).exists():
         raise InputError(f"structure: no file {name!r} and no prototype of that name ({', '.join(PROTOTYPES)})")
-    atoms = _last_state(Path(name)) if Path(name, "zarr.json").exists() else _last_image(name)
+    atoms = _last_state(Path(name)) if Path(name, "zarr.json").exists() else last_image(name)
     if not atoms.pbc.any():
         raise InputError(f"{name}: not periodic; give a structure with a cell")
     if atoms.pbc.all() and not atoms.cell.volume:
@@ -39,16 +35,6 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
         fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
     return atoms.repeat(tuple(repeat))
-
-
-def _last_image(name: str) -> ase.Atoms:
-    try:
-        atoms = ase.io.read(name, index=-1)
-    except Exception as error:
-        raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
-    assert isinstance(atoms, ase.Atoms)
-    refuse_disorder(atoms, name)
-    return atoms
 
 
 def _last_state(path: Path) -> ase.Atoms:
@@ -63,11 +49,3 @@ def _last_state(path: Path) -> ase.Atoms:
         atoms.set_masses(state["masses"])
     atoms.set_momenta(state["momenta"])
     return atoms
-
-
-def describe(atoms: ase.Atoms) -> dict[str, Any]:
-    """Formula, a hash of elements, positions and cell, what is periodic, and masses that are the structure's own."""
-    digest = structure_sha256(atoms.numbers, atoms.positions, np.array(atoms.cell))
-    masses = {"masses": atoms.get_masses().tolist()} if atoms.has("masses") else {}
-    known = {"formula": atoms.get_chemical_formula(), "structure_sha256": digest, "pbc": atoms.pbc.tolist()}
-    return known | masses

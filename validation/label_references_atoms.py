@@ -1,4 +1,4 @@
-"""Where the contact coupling of a free atom comes from: python -m benchmarks.label_references_atoms [symbols].
+"""Where the contact coupling of a free atom comes from: python -m validation.label_references_atoms [symbols].
 
 All electrons by GPAW's radial solver, spin-polarised, scalar-relativistic, PBE, shell by shell. `shared` is what core
 and valence s states exchange as the spin polarises both: part of the valence, and with the other sign of the core. A
@@ -15,10 +15,10 @@ import scipy.constants as si
 from gpaw.atom.aeatom import AllElectronAtom, Channel
 from numpy.typing import NDArray
 
-from benchmarks.label_references import MOMENT, Molecule, projector_augmented
 from ionecho.labelling.paw import hyperfine_tensors
 from ionecho.labelling.paw_contact import at_nucleus
 from ionecho.nmr.isotopes import isotope
+from validation.label_references import MOMENT, Molecule, projector_augmented
 
 UNPAIRED = {"N": 3, "Mn": 5}
 ISOTOPES = {"N": "14N", "Mn": "55Mn"}

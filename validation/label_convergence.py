@@ -1,6 +1,6 @@
 """Convergence of the labels of the project's own datasets with cut-off, k-points, U and density grid.
 
-    python -m benchmarks.label_convergence p2_gpaw
+    python -m validation.label_convergence p2_gpaw
 
 One configuration of the dataset, the first of a group, is labelled with its engine at other settings; every line is
 compared with the finest of its series. A killed run goes on; results are in outputs/convergence/NAME.json.

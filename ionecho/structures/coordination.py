@@ -27,6 +27,12 @@ def thiophosphate_intact(atoms: ase.Atoms) -> bool:
     return bool(whole.all() and not coordination(atoms, "S", "S", SULPHUR_BOND).any())
 
 
+def thiophosphate_glass(atoms: ase.Atoms) -> bool:
+    """Whether every P has four neighbours within P-S or P-P bonds, and no S is bonded to S."""
+    bonds = coordination(atoms, "P", "S", THIOPHOSPHATE) + coordination(atoms, "P", "P", THIOPHOSPHATE)
+    return bool((bonds == 4).all() and not coordination(atoms, "S", "S", SULPHUR_BOND).any())
+
+
 def phosphate_intact(atoms: ase.Atoms) -> bool:
     """Whether every P has four O, and every V five or more."""
     whole = coordination(atoms, "P", "O", PHOSPHATE) == 4

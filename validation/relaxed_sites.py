@@ -1,6 +1,6 @@
-"""Sites of a crystal of Li3PS4 relaxed with DFT at its measured lengths: python -m benchmarks.relaxed_sites beta.
+"""Sites of a crystal of Li3PS4 relaxed with DFT at its measured lengths: python -m validation.relaxed_sites beta.
 
-Begins with the sites of `ionecho.dynamics.lps`, keeps the space group, ends where no force exceeds 0.01 eV/Å, and
+Begins with the sites of `ionecho.structures.lps`, keeps the space group, ends where no force exceeds 0.01 eV/Å, and
 prints how far the atoms moved and the fractional sites. A killed run goes on from outputs/relaxed_sites.
 """
 
@@ -15,10 +15,10 @@ from ase.constraints import FixSymmetry
 from ase.geometry import find_mic
 from ase.optimize import BFGS
 
-from benchmarks.label_convergence import engine_config
-from ionecho.dynamics.lps import BETA, GAMMA, lps_crystal
 from ionecho.labelling.calculator import EngineCalculator
 from ionecho.labelling.engine import make_engine
+from ionecho.structures.lps import BETA, GAMMA, lps_crystal
+from validation.label_convergence import engine_config
 
 SITES = {"gamma": GAMMA, "beta": BETA}
 FORCE = 0.01  # eV/Å

@@ -20,9 +20,11 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import NoFrame, simulate
-from ionecho.dynamics.structure import describe, read_structure
-from ionecho.labelling.structures import Rattle, displace, group_names, read_structures
+from ionecho.dynamics.start import read_structure
+from ionecho.labelling.structures import group_names, read_structures
 from ionecho.prediction.predict import FORCE_SPREAD, usable
+from ionecho.structures.displace import Rattle, displace
+from ionecho.structures.read import describe
 
 SEEDS = 1000  # between the random numbers of two rounds
 

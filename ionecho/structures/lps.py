@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from ionecho.errors import InputError
 
 # Measured lengths (Homma et al., Solid State Ionics 2011, 182, 53), sites relaxed with the engine of lps_gpaw:
-# python -m benchmarks.relaxed_sites.
+# python -m validation.relaxed_sites.
 GAMMA = {
     "Li1": (0.2432, 0.3148, 0.9990),
     "Li2": (0.0, 0.1497, 0.4884),
@@ -35,6 +35,7 @@ BETA = {
 }
 PS = 2.05  # Å, P-S bond
 PS4 = PS / np.sqrt(3) * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+P2S7_BRIDGE, P2S7_ANGLE, P2S6_PP = 2.12, 110.0, 2.25  # Å, degrees, Å: P-S and P-S-P of the bridge; P-P
 # Least distances of ions that are not bonded, in a packing and of an interstitial Li, Å.
 APART = {("P", "P"): 3.8, ("P", "S"): 2.9, ("S", "S"): 2.7, ("Li", "Li"): 2.0, ("Li", "P"): 2.4, ("Li", "S"): 2.0}
 TRIES = 1000
@@ -71,25 +72,65 @@ def lps_frenkel(phase: str, seed: int) -> ase.Atoms:
     raise InputError(f"lps_frenkel: no void for Li in {phase} with seed {seed}")
 
 
-def lps_packed(units: int, seed: int) -> ase.Atoms:
-    """Randomly placed and turned PS4 tetrahedra and Li in a cube, a start for a melt.
+def lps_packed(units: Mapping[str, int], seed: int, densities: tuple[float, float] = DENSITIES) -> ase.Atoms:
+    """Randomly placed and turned thiophosphate ions and Li in a cube, a start for a melt.
 
     Parameters
     ----------
     units
-        Formula units Li3PS4, of 8 atoms.
+        How many of each of `ANIONS`, with Li for their charge.
     seed
-        Draws all places, and the density from 1.80 to 1.95 g/cm³.
+        Draws all places, and the density.
+    densities
+        Smallest and largest, g/cm³.
     """
     rng = np.random.default_rng(seed)
-    mass = units * ase.Atoms("Li3PS4").get_masses().sum()
-    edge = np.cbrt(mass * _amu * 1e27 / rng.uniform(*DENSITIES))  # kg in g, m³ in Å³ over cm³
+    anions = [ANIONS[name] for name, count in units.items() for _ in range(count)]
+    lithium = sum(charge for _, charge in anions)
+    mass = sum(anion.get_masses().sum() for anion, _ in anions) + lithium * ase.Atoms("Li").get_masses().sum()
+    edge = np.cbrt(mass * _amu * 1e27 / rng.uniform(*densities))  # kg in g, m³ in Å³ over cm³
     for _ in range(TRIES):
         atoms = ase.Atoms(cell=[edge] * 3, pbc=True)
-        shapes = units * [("PSSSS", PS4)] + 3 * units * [("Li", np.zeros((1, 3)))]
-        if all(_inserted(atoms, ase.Atoms(symbols, shape), rng) for symbols, shape in shapes):
+        if all(_inserted(atoms, ion, rng) for ion in [*(anion for anion, _ in anions), *lithium * [ase.Atoms("Li")]]):
             return atoms[np.argsort([["Li", "P", "S"].index(symbol) for symbol in atoms.symbols], kind="stable")]
-    raise InputError(f"lps_packed: {units} formula units do not fit with seed {seed}")
+    raise InputError(f"lps_packed: {dict(units)} do not fit with seed {seed}")
+
+
+def _corner_sharing() -> ase.Atoms:
+    """P2S7, two PS4 tetrahedra with one S in common, mirror images turned so that their other S are far apart."""
+    half = np.radians(P2S7_ANGLE / 2)
+    end = P2S7_BRIDGE * np.array([np.sin(half), 0, -np.cos(half)])
+    arm = end + _turned(PS4[[0, 2, 3, 4]], PS4[1], -end)
+
+    def unit(angle: float) -> ase.Atoms:
+        turned = end + Rotation.from_rotvec(angle * end / P2S7_BRIDGE).apply(arm - end)
+        return ase.Atoms("SPSSSPSSS", np.concatenate([np.zeros((1, 3)), turned, turned * [-1, 1, 1]]))
+
+    turns = map(unit, np.radians(np.arange(0, 120, 10)))
+    return max(turns, key=lambda unit: unit[unit.symbols == "S"].get_all_distances()[np.triu_indices(7, 1)].min())
+
+
+def _ethane_like() -> ase.Atoms:
+    """P2S6, two PS3 joined by a bond between the P, staggered."""
+    bond = np.array([0, 0, P2S6_PP])
+    first = _turned(PS4[[0, 2, 3, 4]], PS4[1], bond)
+    return ase.Atoms("PSSSPSSS", np.concatenate([first, bond - first]))
+
+
+def _turned(
+    shape: NDArray[np.floating], axis: NDArray[np.floating], along: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """A shape (N, 3) turned so that `axis` points along another direction."""
+    return Rotation.align_vectors(along[None], axis[None])[0].apply(shape)
+
+
+ANIONS = {
+    "PS4": (ase.Atoms("PSSSS", PS4), 3),
+    "P2S7": (_corner_sharing(), 4),
+    "P2S6": (_ethane_like(), 4),
+    "S": (ase.Atoms("S"), 2),
+}
+"""Thiophosphate ions of the glass, and the charge of each that Li balances."""
 
 
 def _inserted(atoms: ase.Atoms, unit: ase.Atoms, rng: np.random.Generator) -> bool:
@@ -114,6 +155,8 @@ def _fits(symbols: list[str], positions: NDArray[np.floating], rest: ase.Atoms) 
 LPS: Mapping[str, Callable[[int], ase.Atoms]] = {
     **{f"lps_{phase}": partial(lps_crystal, phase) for phase in ("gamma", "beta")},
     **{f"lps_frenkel_{phase}": partial(lps_frenkel, phase) for phase in ("gamma", "beta")},
-    **{f"lps_packed_{units}": partial(lps_packed, units) for units in (2, 3)},
+    **{f"lps_packed_{units}": partial(lps_packed, {"PS4": units}) for units in (2, 3)},
+    "lps_packed_p2s7": partial(lps_packed, {"P2S7": 1, "PS4": 1}),
+    "lps_packed_p2s6": partial(lps_packed, {"P2S6": 1, "PS4": 1}),
 }
 """Name -> cell, by its seed."""

@@ -17,11 +17,11 @@ from ionecho.config import changed
 from ionecho.data.files import write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
-from ionecho.dynamics.exploration.rounds import Report, Round
-from ionecho.dynamics.exploration.runs import displaced_cells
-from ionecho.dynamics.exploration.settings import check_settings
-from ionecho.dynamics.exploration.versions import card_of, finished, labelled
 from ionecho.errors import InputError
+from ionecho.exploration.rounds import Report, Round
+from ionecho.exploration.runs import displaced_cells
+from ionecho.exploration.settings import check_settings
+from ionecho.exploration.versions import card_of, finished, labelled
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import differences, publish
 from ionecho.training.run import open_dataset

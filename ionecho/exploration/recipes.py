@@ -9,13 +9,28 @@ from pathlib import Path
 
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter, pack
-from ionecho.dynamics.coordination import octahedra_intact, phosphate_intact, thiophosphate_intact
-from ionecho.dynamics.prototypes import PROTOTYPES, nvp_hop, p2_hop
-from ionecho.dynamics.sampling import WORK, configuration, hopping, quenched, rattled, simulated
 from ionecho.errors import InputError
+from ionecho.exploration.sampling import WORK, configuration, hopping, quenched, rattled, simulated
+from ionecho.structures.coordination import (
+    octahedra_intact,
+    phosphate_intact,
+    thiophosphate_glass,
+    thiophosphate_intact,
+)
+from ionecho.structures.lps import lps_packed
+from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
 
 P2_POTENTIAL, LPS_POTENTIAL, NVP_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps", "nvp_xtb"
 QUENCH = ((1200.0, 2), (900.0, 1), (600.0, 1), (300.0, 2))  # K and frames of each stage
+GLASS_QUENCH = ((1200.0, 2), (900.0, 2), (600.0, 2), (300.0, 2))
+GLASSES = {  # ions, g/cm³, number of quenches: at densities beyond those of lps_gpaw, and with other anions
+    "ps4_light": ({"PS4": 2}, (1.50, 1.75), 20),
+    "ps4_dense": ({"PS4": 2}, (1.95, 2.15), 20),
+    "ps4_24": ({"PS4": 3}, (1.65, 2.00), 20),
+    "p2s7": ({"P2S7": 1, "PS4": 1}, (1.65, 2.00), 20),
+    "p2s6": ({"P2S6": 1, "PS4": 1}, (1.65, 2.00), 20),
+    "p2s7_s": ({"P2S7": 1, "S": 1, "PS4": 1}, (1.65, 2.00), 10),
+}
 
 
 def p2_gpaw() -> Iterator[Configuration]:
@@ -60,6 +75,27 @@ def lps_gpaw() -> Iterator[Configuration]:
             yield from quenched(packed, f"quench_{8 * units}_{seed}", LPS_POTENTIAL, QUENCH, seed, thiophosphate_intact)
 
 
+def lps_glass() -> Iterator[Configuration]:
+    """What lps_gpaw 1.2.0 lacks: glass of several densities, with P2S7 and P2S6 too; hot beta, Frenkel pairs of it."""
+    for name, (ions, densities, runs) in GLASSES.items():
+        for seed in range(100, 100 + runs):
+            packed, group = lps_packed(ions, seed, densities), f"glass_{name}_{seed}"
+            yield from quenched(packed, group, LPS_POTENTIAL, GLASS_QUENCH, seed, thiophosphate_glass)
+    for seed, temperature in enumerate(4 * (500, 700, 900), start=100):
+        for prototype in ("lps_beta", "lps_frenkel_beta"):
+            yield from simulated(
+                PROTOTYPES[prototype],
+                f"hot_{prototype.removeprefix('lps_')}_{temperature}K_{seed}",
+                LPS_POTENTIAL,
+                temperature,
+                seed,
+                2,
+                thiophosphate_intact,
+                2.0,
+                spacing=500,
+            )
+
+
 def nvp_gpaw() -> Iterator[Configuration]:
     """Na_x V2(PO4)3, x from 1 to 3 in steps of a half: displaced, at three temperatures, and hops from Na1 to Na2."""
     for sodium in range(2, 7):
@@ -72,6 +108,7 @@ def nvp_gpaw() -> Iterator[Configuration]:
 
 
 RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {
+    "lps_glass": lps_glass,
     "lps_gpaw": lps_gpaw,
     "nvp_gpaw": nvp_gpaw,
     "p2_gpaw": p2_gpaw,

@@ -20,11 +20,11 @@ from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.files import write_json
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
-from ionecho.dynamics.exploration.honest_test import by_frame, honest_test, predictions
-from ionecho.dynamics.exploration.runs import Explored, explore_by, plan
-from ionecho.dynamics.exploration.versions import card_of, described, finished, labelled
-from ionecho.dynamics.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
 from ionecho.errors import InputError
+from ionecho.exploration.honest_test import by_frame, honest_test, predictions
+from ionecho.exploration.runs import Explored, explore_by, plan
+from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
+from ionecho.exploration.versions import card_of, described, finished, labelled
 from ionecho.labelling.engine import Engine
 from ionecho.labelling.publish import publish_version
 from ionecho.labelling.structures import read_structures

@@ -1,4 +1,4 @@
-"""Contact fields at nuclei in crystals, GPAW against Elk (all electrons): python -m benchmarks.label_references_fields.
+"""Contact fields at nuclei in crystals, GPAW against Elk (all electrons): python -m validation.label_references_fields.
 
 PBE, ferromagnetic: bcc Fe, whose field was measured, and NaCrO2, in which Na has its spin from a transition metal
 through O. Elk needs nearly all its empty states: an hour and a half of one core. In T; positive is along the moment.
@@ -19,9 +19,9 @@ from ase.build import bulk
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
 
-from benchmarks import elk
-from benchmarks.label_references import crystalline
 from ionecho.labelling.paw import hyperfine_tensors
+from validation import elk
+from validation.label_references import crystalline
 
 ELK = {
     "tasks": "0\n110",

@@ -1,4 +1,4 @@
-"""Field gradients of crystalline Li3N by GPAW against Elk, all electrons: python -m benchmarks.label_references_li3n.
+"""Field gradients of crystalline Li3N by GPAW against Elk, all electrons: python -m validation.label_references_li3n.
 
 PBE at the measured lattice, a 4 x 4 x 4 mesh. Elk has Li 1s among its local orbitals, with and without what its
 defaults leave out; a few minutes of one core. Its gradients have the other sign.
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import ase
 import numpy as np
 
-from benchmarks import elk
-from benchmarks.label_references import crystalline, principal
 from ionecho.labelling.paw import ATOMIC_UNIT_OF_EFG, electric_field_gradients
 from ionecho.labelling.paw_datasets import use
+from validation import elk
+from validation.label_references import crystalline, principal
 
 LI3N = ase.Atoms(
     "Li3N",

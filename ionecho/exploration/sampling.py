@@ -19,8 +19,9 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
-from ionecho.dynamics.structure import describe
-from ionecho.labelling.structures import displace, read_structures
+from ionecho.labelling.structures import read_structures
+from ionecho.structures.displace import displace
+from ionecho.structures.read import describe
 
 HOLE = 2.0  # eV
 WORK = REPOSITORY / "outputs" / "recipes"

@@ -14,8 +14,8 @@ from ase.geometry import get_distances
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
 
-from ionecho.dynamics.lps import LPS
 from ionecho.errors import InputError
+from ionecho.structures.lps import LPS
 
 P2_SHIFT = {"p63mcm": 0, "p6322": 1}  # honeycomb of the second layer, in sites of the first: Mg over Mg, or over Mn
 P2_CELL = Cell.fromcellpar([5.0095, 5.0095, 11.218, 90, 90, 120])  # Å, a quarter of Chem. Sci. 2022, 13, 7863

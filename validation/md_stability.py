@@ -1,4 +1,4 @@
-"""How well a potential drives P2-Na2/3(Mg1/3Mn2/3)O2 of 88 atoms: python -m benchmarks.md_stability.
+"""How well a potential drives P2-Na2/3(Mg1/3Mn2/3)O2 of 88 atoms: python -m validation.md_stability.
 
 Every seed starts from another frame of p2_nmmo. At constant energy: the drift of the total energy, by a straight line
 through it. At constant temperature: how long the structure lasts. It is broken where a Mg or Mn has not six O within
@@ -21,10 +21,10 @@ from ionecho.checkpoints.store import load
 from ionecho.data.registry import find_dataset
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.coordination import octahedra_intact
 from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
+from ionecho.structures.coordination import octahedra_intact
 
 HOLE = 2.0  # eV
 EVERY = 50  # steps

@@ -1,4 +1,4 @@
-"""Dipolar couplings of Na against the field of points at the Mn: python -m benchmarks.dipolar_points [NAMES].
+"""Dipolar couplings of Na against the field of points at the Mn: python -m validation.dipolar_points [NAMES].
 
 Labels of ferromagnetic datasets, or files of such, by default `p2_gpaw` and `p2_nmmo`. Every Mn is a point with its
 share of the cell's moment; all images are summed. Covalent spin on O and Na is left out: the slope is only near one.

@@ -1,4 +1,4 @@
-"""The 23Na shift along dynamics of P2-Na2/3(Mg1/3Mn2/3)O2, against DFT: python -m benchmarks.md_shift [checkpoints].
+"""The 23Na shift along dynamics of P2-Na2/3(Mg1/3Mn2/3)O2, against DFT: python -m validation.md_shift [checkpoints].
 
 Every potential starts from the same frame of p2_nmmo (P6_3/mcm, 88 atoms) at 300 K, Langevin, steps of 2 fs, and
 spin_transfer-p2_nmmo predicts the shifts. Shifts of the sites test what the potential makes of their surroundings;

@@ -1,4 +1,4 @@
-"""How much of the forces of p2_nmmo is numerical noise: python -m benchmarks.force_noise [RUN].
+"""How much of the forces of p2_nmmo is numerical noise: python -m validation.force_noise [RUN].
 
 The real-space grid of a plane-wave code breaks the symmetry under translations: the force on an atom depends on
 where it lies between grid points (the egg-box effect), which no invariant potential can learn. Forces of an invariant

@@ -1,4 +1,4 @@
-"""PAW field gradients and hyperfine couplings against all-electron ones: python -m benchmarks.label_references [names].
+"""PAW field gradients and hyperfine couplings against all-electron ones: python -m validation.label_references [names].
 
 Molecules of fixed geometry, PBE: GPAW (`ionecho.labelling.paw`) against PySCF in uncontracted Gaussians with added
 tight functions. PySCF is not relativistic, GPAW scalar-relativistic: `relativity` is what that does to an s density.

@@ -1,4 +1,4 @@
-"""Label cells of a published dataset again: python -m benchmarks.label_again p2_gpaw --cells 2.
+"""Label cells of a published dataset again: python -m validation.label_again p2_gpaw --cells 2.
 
 Prints the largest difference to the published label of the cell, in root mean squares of that label (target 1e-6).
 `ionecho label run NAME published=false` does the same for all cells. With overrides, such as
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import chemical_symbols
 
-from benchmarks.label_convergence import engine_config
 from ionecho.data.registry import find_dataset
 from ionecho.data.store import Dataset
 from ionecho.labelling.engine import make_engine
+from validation.label_convergence import engine_config
 
 CONTACT = "hyperfine_contact"
 

@@ -1,4 +1,4 @@
-"""Energies of stackings and of a metal swap above P6_322 in P2-Na2/3(Mg1/3Mn2/3)O2: python -m benchmarks.stackings.
+"""Energies of stackings and of a metal swap above P6_322 in P2-Na2/3(Mg1/3Mn2/3)O2: python -m validation.stackings.
 
 Science.md A20, whose DFT is of the Ni material. Sites are relaxed by a potential at the lengths of P2, in cells of 22
 atoms, with a swap of 88; energies are for 88 atoms. O2 has its Na on octahedral sites. With --dft the engine of p2_gpaw
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from ase.optimize import LBFGS
 
-from benchmarks.label_convergence import engine_config
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.prototypes import METAL, P2_CELL, p2_layered
 from ionecho.labelling.engine import make_engine
+from ionecho.structures.prototypes import METAL, P2_CELL, p2_layered
+from validation.label_convergence import engine_config
 
 PUBLISHED = {"P6322": 0.0, "P63/mcm": 0.04, "one swap": 0.40, "O2": 2.74}  # eV, Ni in place of Mg
 ATOMS, SUPERCELL = 88, (2, 2, 1)

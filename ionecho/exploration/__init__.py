@@ -1,0 +1,1 @@
+"""Sampling recipes of the own datasets, and active learning."""

@@ -1,0 +1,1 @@
+"""Starting cells: prototypes, files, displaced copies, arrangements of mobile ions, coordination."""
