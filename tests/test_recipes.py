@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from ionecho.data.registry import find_card
 from ionecho.data.store import Dataset
 from ionecho.data.verify import against_card, verify
-from ionecho.exploration import sampling
 from ionecho.errors import InputError
+from ionecho.exploration import sampling
 from ionecho.exploration.recipes import LPS_POTENTIAL, RECIPES
 from ionecho.exploration.sampling import quenched
 from ionecho.labelling.engine import Engine, make_engine
@@ -24,7 +24,7 @@ from ionecho.labelling.publish import differences
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
 from ionecho.structures.coordination import coordination, octahedra_intact, phosphate_intact, thiophosphate_intact
-from ionecho.structures.lps import APART, DENSITIES, LPS, lps_crystal, lps_frenkel, lps_packed
+from ionecho.structures.lps import ANIONS, APART, DENSITIES, GLASS, LPS, lps_crystal, lps_frenkel, lps_packed
 from ionecho.structures.prototypes import PROTOTYPES
 
 
@@ -44,6 +44,19 @@ def test_every_cell_is_li3ps4_of_ps4_units(name: str) -> None:
     assert distances[:, 3].max() < 2.15
     assert distances[:, 4].min() >= 2.9
     assert thiophosphate_intact(atoms)
+
+
+@pytest.mark.parametrize(("name", "shared", "bonded"), [("lps_packed_p2s7", 1, 0), ("lps_packed_p2s6", 0, 2)])
+def test_glasses_hold_the_ions_they_are_named_by(name: str, shared: int, bonded: int) -> None:
+    """P2S7: one S at two P; P2S6: two P at each other; neutral with Li+ in both."""
+    atoms = GLASS[name](1)
+    phosphorus, sulphur = between(atoms, "P", "S"), between(atoms, "S", "P")
+    assert ((sulphur[:, :2] < 2.15).sum(1) == 2).sum() == shared
+    assert (between(atoms, "P", "P") < 2.3).sum() == bonded
+    assert np.isin((phosphorus < 2.15).sum(1), (3, 4)).all()
+    assert between(atoms, "S", "S").min() > 2.9
+    ion = name.removeprefix("lps_packed_").upper()
+    assert atoms.symbols.formula.count()["Li"] == ANIONS[ion][1] + ANIONS["PS4"][1]
 
 
 @pytest.mark.parametrize(("phase", "atoms", "density"), [("gamma", 16, 1.93), ("beta", 32, 1.85)])
@@ -71,13 +84,13 @@ def test_a_frenkel_pair_is_one_lithium_in_a_void() -> None:
 
 
 def test_packings_keep_their_distances_and_densities_and_differ_by_seed() -> None:
-    packings = [lps_packed(2, seed) for seed in range(4)]
+    packings = [lps_packed({"PS4": 2}, seed) for seed in range(4)]
     for atoms in packings:
         assert DENSITIES[0] <= grams(atoms) <= DENSITIES[1]
         assert between(atoms, "P", "P").min() > APART["P", "P"]
         assert between(atoms, "Li", "S").min() > APART["Li", "S"]
     assert not np.allclose(packings[0].positions, packings[1].positions)
-    np.testing.assert_array_equal(lps_packed(2, 0).positions, packings[0].positions)
+    np.testing.assert_array_equal(lps_packed({"PS4": 2}, 0).positions, packings[0].positions)
 
 
 def test_a_broken_tetrahedron_and_bonded_sulphur_are_found() -> None:
@@ -110,7 +123,7 @@ def test_whole_and_broken_polyhedra_of_the_oxides() -> None:
 def test_a_quench_keeps_the_units_and_the_density_and_is_the_same_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    start = lps_packed(2, 0)
+    start = lps_packed({"PS4": 2}, 0)
     runs = []
     for name in ("first", "again"):
         monkeypatch.setattr(sampling, "WORK", tmp_path / name)

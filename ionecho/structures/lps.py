@@ -156,7 +156,10 @@ LPS: Mapping[str, Callable[[int], ase.Atoms]] = {
     **{f"lps_{phase}": partial(lps_crystal, phase) for phase in ("gamma", "beta")},
     **{f"lps_frenkel_{phase}": partial(lps_frenkel, phase) for phase in ("gamma", "beta")},
     **{f"lps_packed_{units}": partial(lps_packed, {"PS4": units}) for units in (2, 3)},
+}
+"""Name -> cell of Li3PS4, by its seed."""
+GLASS: Mapping[str, Callable[[int], ase.Atoms]] = {
     "lps_packed_p2s7": partial(lps_packed, {"P2S7": 1, "PS4": 1}),
     "lps_packed_p2s6": partial(lps_packed, {"P2S6": 1, "PS4": 1}),
 }
-"""Name -> cell, by its seed."""
+"""The same, with other thiophosphate ions and less Li2S than Li3PS4."""

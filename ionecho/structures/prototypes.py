@@ -15,7 +15,7 @@ from ase.spacegroup import crystal
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
-from ionecho.structures.lps import LPS
+from ionecho.structures.lps import GLASS, LPS
 
 P2_SHIFT = {"p63mcm": 0, "p6322": 1}  # honeycomb of the second layer, in sites of the first: Mg over Mg, or over Mn
 P2_CELL = Cell.fromcellpar([5.0095, 5.0095, 11.218, 90, 90, 120])  # Å, a quarter of Chem. Sci. 2022, 13, 7863
@@ -159,6 +159,7 @@ def _plain(atoms: ase.Atoms) -> ase.Atoms:
 PROTOTYPES: Mapping[str, Callable[[int], ase.Atoms]] = {
     **{f"p2_{stacking}": partial(p2_layered, stacking) for stacking in P2_SHIFT},
     **LPS,
+    **GLASS,
     **{f"nvp_{sodium}": partial(nvp, sodium) for sodium in range(2, 7)},
 }
 """Name -> cell, by the seed that draws what the structure leaves open (the arrangement of the mobile ions)."""
