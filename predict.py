@@ -9,10 +9,14 @@ from omegaconf import DictConfig
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
+from ionecho.config import plain
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import cell_of, open_trajectory
 from ionecho.entry import entry_point, run
-from ionecho.prediction.predict import PredictionSettings, Predictor, conversion, describe_input, predict
+from ionecho.nmr.derived import parameter_classes
+from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.predictor import Predictor, conversions
+from ionecho.prediction.stream import describe_input, predict
 
 
 @hydra.main(config_path="conf", config_name="predict", version_base="1.3")
@@ -20,13 +24,14 @@ from ionecho.prediction.predict import PredictionSettings, Predictor, conversion
 def main(config: DictConfig) -> None:
     """Write predictions for every frame of the input."""
     checkpoint = load(resolve(config.checkpoint))
-    shift = conversion(checkpoint, config.contact_shift)
+    asked = plain(config)
+    parameters = conversions(checkpoint, {key: asked[key] for key in parameter_classes() if key in asked})
     path = find_input(config.input)
     cell = None if config.cell is None else cell_of(config.cell)
     options = (config.format, config.species, config.cell, config.time_step)
     trajectory = open_trajectory(path, config.format, config.species, cell, config.time_step)
     settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
-    predictor = Predictor(checkpoint, shift, trajectory, settings)
+    predictor = Predictor(checkpoint, parameters, trajectory, settings)
     print(f"predictions in {predict(predictor, trajectory, describe_input(path, options), Path(config.output))}")
 
 

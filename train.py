@@ -8,8 +8,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from ionecho.checkpoints.run import train
+from ionecho.config import plain
 from ionecho.entry import entry_point, run, show
-from ionecho.training.run import train
+from ionecho.training.settings import training_settings
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -17,7 +19,7 @@ from ionecho.training.run import train
 def main(config: DictConfig) -> None:
     """Train, test and write the checkpoint into the run's folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    show(train(config, folder), folder)
+    show(train(training_settings(plain(config)), folder), folder)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import torch
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
+from ionecho.checkpoints.run import train
+from ionecho.config import plain
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe
 from ionecho.data.fetch import home as cache
@@ -30,7 +31,7 @@ from ionecho.data.store import Dataset
 from ionecho.entry import guarded  # which registers the resolver run_id too
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf, build_graph
-from ionecho.training.run import train
+from ionecho.training.settings import TrainingSettings, training_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the structures are small, and other work may use the cores
@@ -187,11 +188,11 @@ def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_from(folder / "files", toy_card(), folder / "toy-1.0.0.zarr.zip", lambda _: None)
 
 
-def train_config(dataset: Path, *overrides: str) -> DictConfig:
-    """The composed training config for the toy dataset and a tiny model."""
+def train_config(dataset: Path, *overrides: str) -> TrainingSettings:
+    """The settings of a training of a tiny model on the toy dataset."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         given = ["dataset=own", f"dataset.name={dataset}", "name=toy", *TINY_MODEL, *overrides]
-        return compose("train", overrides=given)
+        return training_settings(plain(compose("train", overrides=given)))
 
 
 def run_entry(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

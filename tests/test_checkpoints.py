@@ -6,14 +6,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import graph_of, p2_crystal
 
 from ionecho.checkpoints import store
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
+from ionecho.checkpoints.upgrades import UPGRADES
 from ionecho.errors import InputError
+
+FROZEN = Path(__file__).parent / "checkpoints"
 
 
 @pytest.fixture
@@ -24,26 +29,51 @@ def copy(toy_checkpoint: Path, tmp_path: Path) -> Path:
 def edit(folder: Path, **changes: object) -> None:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+    store.write_manifest(folder)
 
 
-def test_an_older_format_is_upgraded(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = yaml.safe_load((copy / "config.yaml").read_text())
-    config["architecture"] = config.pop("model")
-    (copy / "config.yaml").write_text(yaml.safe_dump(config | {"format_version": 0}))
+def test_a_checkpoint_of_format_1_predicts_what_it_did() -> None:
+    """Two members of PaiNN, written and evaluated by 0.1.0."""
+    checkpoint = load(FROZEN / "painn_of_format_1")
+    expected = json.loads((FROZEN / "expected.json").read_text())
+    assert checkpoint.config.format_version == store.FORMAT_VERSION
+    assert list(checkpoint.config.training["losses"]) == ["energy_forces"]
+    assert set(checkpoint.config.calibration) == {"energy", "forces"}
+    model = checkpoint.model.double()
+    with torch.no_grad():
+        found = model(graph_of([p2_crystal(0)], model.cutoff, model.pairs_of, model.centres))
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], torch.tensor(values, dtype=torch.float64), rtol=1e-10, atol=1e-12)
 
-    def rename(raw: dict, weights: store.Weights) -> tuple[dict, store.Weights]:
-        raw = raw | {"model": raw["architecture"], "format_version": 1}
-        raw.pop("architecture")
-        return raw, weights
 
-    monkeypatch.setitem(store.UPGRADES, 0, rename)
-    assert load(copy).config.model == "painn_nmr"
+def test_a_conversion_of_format_1_becomes_parameters() -> None:
+    shift = {"temperature": 300.0}
+    raw = {"format_version": 1, "contact_shift": shift, "calibration": {"a": 1.0}}
+    raw |= {"training": {"losses": {"hyperfine_contact": 1.0, "magnetic_moment@atoms": 0.1}}}
+    found, _ = UPGRADES[1](raw, {})
+    assert found["parameters"] == {"contact_shift": shift}
+    assert found["training"]["losses"] == {"hyperfine_contact": 1.0, "auxiliary_magnetic_moment": 0.1}
+
+
+@pytest.mark.parametrize("name", store.FILES)
+def test_a_flipped_byte_is_noticed_wherever_it_is(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for place in {0, len(content) - 1, *rng.integers(len(content), size=20).tolist()}:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        (copy / name).write_bytes(flipped)
+        with pytest.raises(InputError, match="fetch the checkpoint anew|not a checkpoint"):
+            load(copy)
+    (copy / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        load(copy)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 99}, "checkpoint format 99, this IonEcho reads up to 1; update IonEcho"),
+        ({"format_version": 99}, "checkpoint format 99, this IonEcho reads up to 2; update IonEcho"),
         ({"members": 3}, "weights do not fit model painn_nmr"),
         ({"model": "unheard_of"}, "unknown model 'unheard_of'"),
         ({"colour": "red"}, "colour"),
@@ -90,6 +120,7 @@ def test_constant_pressure_needs_a_pressure_that_was_measured(copy: Path) -> Non
     metrics = json.loads((copy / "metrics.json").read_text())
     metrics["test"]["pressure_GPa"] = {"rmse": 1.5, "bias": -1.0}
     (copy / "metrics.json").write_text(json.dumps(metrics))
+    store.write_manifest(copy)
     with pytest.raises(InputError, match=r"is 1\.5 GPa \(bias -1 GPa\).*the limit 1 GPa"):
         load(copy).pressure_error(1.0)
     assert "1.5 GPa" in load(copy).pressure_error(2.0)

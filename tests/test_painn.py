@@ -19,6 +19,7 @@ from hydra.utils import instantiate
 from schnetpack import properties
 from torch import nn
 
+from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import load
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
@@ -32,7 +33,6 @@ from ionecho.models.painn_batched import Blocks
 from ionecho.training.fit import hyperparameters, of_member
 from ionecho.training.losses import EnergyForces
 from ionecho.training.metrics import calibration, calibration_factor
-from ionecho.training.run import train
 
 NUMBERS = [8, 11, 12, 25]
 FORCES = "forces@atoms"

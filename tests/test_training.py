@@ -12,15 +12,16 @@ import pytest
 import torch
 import wandb
 from conftest import train_config
-from omegaconf import DictConfig
 from pydantic import ValidationError
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from safetensors.torch import load_file
 from torch import nn
 
 from ionecho.checkpoints.release import release
+from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import load
 from ionecho.data.loader import STRUCTURE, Columns, GraphRecipe, InMemory, Streamed
+from ionecho.data.outputs import Output
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError, explain
 from ionecho.models.species import Statistics
@@ -29,10 +30,11 @@ from ionecho.training.data import fold_parts
 from ionecho.training.descent import WholeFiles
 from ionecho.training.evaluate import Predictions, part_metrics
 from ionecho.training.fit import scales
+from ionecho.training.losses import ScaledSquares
 from ionecho.training.metrics import calibration, calibration_factor, errors, summary
-from ionecho.training.module import PropertyModule
-from ionecho.training.run import train
+from ionecho.training.module import TrainingModule
 from ionecho.training.schedules import cosine, inverse_decay
+from ionecho.training.settings import TrainingSettings
 
 RECIPE = GraphRecipe(4.0, (11,), "atoms", torch.float32)
 
@@ -113,11 +115,11 @@ def test_missing_labels_do_not_count(toy_dataset: Path) -> None:
         def forward(self, graph):
             return {"hyperfine_contact": torch.zeros(len(graph.centres), requires_grad=True)}
 
-    module = PropertyModule(Zero(), {"hyperfine_contact": 1.0}, {"hyperfine_contact": 1.0}, None, None, 0)
+    output, model = Output("hyperfine_contact", "centres"), Zero()
     labels = batch.labels["hyperfine_contact"]
     labels[batch.graph.centres[:3]] = float("nan")
     expected = labels[batch.graph.centres[3:]].square().mean()
-    loss = module._mean_square(module.model(batch.graph), "hyperfine_contact", batch)
+    loss = ScaledSquares(output, 1.0, 1.0)(model(batch.graph), batch, 0.0)
     assert loss.item() == pytest.approx(expected.item())
     loss.backward()
 
@@ -174,15 +176,15 @@ class Killed(Exception):
     """Of a run, in the middle of it."""
 
 
-def run_and_kill(config: DictConfig, folder: Path, epoch: int) -> None:
+def run_and_kill(config: TrainingSettings, folder: Path, epoch: int) -> None:
     """Train until this epoch ends."""
 
-    def kill(self: PropertyModule) -> None:
+    def kill(self: TrainingModule) -> None:
         if self.current_epoch == epoch:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PropertyModule, "on_train_epoch_end", kill, raising=False)
+        patch.setattr(TrainingModule, "on_train_epoch_end", kill, raising=False)
         with pytest.raises(Killed):
             train(config, folder)
 
@@ -288,13 +290,18 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
             r"holds elements \[26\] of model.numbers.*say model.numbers=\[8, 11, 12, 25\]",
         ),
         (["learning_curve=[8,1000]"], "1000 training frames asked for"),
-        (["+trainer.losses.efg=1.0"], "the model gives hyperfine_contact, no efg"),
+        (["+trainer.losses.efg=1.0"], "expected some of hyperfine_contact, energy_forces, found efg"),
+        (
+            ["+trainer.losses.energy_forces={rho: [[0, 0.5]], energy: total}"],
+            "gives hyperfine_contact, no energy, forces",
+        ),
+        (["trainer.losses.hyperfine_contact=lots"], "expected a weight of 0 or more, found lots"),
+        (["trainer.optimizer.name=Lion"], "trainer.optimizer.name: expected one of Adam, AdamW, MuonAdamW, found Lion"),
         (["~trainer.losses.hyperfine_contact"], "has to learn hyperfine_contact too"),
         (["model=painn"], "has no energy, forces; it holds hyperfine_contact"),
         (["cv.folds=7"], "split configuration of the dataset has 5 folds"),
         (["dataset.fold=5"], "has folds 0 to 4, not 5"),
         (["ensemble=2", "dataset.validation=0"], "to calibrate the spread on"),
-        (["resume=maybe"], "expected auto or never"),
         (["dataset.name=/nowhere/none.zarr.zip"], "no dataset"),
         (["dataset.contact_shift={temperature: 300}"], "expected {gyromagnetic_ratio, effective_moment"),
         (["ensemble=2", "member_overrides=[{cutoff: 4.0},{cutoff: 3.5}]"], "cutoff"),
@@ -310,6 +317,8 @@ def test_refusals(toy_dataset: Path, tmp_path: Path, overrides: list[str], messa
     ("wrong", "told"),
     [
         (["trainer.dtype=float33"], "trainer.dtype"),
+        (["resume=maybe"], "resume"),
+        (["+trainer.epochs=3"], "trainer.epochs"),
         (["trainer.batch_size=0"], "trainer.batch_size"),
         (["trainer.max_epochs=1.5"], "trainer.max_epochs"),
         (["dataset.validation=null"], "dataset.validation"),
@@ -341,17 +350,21 @@ def test_a_centre_without_labels_is_not_learned(toy_dataset: Path) -> None:
     model = SimpleNamespace(numbers=(8, 11, 25), centres=(11, 25))
     stats = {"hyperfine_contact": {11: Statistics(0.3, 0.1)}}
     with pytest.raises(InputError, match=r"no hyperfine_contact on the elements \[25\].*model\.centres"):
-        scales(model, ["hyperfine_contact"], stats, Dataset(toy_dataset), np.arange(3))
-    assert scales(model, ["hyperfine_contact@atoms"], stats, Dataset(toy_dataset), np.arange(3))
+        scales(model, [Output("hyperfine_contact", "centres")], stats, Dataset(toy_dataset), np.arange(3))
+    assert scales(
+        model, [Output("hyperfine_contact", "atoms", auxiliary=True)], stats, Dataset(toy_dataset), np.arange(3)
+    )
 
 
 def test_a_negative_ratio_leaves_the_calibration_as_it_is(toy_dataset: Path) -> None:
     rng = np.random.default_rng(0)
     atoms = np.arange(200)
-    predictions = Predictions(rng.normal(size=200), np.zeros(200), rng.uniform(0.5, 1, 200), 4, atoms % 40, None)
+    output = Output("hyperfine_contact", "centres")
+    spread = rng.uniform(0.5, 1, 200)
+    predictions = Predictions(output, rng.normal(size=200), np.zeros(200), spread, 4, atoms % 40, None)
     found = [
         part_metrics(
-            predictions, Dataset(toy_dataset), "hyperfine_contact", ContactShift(ratio, 3.87, 320, -14.8, 24, 1.5)
+            predictions, Dataset(toy_dataset), {"contact_shift": ContactShift(ratio, 3.87, 320, -14.8, 24, 1.5)}
         )
         for ratio in (5.77, -5.77)
     ]

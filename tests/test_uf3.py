@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from scipy.interpolate import BSpline
 from torch import distributed
 
+from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import load
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
@@ -30,7 +31,6 @@ from ionecho.models import build_model
 from ionecho.models.continuation import harmonic_continuation
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.least_squares import unknowns
-from ionecho.training.run import train
 
 NUMBERS = [8, 11, 12, 25]
 SMALL: dict[str, Any] = {

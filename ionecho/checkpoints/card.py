@@ -9,6 +9,9 @@ import yaml
 from ase.data import chemical_symbols
 
 from ionecho.checkpoints.store import CheckpointConfig
+from ionecho.data.outputs import drives_ions
+from ionecho.models import build_model
+from ionecho.nmr.derived import DERIVED
 
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
@@ -39,7 +42,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         "## Physics",
         "Labels as the dataset has them:",
         _yaml(data["conventions"]),
-        *_shift(config),
+        *_parameters(config),
         "## Recipe",
         _yaml(
             {
@@ -54,17 +57,20 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
 
 def _usage(config: CheckpointConfig) -> str:
     """The line that uses the model: a potential drives ions, a property model is applied to their trajectory."""
-    if "energy" in config.training["losses"]:
+    if drives_ions(build_model(config.model, config.hyperparameters).outputs):
         engine = " engine=lammps" if config.model == "uf3" else ""
         run = "structure=POSCAR temperature=300 time=10ps output=traj.zarr"
         return f"python simulate.py checkpoint={config.name}{engine} {run}"
     return f"python predict.py checkpoint={config.name} input=trajectory.xyz output=predictions.zarr"
 
 
-def _shift(config: CheckpointConfig) -> list[str]:
-    if config.contact_shift is None:
-        return []
-    return ["Shifts in ppm by (delta_total = delta_FC only):", _yaml(config.contact_shift)]
+def _parameters(config: CheckpointConfig) -> list[str]:
+    told = []
+    for key, parameters in config.parameters.items():
+        made = [entry for entry in DERIVED.values() if entry.parameters and entry.parameters.key == key]
+        names = ", ".join(f"`{entry.name}` ({entry.unit})" for entry in made)
+        told += [f"{names} by `{key}`{made[0].note}:", _yaml(parameters)]
+    return told
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from ionecho.checkpoints.store import FILES as NAMES
 from ionecho.checkpoints.store import load
 from ionecho.data.fetch import home, sha256
 from ionecho.data.files import replace_folder
@@ -16,7 +17,7 @@ from ionecho.data.registry import named_folders
 from ionecho.errors import InputError
 
 HUB_OWNER = "ionecho"
-FILES = ["config.yaml", "weights.safetensors", "metrics.json", "README.md", "environment.txt"]
+FILES = list(NAMES)
 
 
 def local_checkpoints() -> dict[str, Path]:

@@ -5,29 +5,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ionecho.checkpoints.upgrades import UPGRADES, Weights
 from ionecho.data.fetch import sha256
-from ionecho.data.files import replace_folder
+from ionecho.data.files import replace_folder, write_json
 from ionecho.data.lock import locked
+from ionecho.data.outputs import drives_ions
 from ionecho.errors import InputError, explain
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 
-FORMAT_VERSION = 1
-Weights = dict[str, torch.Tensor]
-UPGRADES: dict[int, Callable[[dict[str, Any], Weights], tuple[dict[str, Any], Weights]]] = {}
-"""Format version -> function that turns a checkpoint of that version into the next one."""
+FORMAT_VERSION = 2
+MANIFEST, MANIFEST_SINCE = "manifest.json", 2
+WEIGHTS = "weights.safetensors"
+HASHED = ("config.yaml", WEIGHTS, "metrics.json", "README.md", "environment.txt")
+FILES = (*HASHED, MANIFEST)
 
 
 class CheckpointConfig(BaseModel):
@@ -44,8 +45,8 @@ class CheckpointConfig(BaseModel):
     """Hyperparameters in which each member differs; empty: all are the same."""
     calibration: dict[str, float]
     """Factor on the members' spread, by output."""
-    contact_shift: dict[str, float] | None
-    """Conversion of contact couplings to ppm: gyromagnetic ratio, moment, temperature, Weiss constant, spins."""
+    parameters: dict[str, dict[str, Any]]
+    """Parameters of the derived quantities by key, such as those of the conversion of contact couplings to ppm."""
     dataset: dict[str, Any]
     """Name, version, content hash, split, fold and validation share of the training data, and its conventions."""
     training: dict[str, Any]
@@ -60,6 +61,11 @@ class Checkpoint:
     config: CheckpointConfig
     sha256: str
     folder: Path
+
+    @property
+    def drives_ions(self) -> bool:
+        """Whether it is an interatomic potential."""
+        return drives_ions(self.model.outputs)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -90,31 +96,68 @@ class Checkpoint:
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:
     """Write a checkpoint folder, completely or not at all."""
+    packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
+    texts = {
+        "config.yaml": yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True),
+        "metrics.json": json.dumps(metrics, indent=1, allow_nan=False) + "\n",
+        "README.md": card,
+        "environment.txt": "\n".join(packages) + "\n",
+    }
     with locked(folder, wait=True):
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        (partial / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "weights.safetensors"
-        )
-        (partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-        (partial / "README.md").write_text(card)
-        packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
-        (partial / "environment.txt").write_text("\n".join(packages) + "\n")
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / WEIGHTS)
+        write_manifest(partial)
         load(partial)
         replace_folder(partial, folder)
 
 
+def write_manifest(folder: Path) -> None:
+    """Write the hash of every file of a checkpoint."""
+    write_json(folder / MANIFEST, {name: sha256(folder / name) for name in HASHED})
+
+
+def verify(folder: Path) -> None:
+    """Hold every file of a checkpoint against the manifest.
+
+    Raises
+    ------
+    InputError
+        Naming the files that are not what was saved.
+    """
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{folder / MANIFEST}: unreadable ({error}); fetch the checkpoint anew") from error
+    if not isinstance(told, dict) or set(told) != set(HASHED):
+        raise InputError(f"{folder / MANIFEST}: expected {', '.join(HASHED)}; fetch the checkpoint anew")
+    missing = [name for name in HASHED if not (folder / name).exists()]
+    wrong = [name for name in HASHED if name not in missing and sha256(folder / name) != told[name]]
+    if missing or wrong:
+        found = [f"{name} is missing" for name in missing] + [f"{name} has changed" for name in wrong]
+        raise InputError(f"{folder}: {', '.join(found)} since it was saved; fetch the checkpoint anew")
+
+
 def load(folder: Path) -> Checkpoint:
-    """Load a checkpoint folder, upgrading it when it is of an older format."""
-    for file in ("config.yaml", "weights.safetensors"):
+    """Load a checkpoint folder, upgrading it when it is of an older format.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or is not what was saved, or weights and model do not fit together.
+    """
+    for file in ("config.yaml", WEIGHTS):
         if not (folder / file).exists():
             raise InputError(f"{folder}: not a checkpoint, {file} is missing")
+    if (folder / MANIFEST).exists():
+        verify(folder)
     try:
-        raw = yaml.safe_load((folder / "config.yaml").read_text())
-        weights = load_file(folder / "weights.safetensors")
-    except (yaml.YAMLError, SafetensorError) as error:
+        raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+    except (UnicodeDecodeError, yaml.YAMLError, SafetensorError) as error:
         raise InputError(f"{folder}: unreadable ({error}); fetch the checkpoint anew") from error
     raw, weights = _upgraded(raw, weights, folder)
     try:
@@ -129,7 +172,7 @@ def load(folder: Path) -> Checkpoint:
         raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
     stored = next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
     model.to(stored).load_state_dict(weights)
-    return Checkpoint(model.eval(), config, sha256(folder / "weights.safetensors"), folder)
+    return Checkpoint(model.eval(), config, sha256(folder / WEIGHTS), folder)
 
 
 def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict[str, Any], Weights]:
@@ -138,6 +181,8 @@ def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict
         raise InputError(
             f"{folder}: checkpoint format {version}, this IonEcho reads up to {FORMAT_VERSION}; update IonEcho"
         )
+    if version >= MANIFEST_SINCE and not (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: {MANIFEST} is missing, nothing tells whether its files are whole; fetch it anew")
     while version < FORMAT_VERSION:
         raw, weights = UPGRADES[version](raw, weights)
         version = raw["format_version"]

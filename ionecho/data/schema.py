@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
+from typing import Literal
 
 import ase
 import numpy as np
@@ -15,9 +16,16 @@ from ionecho.errors import InputError
 SCHEMA_VERSION = 1
 
 
+Kind = Literal["scalar", "vector", "traceless", "tensor"]
+"""How a label turns with the structure; `traceless` and `tensor` are symmetric, of shape (3, 3)."""
+
+
 @dataclass(frozen=True)
 class Array:
-    """One array of the schema: a leading axis over configurations, atoms or grid points, then `shape`."""
+    """One array of the schema: a leading axis over configurations, atoms or grid points, then `shape`.
+
+    Labels have a `kind`, the arrays of the structure have none.
+    """
 
     name: str
     per: str  # "configuration", "atom" or "grid"
@@ -25,11 +33,12 @@ class Array:
     dtype: str  # "str" is variable-length UTF-8
     unit: str
     description: str
+    kind: Kind | None = None
 
     @property
     def is_label(self) -> bool:
         """Labels may be missing (NaN, or the whole array absent); the rest of a configuration may not."""
-        return self.name in LABELS
+        return self.kind is not None
 
 
 _ARRAYS = (
@@ -41,34 +50,41 @@ _ARRAYS = (
     Array("quality", "configuration", (), "int64", "", "bit flags of the quality gate, 0 is good"),
     Array("numbers", "atom", (), "int16", "", "atomic numbers"),
     Array("positions", "atom", (3,), "float64", "Å", "Cartesian coordinates"),
-    Array("energy", "configuration", (), "float64", "eV", "total energy of the configuration"),
-    Array("stress", "configuration", (3, 3), "float64", "eV/Å³", "stress tensor, tensile positive"),
-    Array("forces", "atom", (3,), "float64", "eV/Å", "forces"),
-    Array("magnetic_moment", "atom", (), "float64", "μB", "atomic spin moment, up minus down"),
-    Array("hyperfine_contact", "atom", (), "float64", "MHz", "Fermi-contact coupling, true gyromagnetic ratio"),
-    Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric"),
-    Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric"),
-    Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding"),
-    Array("bader_charge", "atom", (), "float64", "e", "nuclear charge less the electrons of the atom's Bader basin"),
-    Array("bader_moment", "atom", (), "float64", "μB", "spin moment of the atom's Bader basin, up minus down"),
-    Array("charge_density", "grid", (), "float32", "e/Å³", "electron density, positive; point ijk at i/n1, j/n2, k/n3"),
-    Array("spin_density", "grid", (), "float32", "μB/Å³", "spin density, up minus down, on the same points"),
+    Array("energy", "configuration", (), "float64", "eV", "total energy of the configuration", "scalar"),
+    Array("stress", "configuration", (3, 3), "float64", "eV/Å³", "stress tensor, tensile positive", "tensor"),
+    Array("forces", "atom", (3,), "float64", "eV/Å", "forces", "vector"),
+    Array("magnetic_moment", "atom", (), "float64", "μB", "atomic spin moment, up minus down", "scalar"),
+    Array(
+        "hyperfine_contact", "atom", (), "float64", "MHz", "Fermi-contact coupling, true gyromagnetic ratio", "scalar"
+    ),
+    Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric", "traceless"),
+    Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric", "traceless"),
+    Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding", "tensor"),
+    Array(
+        "bader_charge",
+        "atom",
+        (),
+        "float64",
+        "e",
+        "nuclear charge less the electrons of the atom's Bader basin",
+        "scalar",
+    ),
+    Array(
+        "bader_moment", "atom", (), "float64", "μB", "spin moment of the atom's Bader basin, up minus down", "scalar"
+    ),
+    Array(
+        "charge_density",
+        "grid",
+        (),
+        "float32",
+        "e/Å³",
+        "electron density, positive; point ijk at i/n1, j/n2, k/n3",
+        "scalar",
+    ),
+    Array("spin_density", "grid", (), "float32", "μB/Å³", "spin density, up minus down, on the same points", "scalar"),
 )
 ARRAYS: Mapping[str, Array] = {array.name: array for array in _ARRAYS}
-LABELS = (
-    "energy",
-    "stress",
-    "forces",
-    "magnetic_moment",
-    "hyperfine_contact",
-    "hyperfine_dipolar",
-    "efg",
-    "shielding",
-    "bader_charge",
-    "bader_moment",
-    "charge_density",
-    "spin_density",
-)
+LABELS = tuple(array.name for array in _ARRAYS if array.is_label)
 
 
 class Quality(IntFlag):

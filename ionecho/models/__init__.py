@@ -1,10 +1,9 @@
 """The models by name. A model is one module; its class is imported only when asked for.
 
-Every model maps a `Graph` to a dictionary of outputs named by the label they predict, in that label's unit, aligned
-with the centres, or with all atoms where the name ends in `@atoms`. It has `numbers` and `centres` (atomic numbers
-it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres"), `outputs`, those of them that have to
-be learned (`needed`), and `fit(statistics, batches)`, which sets its scaling, and whatever has a closed form, from the
-training part alone.
+Every model maps a `Graph` to a dictionary of what its `outputs` say, by their names, in their labels' units. It has
+`numbers` and `centres` (atomic numbers it knows, and predicts for), `cutoff` (Å), `pairs_of` ("atoms" or "centres")
+`outputs`, the names of those that have to be learned (`needed`), and `fit(statistics, batches)`, which sets its scale,
+and whatever has a closed form, from the training part alone.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -39,7 +39,7 @@ class PropertyModel(Protocol):
     centres: tuple[int, ...]
     cutoff: float
     pairs_of: PairsOf
-    outputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
     needed: tuple[str, ...]
 
     def forward(self, graph: Graph) -> dict[str, Tensor]: ...

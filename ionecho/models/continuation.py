@@ -26,9 +26,7 @@ def harmonic_continuation(model: UF3, batch: Batch, displacement: float) -> Batc
     graph = batch.graph
     size = displacement * torch.rand(len(graph.cell), 1).to(graph.positions)
     u = size[graph.configuration] * torch.randn(graph.positions.shape).to(graph.positions)
-    ahead, behind = (
-        model(replace(graph, positions=graph.positions + step * u))["forces@atoms"] for step in (STEP, -STEP)
-    )
+    ahead, behind = (model(replace(graph, positions=graph.positions + step * u))["forces"] for step in (STEP, -STEP))
     forces = batch.labels["forces"] + (ahead - behind) / (2 * STEP)
     displaced = replace(graph, positions=graph.positions + u)
     species = model.species(graph.numbers)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import POTENTIAL
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -52,7 +53,7 @@ class DeepPot(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
-    outputs = ("energy", "forces@atoms", "stress")
+    outputs = POTENTIAL
     needed = ("energy",)
     embeddings: Any  # [a][b]: of neighbours of element b around element a
     fittings: Any
@@ -147,7 +148,7 @@ class DeepPot(nn.Module):
         self.descriptor_size[seen] = (squares[seen] / atoms[seen]).sqrt()
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """`energy` (C,) eV, `forces@atoms` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
+        """`energy` (C,) eV, `forces` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
         training = torch.is_grad_enabled()
         with recorded_vectors(graph) as (graph, vectors):
             species = self.species(graph.numbers)
@@ -157,7 +158,7 @@ class DeepPot(nn.Module):
                 atomic = self.scale * self.fittings[a](inputs).squeeze(1)
                 energy = energy.index_add(0, graph.configuration.index_select(0, atoms), atomic)
             forces, stress = forces_and_stress(energy, vectors, graph, create_graph=training)
-        return {"energy": energy if training else energy.detach(), "forces@atoms": forces, "stress": stress}
+        return {"energy": energy if training else energy.detach(), "forces": forces, "stress": stress}
 
     def descriptors(self, graph: Graph, vectors: Tensor, species: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """For each element its atoms (n,) and their D, (n, M M₂)."""

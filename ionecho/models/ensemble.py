@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ionecho.data.outputs import MEMBERS, SPREAD, Output, named
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
-
-SPREAD = "_std"
-MEMBERS = "_members"
 
 
 class Ensemble(nn.Module):
@@ -27,7 +25,7 @@ class Ensemble(nn.Module):
     members
         Models of one kind, whose width and depth may differ.
     calibration
-        Output -> factor on the members' standard deviation (M - 1). A single member has no spread.
+        Output -> factor on the members' spread (`Output.spread`). A single member has none.
 
     Raises
     ------
@@ -39,31 +37,33 @@ class Ensemble(nn.Module):
     centres: tuple[int, ...]
     cutoff: float
     pairs_of: PairsOf
+    outputs: tuple[Output, ...]
 
     def __init__(self, members: Sequence[nn.Module], calibration: Mapping[str, float]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
-        for name in ("numbers", "centres", "cutoff", "pairs_of"):
+        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs"):
             if len(found := {getattr(member, name) for member in members}) > 1:
-                raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(found)}")
+                raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(map(str, found))}")
             setattr(self, name, getattr(first, name))
         self.batched: nn.Module | None = first.batched(members) if hasattr(first, "batched") else None
         self.register_load_state_dict_post_hook(_refresh)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """Outputs of the members with, for M > 1, `<name>_std` like the mean and `<name>_members` (M, ...)."""
+        """Outputs of the members with, for M > 1, `<name>_std` (n,), one a row, and `<name>_members` (M, n, ...)."""
         if self.batched is not None:
             outputs = self.batched(graph)
         else:
             single = [member(graph) for member in self.members]
             outputs = {name: torch.stack([output[name] for output in single]) for name in single[0]}
         joined: dict[str, Tensor] = {}
+        known = named(self.outputs)
         for name, values in outputs.items():
             joined[name] = values.mean(0)
             if len(values) > 1:
-                joined[name + SPREAD] = self.calibration.get(name, 1.0) * values.std(0)
+                joined[name + SPREAD] = self.calibration.get(name, 1.0) * known[name].spread(values)
                 joined[name + MEMBERS] = values
         return joined
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -53,7 +54,8 @@ class NNNMR(nn.Module):
     """
 
     pairs_of: PairsOf = "centres"
-    outputs = needed = ("hyperfine_contact",)
+    outputs = (Output("hyperfine_contact", "centres"),)
+    needed = ("hyperfine_contact",)
     mean: Tensor  # (centres,) MHz
     std: Tensor  # (centres,) MHz
     feature_mean: Tensor  # (features,)

@@ -11,6 +11,7 @@ from schnetpack.representation import PaiNN as Representation
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import POTENTIAL
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -49,7 +50,7 @@ class PaiNN(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
-    outputs = ("energy", "forces@atoms", "stress")
+    outputs = POTENTIAL
     needed = ("energy",)
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
@@ -119,7 +120,7 @@ class PaiNN(nn.Module):
         return found
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """`energy` (C,) eV, `forces@atoms` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
+        """`energy` (C,) eV, `forces` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
         recording = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(recording):
             weights = {name: tensor[None] for name, tensor in self.weights().items()}

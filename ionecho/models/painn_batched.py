@@ -207,7 +207,7 @@ def atomic_energies(
 def evaluate(
     weights: Mapping[str, Tensor], layers: int, species: Species, graph: Graph, cutoff: float
 ) -> dict[str, Tensor]:
-    """`energy` (M, C) eV, `forces@atoms` (M, A, 3) eV/Å and `stress` (M, C, 3, 3) eV/Å³ of M members.
+    """`energy` (M, C) eV, `forces` (M, A, 3) eV/Å and `stress` (M, C, 3, 3) eV/Å³ of M members.
 
     Differentiable where gradients are on.
     """
@@ -226,7 +226,7 @@ def evaluate(
         energy = surroundings.view(members, -1) + weights["one_body"] @ counts.T
     return {
         "energy": energy if create_graph else energy.detach(),
-        "forces@atoms": forces.unflatten(0, (members, -1)),
+        "forces": forces.unflatten(0, (members, -1)),
         "stress": stress.unflatten(0, (members, -1)),
     }
 

@@ -10,6 +10,7 @@ from schnetpack import properties
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import Output
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
 from ionecho.models.painn import network
@@ -30,7 +31,8 @@ class PaiNNNMR(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
-    outputs = needed = ("hyperfine_contact",)
+    outputs = (Output("hyperfine_contact", "centres"),)
+    needed = ("hyperfine_contact",)
     mean: Tensor
     std: Tensor
 

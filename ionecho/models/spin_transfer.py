@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -178,7 +179,10 @@ class SpinTransfer(nn.Module):
 
     pairs_of: PairsOf = "atoms"
     needed = ("hyperfine_contact",)
-    outputs = (*needed, *(f"{label}@atoms" for label in LABELS))
+    outputs = (
+        Output("hyperfine_contact", "centres"),
+        *(Output(label, "atoms", auxiliary=True) for label in LABELS),
+    )
     mean: Tensor  # (3, elements) of the labels in their units; tensors have none
     std: Tensor  # (3, elements)
 
@@ -231,8 +235,8 @@ class SpinTransfer(nn.Module):
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
 
-        Those are `hyperfine_contact@atoms` (A,) and `hyperfine_dipolar@atoms` (A, 3, 3) in MHz and
-        `magnetic_moment@atoms` (A,) in μB.
+        Those are `auxiliary_hyperfine_contact` (A,) and `auxiliary_hyperfine_dipolar` (A, 3, 3) in MHz and
+        `auxiliary_magnetic_moment` (A,) in μB.
         """
         species = self.species(graph.numbers)
         pairs = self._pairs(graph, species)
@@ -244,9 +248,9 @@ class SpinTransfer(nn.Module):
         of_centre = species[graph.centres]
         return {
             "hyperfine_contact": self.mean[0, of_centre] + self.std[0, of_centre] * coupling,
-            "hyperfine_contact@atoms": contact,
-            "magnetic_moment@atoms": moment,
-            "hyperfine_dipolar@atoms": self.std[2, species, None, None] * traceless(dipolar),
+            "auxiliary_hyperfine_contact": contact,
+            "auxiliary_magnetic_moment": moment,
+            "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),
         }
 
     def _pairs(self, graph: Graph, species: Tensor) -> Pairs:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import POTENTIAL
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
@@ -62,8 +63,8 @@ class UF3(nn.Module):
     """
 
     pairs_of: PairsOf = "atoms"
-    outputs = ("energy", "forces@atoms", "stress")
-    needed = ("energy", "forces@atoms")
+    outputs = POTENTIAL
+    needed = ("energy", "forces")
     inner: Tensor  # (S, S) Å, where the splines of a pair of elements begin
     one_body: Tensor  # (S,) eV
     two_body: Tensor  # (S, S, intervals + 3) eV
@@ -123,7 +124,7 @@ class UF3(nn.Module):
         least_squares.fit(self, batches)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """`energy` (C,) eV, `forces@atoms` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
+        """`energy` (C,) eV, `forces` (A, 3) eV/Å and `stress` (C, 3, 3) eV/Å³, tensile positive."""
         species = self.species(graph.numbers)
         i, j = graph.pairs
         vectors = graph.vectors()
@@ -147,7 +148,7 @@ class UF3(nn.Module):
 
         total = energy.new_zeros(len(graph.cell)).index_add(0, graph.configuration, energy)
         forces, stress = of_pairs(gradient, vectors, graph)
-        return {"energy": total, "forces@atoms": forces, "stress": stress}
+        return {"energy": total, "forces": forces, "stress": stress}
 
     def two_body_terms(self, r: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (P,) in eV and slopes (P,) in eV/Å of the pairs at distances r (P,) of the elements a and b."""

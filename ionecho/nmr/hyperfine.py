@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,6 +83,7 @@ class ContactShift:
     per centre have ``sz_cell == s_formal``.
     """
 
+    key: ClassVar[str] = "contact_shift"
     gyromagnetic_ratio: float
     effective_moment: float
     temperature: float
@@ -95,7 +97,7 @@ class ContactShift:
                 raise InputError(f"contact_shift.{name}: expected a number, of a divisor not 0, found {value}")
 
     @classmethod
-    def parse(cls, parameters: object, stored: Mapping[str, float] | None = None) -> ContactShift:
+    def parse(cls, parameters: object, stored: Mapping[str, Any] | None = None) -> ContactShift:
         """The conversion from a mapping of all parameters; its ratio must be the one the couplings are stored for.
 
         Raises

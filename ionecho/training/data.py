@@ -72,6 +72,8 @@ class GraphDataModule(pl.LightningDataModule):
         memory_limit: float,
     ) -> None:
         super().__init__()
+        if grids := [name for name in labels if ARRAYS[name].per == "grid"]:
+            raise InputError(f"{dataset.path}: {', '.join(grids)} lies on a grid, which no model here learns yet")
         missing = [name for name in labels if name not in dataset.labels]
         if missing:
             have = ", ".join(dataset.labels)

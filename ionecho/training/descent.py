@@ -10,18 +10,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import wandb
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
+from torch import Tensor
 
 from ionecho.errors import InputError
 from ionecho.training.data import GraphDataModule
-from ionecho.training.module import PropertyModule
-
-ERROR = "val/rmse"
+from ionecho.training.module import ERROR, TrainingModule
+from ionecho.training.registry import LOGGERS, make
+from ionecho.training.settings import TrainerSettings, TrainingSettings
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -62,31 +60,22 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def descend(
-    config: DictConfig, model: nn.Module, errors: dict[str, float], data: GraphDataModule, folder: Path, seed: int
-) -> None:
-    """Train in `folder`, and leave the model with the weights of the best epoch; of the last without validation data.
-
-    Parameters
-    ----------
-    errors
-        Scale of the errors of every output.
-    """
-    settings = config.trainer
-    optimizer, schedule = instantiate(settings.optimizer), instantiate(settings.schedule)
-    module = PropertyModule(model, settings.losses, errors, optimizer, schedule, seed, instantiate(settings.loss))
+def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSettings, folder: Path) -> None:
+    """Train in `folder`; the model is left with the weights of the best epoch, without validation data of the last."""
+    logger = make(LOGGERS, settings.logger, "logger")(save_dir=str(folder), name=settings.name)
+    recipe = settings.trainer
     has_validation = len(data.parts["validation"]) > 0
     epochs = folder / "epochs"
     keepers = [KeptEpoch(epochs, "last")]
     if has_validation:
         keepers.insert(0, KeptEpoch(epochs, "best", ERROR))  # before the last, which holds what the best is
     trainer = pl.Trainer(
-        max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator,
+        max_epochs=recipe.max_epochs,
+        accelerator=recipe.accelerator,
         devices=1,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(settings, has_validation)],
-        logger=instantiate(config.logger, save_dir=str(folder), name=config.name),
+        gradient_clip_val=recipe.gradient_clip,
+        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(recipe, has_validation)],
+        logger=logger,
         plugins=[WholeFiles()],
         default_root_dir=folder,
         enable_model_summary=False,
@@ -102,7 +91,7 @@ def descend(
     weights = {name.removeprefix("model."): tensor for name, tensor in kept.items() if name.startswith("model.")}
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise InputError(f"{folder}: the training diverged (weights are not finite); lower trainer.optimizer.lr")
-    model.load_state_dict(weights)
+    module.model.load_state_dict(weights)
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -115,7 +104,7 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return average
 
 
-def _callbacks(settings: DictConfig, has_validation: bool) -> list[pl.Callback]:
+def _callbacks(settings: TrainerSettings, has_validation: bool) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = []
     if settings.ema_decay is not None:
         # Buffers are copied, not averaged: integer ones would be rounded down.

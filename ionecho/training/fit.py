@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ionecho.config import plain
 from ionecho.data.loader import GraphRecipe
+from ionecho.data.outputs import Output
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -28,39 +25,17 @@ from ionecho.models import build_model
 from ionecho.models.species import Statistics
 from ionecho.training.data import GraphDataModule
 from ionecho.training.descent import descend
-from ionecho.training.module import ATOMS, ENERGY, FORCES, STRESS, is_reported, label_of
+from ionecho.training.losses import scaled
+from ionecho.training.module import TrainingModule
+from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
+from ionecho.training.settings import TrainingSettings
 
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
 
-def hyperparameters(config: DictConfig) -> dict[str, Any]:
-    """The model's own arguments."""
-    return {key: value for key, value in plain(config.model).items() if key != "name"}
-
-
-def reported(losses: Iterable[str], dataset: Dataset) -> list[str]:
-    """Outputs whose errors are told: those learned, and the stress of potentials where the dataset has it."""
-    stress = [STRESS] if {ENERGY, FORCES} <= set(losses) and STRESS in dataset.labels else []
-    return [name for name in losses if is_reported(name)] + stress
-
-
-def of_member(config: DictConfig, number: int) -> DictConfig:
-    """The config of one member of an ensemble: its hyperparameters with what `member_overrides` sets for it.
-
-    Raises
-    ------
-    InputError
-        If there are overrides, but not one set a member.
-    """
-    given = config.member_overrides
-    if given and len(given) != config.ensemble:
-        raise InputError(
-            f"member_overrides: expected none or one set of hyperparameters for each of {config.ensemble} members, "
-            f"found {len(given)}"
-        )
-    joined = OmegaConf.merge(config, {"model": given[number]}) if given else config
-    assert isinstance(joined, DictConfig)
-    return joined
+def reported(model: Any, dataset: Dataset) -> list[Output]:
+    """Outputs whose errors are told: those of the model that the dataset has labels for."""
+    return [output for output in model.outputs if not output.auxiliary and output.label in dataset.labels]
 
 
 def recipe(model: Any, dtype: str) -> GraphRecipe:
@@ -69,7 +44,10 @@ def recipe(model: Any, dtype: str) -> GraphRecipe:
 
 
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
-    """Mean and standard deviation of every atomic label, by element, over the training part."""
+    """Mean and standard deviation of every atomic label, by element, over the training part.
+
+    Vectors and tensors have no mean, and one deviation for all components: rotation commutes with both.
+    """
     in_train = _atoms_of(dataset, train)
     atomic = [name for name in labels if ARRAYS[name].per == "atom"]
     sums: dict[str, dict[int, NDArray]] = {name: defaultdict(lambda: np.zeros(3)) for name in atomic}
@@ -78,7 +56,8 @@ def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[
         for name, number in product(atomic, np.unique(arrays["numbers"][chosen])):
             values = arrays[name][chosen & (arrays["numbers"] == number)].astype(float)
             values = values[np.isfinite(values)]
-            sums[name][int(number)] += (values.size, values.sum(), np.square(values).sum())
+            total = values.sum() if ARRAYS[name].kind == "scalar" else 0.0
+            sums[name][int(number)] += (values.size, total, np.square(values).sum())
     return {
         name: {
             number: Statistics(total / count, math.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
@@ -95,24 +74,24 @@ def _atoms_of(dataset: Dataset, configurations: NDArray) -> NDArray[np.bool_]:
 
 
 def scales(
-    model: Any, losses: Sequence[str], stats: dict[str, dict[int, Statistics]], dataset: Dataset, train: NDArray
+    model: Any, outputs: Sequence[Output], stats: dict[str, dict[int, Statistics]], dataset: Dataset, train: NDArray
 ) -> dict[str, float]:
     """Scale of each output's errors: the standard deviation of its label over the elements it covers.
 
     That of a label a configuration is the standard deviation of what its composition does not tell.
     """
     found = {}
-    for output in losses:
-        if ARRAYS[label_of(output)].per == "configuration":
-            found[output] = _beyond_composition(dataset, train, label_of(output))
+    for output in outputs:
+        if not output.per_atom:
+            found[output.name] = _beyond_composition(dataset, train, output.label)
             continue
-        elements = model.numbers if output.endswith(ATOMS) else model.centres
-        known = stats.get(label_of(output), {})
+        elements = model.numbers if output.at == "atoms" else model.centres
+        known = stats.get(output.label, {})
         spreads = [known[z].std for z in elements if z in known]
-        if not spreads or (not output.endswith(ATOMS) and len(spreads) < len(set(elements))):
+        if not spreads or (output.at == "centres" and len(spreads) < len(set(elements))):
             bare = sorted(set(elements) - set(known))
-            raise InputError(f"no {label_of(output)} on the elements {bare} in the training part; see model.centres")
-        found[output] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
+            raise InputError(f"no {output.label} on the elements {bare} in the training part; see model.centres")
+        found[output.name] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
     return found
 
 
@@ -153,20 +132,21 @@ def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
 
 
 def fit_member(
-    config: DictConfig, dataset: Dataset, parts: dict[str, NDArray], folder: Path, seed: int
+    settings: TrainingSettings, number: int, dataset: Dataset, parts: dict[str, NDArray], folder: Path
 ) -> tuple[nn.Module, GraphDataModule]:
     """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded.
 
     With `trainer.max_epochs` 0 it is what its closed-form fit gives.
     """
+    trainer, seed = settings.trainer, settings.seed + number
     pl.seed_everything(seed, verbose=False)
-    settings = config.trainer
-    _check_schedule(settings)
-    model = build_model(config.model.name, hyperparameters(config)).to(getattr(torch, settings.dtype))
+    schedule = make(SCHEDULES, trainer.schedule, "trainer.schedule")
+    model = build_model(settings.model["name"], settings.of_member(number)).to(getattr(torch, trainer.dtype))
     check_elements(model, dataset, parts["train"])
-    labels = sorted({label_of(output) for output in (*settings.losses, *reported(settings.losses, dataset))})
+    learned = trainer.learned(model)
+    labels = sorted({output.label for output in (*learned, *reported(model, dataset))})
     data = GraphDataModule(
-        dataset, parts, labels, recipe(model, settings.dtype), settings.batch_size, seed, settings.memory_limit
+        dataset, parts, labels, recipe(model, trainer.dtype), trainer.batch_size, seed, trainer.memory_limit
     )
     weights = folder / "weights.safetensors"
     if weights.exists():
@@ -174,19 +154,14 @@ def fit_member(
         return model, data
     stats = statistics(dataset, parts["train"], labels)
     model.fit(stats, data.train_dataloader())
-    if settings.max_epochs:
-        errors = scales(model, list(settings.losses), stats, dataset, parts["train"])
-        descend(config, model, errors, data, folder, seed)
+    if trainer.max_epochs:
+        assert trainer.optimizer is not None
+        optimizer = make(OPTIMIZERS, trainer.optimizer, "trainer.optimizer")
+        losses = scaled(trainer.terms(model), scales(model, learned, stats, dataset, parts["train"]))
+        module = TrainingModule(model, losses, learned, optimizer, schedule, seed)
+        descend(module, data, settings, folder)
     partial = weights.with_suffix(".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
     partial.replace(weights)
     return model, data
-
-
-def _check_schedule(settings: DictConfig) -> None:
-    """Another schedule than the model's leaves the model's settings of its own behind: say so before anything runs."""
-    schedule = instantiate(settings.schedule)
-    if unknown := sorted(set(schedule.keywords) - set(inspect.signature(schedule.func).parameters)):
-        name, drop = schedule.func.__name__, " ".join(f"~trainer.schedule.{key}" for key in unknown)
-        raise InputError(f"trainer.schedule: {name} takes no {', '.join(unknown)}; leave out with {drop}")

@@ -1,24 +1,57 @@
-"""Losses other than the weighted squared errors in units of each label's scale."""
+"""One loss: a sum of terms. Each is an output with a weight, or a loss of its own that a paper defines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 
 ENERGIES = ("total", "per_atom")
+
+
+class Term(Protocol):
+    """A part of the loss; `learns` names the outputs it is made of, in the order of their importance."""
+
+    learns: tuple[str, ...]
+
+    def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor: ...
+
+
+class ScaledSquares:
+    """w mean |(y - ŷ) / s|² over the components of all rows of an output that have a label.
+
+    Parameters
+    ----------
+    output
+        What is learned.
+    weight
+        w.
+    scale
+        s, in the label's unit.
+    """
+
+    def __init__(self, output: Output, weight: float, scale: float) -> None:
+        self.learns = (output.name,)
+        self.output, self.weight, self.scale = output, weight, scale
+
+    def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
+        """The term of a batch."""
+        return self.weight * mean_square(outputs[self.output.name], batch, self.output) / self.scale**2
 
 
 class EnergyForces:
     """(1 - ρ) (E - Ê)² + ρ (1/n) Σ_i |F_i - F̂_i|² + w |V (σ - σ̂)|² / n², eV² and (eV/Å)² added as numbers, averaged
     over a batch.
 
-    The first two are the loss of PaiNN's authors and of the potentials of sodium vanadium phosphate (science.md B2);
-    the third, of the virial an atom, is for simulations at constant pressure. Missing labels do not count.
+    The first two are the loss of PaiNN's authors and of the potentials of sodium vanadium phosphate (Energy Storage
+    Mater. 2023, 63, 103023); the third, of the virial an atom, is for simulations at constant pressure. Missing labels
+    do not count.
 
     Parameters
     ----------
@@ -32,8 +65,7 @@ class EnergyForces:
     Raises
     ------
     InputError
-        If a fraction or a ρ is not between 0 and 1, fractions do not increase from 0, `energy` is unknown, or stresses
-        shall be learned that the dataset does not have.
+        If a fraction or a ρ is not between 0 and 1, fractions do not increase from 0, or `energy` is unknown.
     """
 
     def __init__(self, rho: Sequence[Sequence[float]], energy: str, virial: float = 0.0) -> None:
@@ -45,6 +77,7 @@ class EnergyForces:
             )
         if energy not in ENERGIES:
             raise InputError(f"energy: expected one of {', '.join(ENERGIES)}, found {energy}")
+        self.learns = ("energy", "forces", "stress") if virial else ("energy", "forces")
         self.virial = virial
         self.steps, self.per_atom = [(start, value) for start, value in rho], energy == "per_atom"
 
@@ -54,16 +87,12 @@ class EnergyForces:
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
         """The loss of a batch after this fraction of the run."""
-        if "forces" not in batch.labels:
-            raise InputError(
-                "trainer.loss: it weighs energies and forces; name forces@atoms in trainer.losses, or use null"
-            )
         rho, owner = self.rho(progress), batch.graph.configuration
         atoms = torch.bincount(owner, minlength=len(batch.graph.cell))
         energy, known = _known(outputs["energy"] - batch.labels["energy"])
         if self.per_atom:
             energy = energy / atoms
-        forces, present = _known(outputs["forces@atoms"] - batch.labels["forces"])
+        forces, present = _known(outputs["forces"] - batch.labels["forces"])
         labelled = present.all(1).to(forces)
         squares = labelled * forces.square().sum(1)
         count = forces.new_zeros(len(atoms)).index_add(0, owner, labelled)
@@ -74,12 +103,69 @@ class EnergyForces:
         return loss + self.virial * self._of_virials(outputs, batch, atoms) if self.virial else loss
 
     def _of_virials(self, outputs: Mapping[str, Tensor], batch: Batch, atoms: Tensor) -> Tensor:
-        if "stress" not in batch.labels:
-            raise InputError("trainer.loss.virial: the dataset has no stress; set it to 0")
         volume = torch.linalg.det(batch.graph.cell).abs()
         stress, known = _known(outputs["stress"] - batch.labels["stress"])
         virial = stress * (volume / atoms)[:, None, None]
         return virial.square().sum() / known[:, 0, 0].sum().clamp(min=1)
+
+
+TERMS: dict[str, type[EnergyForces]] = {"energy_forces": EnergyForces}
+"""Name in `trainer.losses` -> loss that a paper defines."""
+
+
+def mean_square(predicted: Tensor, batch: Batch, output: Output) -> Tensor:
+    """Mean square of the components of an output's errors, in the label's unit; rows without label do not count."""
+    error, present = _known(predicted - output.target(batch))
+    return error.square().sum() / present.sum().clamp(min=1)
+
+
+def check_terms(losses: Mapping[str, Any], outputs: Mapping[str, Output], needed: Sequence[str]) -> dict[str, Term]:
+    """The terms of `trainer.losses` without scales, by name.
+
+    Raises
+    ------
+    InputError
+        If a name is neither an output of the model nor a term, a weight is no number, or what is needed is not learned.
+    """
+    terms: dict[str, Term] = {}
+    for name, value in losses.items():
+        if name in outputs:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise InputError(f"trainer.losses.{name}: expected a weight of 0 or more, found {value}")
+            terms[name] = ScaledSquares(outputs[name], float(value), 1.0)
+        elif name in TERMS:
+            terms[name] = _term(name, value)
+        else:
+            known = ", ".join([*outputs, *TERMS])
+            raise InputError(f"trainer.losses: expected some of {known}, found {name}")
+    learned = learns(terms.values())
+    if wrong := [name for name in learned if name not in outputs]:
+        raise InputError(f"trainer.losses: the model gives {', '.join(outputs)}, no {', '.join(wrong)}")
+    if absent := sorted(set(needed) - set(learned)):
+        raise InputError(f"trainer.losses: the model has to learn {', '.join(absent)} too")
+    return terms
+
+
+def scaled(terms: Mapping[str, Term], scales: Mapping[str, float]) -> list[Term]:
+    """The terms with the scale of each output."""
+    return [
+        ScaledSquares(term.output, term.weight, scales[term.output.name]) if isinstance(term, ScaledSquares) else term
+        for term in terms.values()
+    ]
+
+
+def learns(terms: Any) -> list[str]:
+    """Names of the outputs that the terms learn, each once, in order."""
+    return list(dict.fromkeys(name for term in terms for name in term.learns))
+
+
+def _term(name: str, settings: Any) -> Term:
+    if not isinstance(settings, Mapping):
+        raise InputError(f"trainer.losses.{name}: expected its settings, found {settings}")
+    try:
+        return TERMS[name](**{str(key): value for key, value in settings.items()})
+    except (TypeError, InputError) as error:
+        raise InputError(f"trainer.losses.{name}: {error}") from error
 
 
 def _known(errors: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,25 +1,37 @@
-"""What `train.py` is told beside the model, the losses and the optimiser: checked before anything is trained."""
+"""What a training is told, checked before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal, Self
 
 import torch
-from omegaconf import DictConfig
-from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
-from ionecho.config import plain
+from ionecho.data.outputs import Output, named
 from ionecho.errors import InputError
-from ionecho.models import PropertyModel
+from ionecho.nmr.derived import Parameters, parameter_classes, parse_parameters
+from ionecho.training.losses import Term, check_terms, learns
+
+strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 
-class TrainerSettings(BaseModel):
-    """Of `conf/trainer/default.yaml`."""
+@strict
+class TrainerSettings:
+    """How a member is trained: `conf/trainer/default.yaml` and the model's recipe.
+
+    `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
+    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores.
+    """
 
     max_epochs: NonNegativeInt
     batch_size: PositiveInt
     dtype: Literal["float32", "float64"]
+    losses: dict[str, Any]
+    optimizer: dict[str, Any] | None
+    schedule: dict[str, Any]
     ema_decay: float | None = Field(ge=0, lt=1)
     gradient_clip: float | None = Field(gt=0)
     patience: PositiveInt | None
@@ -35,29 +47,71 @@ class TrainerSettings(BaseModel):
             raise ValueError(f"trainer.accelerator={asked}: none is usable here; use auto or cpu")
         return asked
 
+    @model_validator(mode="after")
+    def _can_descend(self) -> Self:
+        if self.max_epochs and self.optimizer is None:
+            raise ValueError("trainer.optimizer: epochs need one; give it, or max_epochs=0")
+        return self
 
-class DatasetSettings(BaseModel):
-    """What of the dataset is left out."""
+    def terms(self, model: Any) -> dict[str, Term]:
+        """The terms of the loss of a model, checked; a closed-form fit needs none."""
+        return check_terms(self.losses, named(model.outputs), model.needed if self.max_epochs else ())
 
+    def learned(self, model: Any) -> list[Output]:
+        """The outputs that are learned: those of the terms, or what the model's closed-form fit needs."""
+        outputs = named(model.outputs)
+        return [outputs[name] for name in learns(self.terms(model).values()) or model.needed]
+
+
+@strict
+class DatasetSettings:
+    """Which data: the dataset, its split, the test fold (None: no test), and the share of the rest that validates.
+
+    `parameters` are those of derived quantities by key (`contact_shift`, ...), as plain mappings or None.
+    """
+
+    name: str
+    split: str
     fold: NonNegativeInt | None
     validation: float = Field(ge=0, lt=1)
+    parameters: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: Any) -> Any:
+        """Parameters stand beside the other keys in a config."""
+        values = dict(getattr(given, "kwargs", given) or {})
+        beside = {key: values.pop(key) for key in parameter_classes() if key in values}
+        return {"parameters": beside, **values}
+
+    @property
+    def conversions(self) -> dict[str, Parameters]:
+        """The parameters, checked."""
+        return parse_parameters(self.parameters)
 
 
-class CrossValidation(BaseModel):
+@strict
+class CrossValidation:
     """Over the folds of the dataset's split."""
 
     folds: PositiveInt | None
 
 
-class Settings(BaseModel):
-    """Of `conf/train.yaml`."""
+@strict
+class TrainingSettings:
+    """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ."""
 
+    name: str
     seed: NonNegativeInt
+    resume: Literal["auto", "never"]
     ensemble: PositiveInt
-    learning_curve: list[PositiveInt] | None = Field(min_length=1)
+    member_overrides: list[dict[str, Any]]
     cv: CrossValidation
+    learning_curve: list[PositiveInt] | None = Field(min_length=1)
+    model: dict[str, Any]
     dataset: DatasetSettings
     trainer: TrainerSettings
+    logger: dict[str, Any]
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
@@ -65,15 +119,36 @@ class Settings(BaseModel):
             raise ValueError("learning_curve and cv.folds: give one of them, they are two runs")
         return self
 
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The model's own arguments."""
+        return {key: value for key, value in self.model.items() if key != "name"}
 
-def check_settings(config: DictConfig) -> None:
-    """Raise pydantic's ValidationError, which the entry points print as a line, where a setting is wrong."""
-    Settings.model_validate(plain(config))
+    def of_member(self, number: int) -> dict[str, Any]:
+        """Hyperparameters of one member, with what `member_overrides` sets for it.
+
+        Raises
+        ------
+        InputError
+            If there are overrides, but not one set a member.
+        """
+        given = self.member_overrides
+        if given and len(given) != self.ensemble:
+            raise InputError(
+                f"member_overrides: expected none or one set of hyperparameters for each of {self.ensemble} members, "
+                f"found {len(given)}"
+            )
+        return self.hyperparameters | (given[number] if given else {})
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What decides the result, by which a run is known again."""
+        dataset = asdict(self.dataset)
+        parameters = dataset.pop("parameters")
+        kept = {key: value for key, value in asdict(self).items() if key not in ("resume", "logger")}
+        return {**kept, "dataset": {**dataset, **parameters}}
 
 
-def check_losses(model: PropertyModel, losses: Iterable[str]) -> None:
-    """Raise InputError where the losses name what the model does not give, or lack what it cannot do without."""
-    if wrong := set(losses).difference(model.outputs):
-        raise InputError(f"trainer.losses: the model gives {', '.join(model.outputs)}, no {', '.join(sorted(wrong))}")
-    if absent := set(model.needed).difference(losses):
-        raise InputError(f"trainer.losses: the model has to learn {', '.join(sorted(absent))} too")
+def training_settings(config: Mapping[str, Any]) -> TrainingSettings:
+    """From a composed config; raises pydantic's ValidationError, or InputError, that says which setting is wrong."""
+    return TrainingSettings(**{str(key): value for key, value in config.items()})
