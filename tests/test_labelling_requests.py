@@ -19,9 +19,9 @@ from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.importers.ase_files import read as read_file
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import TextTrajectory
+from ionecho.door import label as commands
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.labelling.publish import adoptable
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
@@ -214,7 +214,7 @@ def test_configurations_are_written_for_a_code_that_runs_elsewhere(home: Path, h
 def test_of_a_mixed_version_only_labels_of_the_engine_are_taken_over(here: None, home: Path) -> None:
     commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE])
     published = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
-    engine = commands._prepare("copper", []).engine
+    engine = commands.job_of("copper", []).engine
     assert [index for index, _ in adoptable(published, engine)] == [0, 1, 2, 3, 4]
     published.attrs["provenance"][3]["level_sha256"] = "0" * 64
     assert [index for index, _ in adoptable(published, engine)] == [0, 1, 2, 4]

@@ -26,7 +26,7 @@ from ionecho.data.trajectory import ZarrTrajectory, early_end
 from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble, Kind
+from ionecho.dynamics.integrators import Kind, Thermostat
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import drawn_velocities, simulate
 from ionecho.dynamics.start import read_structure
@@ -36,7 +36,7 @@ from ionecho.prediction.predict import PredictionSettings, Predictor, predict, p
 from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.structures.read import describe
 
-NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
+NVT = Thermostat("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
 RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0, volume_limit=None)
 IDENTITY = {"checkpoint": "emt"}
 
@@ -45,7 +45,7 @@ def copper() -> ase.Atoms:
     return bulk("Cu", cubic=True).repeat(2)
 
 
-def run(output: Path, ensemble: Ensemble = NVT, settings: Run = RUN, calculator: Calculator | None = None) -> Path:
+def run(output: Path, ensemble: Thermostat = NVT, settings: Run = RUN, calculator: Calculator | None = None) -> Path:
     return simulate(copper(), calculator or EMT(), ensemble, settings, IDENTITY, output)  # type: ignore[arg-type]
 
 
@@ -301,7 +301,7 @@ def test_a_run_killed_as_it_stopped_begins_nothing_anew(tmp_path: Path, monkeypa
 
 def test_pressure_squeezes_the_cell(tmp_path: Path) -> None:
     """Copper of EMT, bulk modulus 134 GPa: 20 GPa take a tenth of its volume, and its sign is the usual one."""
-    squeezed = Ensemble("npt", 300.0, 2.0, 50.0, 20.0, 100.0, 0)
+    squeezed = Thermostat("npt", 300.0, 2.0, 50.0, 20.0, 100.0, 0)
     path = run(tmp_path / "npt.zarr", squeezed, replace(RUN, steps=600, every=20, heat_limit=None))
     volume = np.abs(np.linalg.det(open_zarr(path, "r")["cell"][:]))
     assert volume[15:].mean() / copper().get_volume() == pytest.approx(0.90, abs=0.04)

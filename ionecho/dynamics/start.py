@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ase
 
@@ -18,8 +19,7 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
 
     It is repeated along the lattice vectors.
     """
-    if not isinstance(repeat, Sequence) or len(repeat) != 3 or any(type(n) is not int or n < 1 for n in repeat):
-        raise InputError(f"repeat: expected three numbers of cells such as [2,2,1], found {repeat}")
+    three_numbers(repeat)
     if name in PROTOTYPES:
         if arrangement < 0:
             raise InputError(f"arrangement: expected a seed of 0 or more, found {arrangement}")
@@ -35,6 +35,13 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
         fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
     return atoms.repeat(tuple(repeat))
+
+
+def three_numbers(repeat: Any) -> Any:
+    """Refuse what is no number of cells along each of the three lattice vectors."""
+    if not isinstance(repeat, Sequence) or len(repeat) != 3 or any(type(n) is not int or n < 1 for n in repeat):
+        raise InputError(f"repeat: expected three numbers of cells such as [2,2,1], found {repeat}")
+    return repeat
 
 
 def _last_state(path: Path) -> ase.Atoms:
