@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 from pathlib import Path
 
 import ase
@@ -247,3 +248,17 @@ def test_failures_tell_how_to_go_on(here: None, home: Path, capsys: pytest.Captu
     folds = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip").attrs["splits"]["configuration"]
     assert len(folds) == 4  # one for each that is left
     assert len(json.loads((home / "labels" / "copper" / "failures.json").read_text())) == 1
+
+
+def test_a_card_from_elsewhere_names_no_program(home: Path, here: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """EMT is harmless; a class that was never named here is imported only if the line names it too."""
+    commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE])
+    shutil.rmtree(home / "labels" / "copper")
+    commands.run_labels("copper", [])
+    card = home / "datasets" / "copper" / "README.md"
+    card.write_text(card.read_text().replace("ase.calculators.emt.EMT", "not_there.Evil"))
+    assert "needs not_there" in refusal(capsys, "copper", "retry=true")
+    shutil.rmtree(home / "labels" / "copper")
+    told = refusal(capsys, "copper", "retry=true")
+    assert "the card of copper names not_there.Evil, which was not run here before" in told
+    assert "needs not_there" in refusal(capsys, "copper", "engine.calculator._target_=not_there.Evil")

@@ -57,9 +57,9 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
         )
         for name in checkpoints:
             potential = Potential(load(resolve(name)).model, torch.float32, device)
-            ensemble = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
+            thermostat = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
             attached = predictors(MODEL, atoms, "checkpoint", prediction)
-            output = simulate(atoms, potential, ensemble, run, {}, folder / f"{name}.zarr", properties=attached)
+            output = simulate(atoms, potential, thermostat, run, {}, folder / f"{name}.zarr", properties=attached)
             report = dynamic_shift(str(output), f"{folder}/{name}", settings | {"skip": EQUILIBRATION})
             print(row(name, report["groups"]["trajectory"]), flush=True)
 

@@ -77,9 +77,7 @@ def relax_path(settings: NebSettings) -> Path:
         converge.
     """
     output = settings.output
-    initial, final = (
-        read_structure(end, 0, (1, 1, 1)) if isinstance(end, str) else end for end in (settings.initial, settings.final)
-    )
+    initial, final = (read_structure(end, 0, (1, 1, 1)) for end in (settings.initial, settings.final))
     calculator, identity = _calculator(settings)
     request = {
         **identity,

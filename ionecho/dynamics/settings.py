@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,7 +42,7 @@ class SimulationSettings:
     heat_limit: Annotated[float, Field(gt=1)] | None = 2.0  # times the start's temperature
     volume_limit: PositiveFloat | None = 0.2  # share by which the volume may change
     pressure_error_limit: PositiveFloat | None = 1.0  # GPa, largest error of the pressure with which npt is run
-    properties: str | list[str] = ()  # type: ignore[assignment]  # checkpoints that predict along the run
+    properties: str | tuple[str, ...] = ()  # checkpoints that predict every stored frame
     contact_shift: Literal["checkpoint"] | dict[str, Any] | None = "checkpoint"  # of the conversion to ppm
     device: str = "auto"
     dtype: str = "float64"
@@ -58,13 +57,9 @@ class SimulationSettings:
     @property
     def thermostat(self) -> Thermostat:
         """What is kept constant."""
-        return Thermostat.of(self._shared, self.temperature, self.seed)
+        return Thermostat.of(vars(self), self.temperature, self.seed)
 
     @property
     def run(self) -> Run:
         """How long, and when to stop."""
-        return Run.of(self._shared, self.timestep, self.spread_limit)
-
-    @property
-    def _shared(self) -> Mapping[str, Any]:
-        return vars(self)
+        return Run.of(vars(self), self.timestep, self.spread_limit)

@@ -75,7 +75,7 @@ def run_simulation(settings: SimulationSettings) -> Path:
     checkpoint = load(resolve(named)) if isinstance(named, str) else named
     potential = Potential(checkpoint.model, getattr(torch, settings.dtype), device)
     thermostat, run = settings.thermostat, settings.run
-    atoms = _start(settings)
+    atoms = read_structure(settings.structure, settings.arrangement, settings.repeat)
     potential.check(atoms)
     if thermostat.kind == "npt":
         known = checkpoint.pressure_error(settings.pressure_error_limit)
@@ -84,12 +84,6 @@ def run_simulation(settings: SimulationSettings) -> Path:
     properties = predictors(settings.properties, atoms, settings.contact_shift, prediction)
     keep = settings.velocities == "keep"
     return simulate(atoms, potential, thermostat, run, identity, settings.output, settings.engine, properties, keep)
-
-
-def _start(settings: SimulationSettings) -> ase.Atoms:
-    if isinstance(settings.structure, str):
-        return read_structure(settings.structure, settings.arrangement, settings.repeat)
-    return settings.structure.repeat(settings.repeat)
 
 
 def simulate(

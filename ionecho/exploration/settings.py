@@ -64,5 +64,5 @@ def check_settings(config: DictConfig) -> None:
     """Raise InputError or pydantic's ValidationError, which the entry points print as a line, where one is wrong."""
     found = Settings.model_validate(plain(OmegaConf.masked_copy(config, list(Settings.model_fields))))
     usable(config.md.device, config.md.dtype)
-    ensemble = Thermostat.of(config.md, found.md.temperatures[0], found.seed)
-    Run.of(config.md, ensemble.timestep, found.select.high)
+    thermostat = Thermostat.of(config.md, found.md.temperatures[0], found.seed)
+    Run.of(config.md, thermostat.timestep, found.select.high)
