@@ -16,7 +16,7 @@ import torch
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.predict import usable
@@ -34,7 +34,7 @@ def main(
     potential = Potential(load(resolve(checkpoint)).model, getattr(torch, dtype), device)
     name = torch.cuda.get_device_name() if device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
     print(f"{checkpoint}, {dtype}, {name}")
-    langevin = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
+    langevin = Thermostat("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
     for atoms, repeats in CELLS.items():
         if atoms > largest:
             continue

@@ -29,7 +29,7 @@ from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.loader import Batch
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.lammps_files import export, only_uf3
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
@@ -55,10 +55,10 @@ run {steps}
 
 def ours(checkpoint: Checkpoint, atoms: ase.Atoms, engine: str, steps: int, folder: Path) -> float:
     """Seconds a step of `simulate`, files included, without the start of Python."""
-    ensemble = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 1)
+    thermostat = Thermostat("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 1)
     run = Run(steps, EVERY, BLOCK, None, 0.5, None, None)
     begin = time.process_time()
-    simulate(atoms, Potential(checkpoint.model), ensemble, run, {}, folder / f"{engine}-{steps}.zarr", engine)
+    simulate(atoms, Potential(checkpoint.model), thermostat, run, {}, folder / f"{engine}-{steps}.zarr", engine)
     return (time.process_time() - begin) / steps
 
 

@@ -9,9 +9,9 @@ import typer
 
 from ionecho.checkpoints import commands as models
 from ionecho.data import commands as data
+from ionecho.door import label
 from ionecho.entry import guarded
 from ionecho.errors import InputError
-from ionecho.labelling import commands as label
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
@@ -38,7 +38,7 @@ def neb(
     ] = None,
 ) -> None:
     """Relax the minimum-energy path between two structures with a potential or an engine; a killed run goes on."""
-    from ionecho.dynamics.commands import find_path
+    from ionecho.door.neb import find_path
 
     print(f"path in {find_path(output, overrides or [])}")
 

@@ -17,6 +17,8 @@ def explain(error: ValidationError) -> str:
     return "; ".join(
         str(each["ctx"]["error"])
         if each["type"] == "value_error"
+        else f"{'.'.join(map(str, each['loc']))}: expected a value, found none"
+        if each["type"] == "missing"
         else f"{'.'.join(map(str, each['loc']))}: {each['msg']}, found {each['input']!r}"
         for each in error.errors()
     )

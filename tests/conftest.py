@@ -249,4 +249,4 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         with ThreadPoolExecutor(1) as pool:
             yield pool
 
-    monkeypatch.setattr("ionecho.labelling.commands.executor", thread)
+    monkeypatch.setattr("ionecho.labelling.job.executor", thread)

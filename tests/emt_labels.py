@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 from conftest import refused
 
-from ionecho.labelling import commands
+from ionecho.door import label as commands
 
 SLOW = """
 import os, time

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ionecho.analysis.barrier import Barrier, BarrierOptions, Comparison, barrier, compare, read_band
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter
-from ionecho.dynamics.commands import find_path
+from ionecho.door import label as commands
+from ionecho.door.neb import find_path
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.report.barrier import run
 
 HEIGHT, TILT, LENGTH = 0.4, 0.1, 4.0  # eV, eV, Å

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, p2_crystal
-from hydra import compose, initialize_config_dir
+from conftest import p2_crystal
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.schema import voigt_to_tensor
+from ionecho.door.config import compose
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
 from ionecho.labelling.engine import EngineError, make_engine
 
 
 def test_labels_are_what_the_checkpoint_gives() -> None:
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        choice = ["engine=potential", "engine.checkpoint=uf3-p2_nmmo"]
-        teacher = make_engine(compose("label", choice).engine)
+    choice = ["engine=potential", "engine.checkpoint=uf3-p2_nmmo"]
+    teacher = make_engine(compose("label", choice)["engine"])
     atoms = p2_crystal(0)
     labels = teacher.label(atoms)
     checkpoint = load(resolve("uf3-p2_nmmo"))
@@ -32,9 +31,8 @@ def test_labels_are_what_the_checkpoint_gives() -> None:
 
 
 def test_a_teacher_that_does_not_know_a_configuration_fails() -> None:
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        choice = ["engine=potential", "engine.checkpoint=painn-p2_gpaw", "engine.spread_limit=1.0"]
-        teacher = make_engine(compose("label", choice).engine)
+    choice = ["engine=potential", "engine.checkpoint=painn-p2_gpaw", "engine.spread_limit=1.0"]
+    teacher = make_engine(compose("label", choice)["engine"])
     atoms = p2_crystal(0)
     teacher.label(atoms)
     atoms.positions[0] += [0.9, 0.0, 0.0]

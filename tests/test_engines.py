@@ -8,9 +8,8 @@ from typing import Any
 import ase
 import numpy as np
 import pytest
-from conftest import REPOSITORY
-from hydra import compose, initialize_config_dir
 
+from ionecho.door.config import compose
 from ionecho.errors import InputError
 from ionecho.geometry.bader import valence_bader
 from ionecho.labelling.engine import Engine, EngineError, make_engine
@@ -20,8 +19,7 @@ def engine(name: str, *overrides: str) -> Engine:
     """The engine `conf/engine/NAME.yaml` with these overrides."""
     pytest.importorskip(name, reason=f"{name} comes with `make labelling`")
     mesh = ["engine.kpoints={size: [1, 1, 1], density: null, gamma: true}"] if name == "gpaw" else []
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        return make_engine(compose("label", [f"engine={name}", *mesh, *overrides]).engine)
+    return make_engine(compose("label", [f"engine={name}", *mesh, *overrides])["engine"])
 
 
 def slope(labeller: Engine, atoms: ase.Atoms, atom: int, axis: int, step: float) -> float:

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 from pydantic import ValidationError
 
 from ionecho.checkpoints.store import load
+from ionecho.config import plain
 from ionecho.data.card import read_card
 from ionecho.data.splits import fold_indices, leakage_report
 from ionecho.data.store import Dataset
@@ -343,7 +344,7 @@ def test_the_quantile_window_bounds_the_held_out_errors(
     folder, _ = explored
     config = configured(copper, "select.window=quantile", "select.quantile=0.5")
     dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
-    first = Round(config, make_engine(config.engine), folder, 1, dataset)
+    first = Round(config, make_engine(plain(config.engine)), folder, 1, dataset)
     of = config.dataset
     held_out = fold_parts(dataset, of.split, of.fold, of.validation, config.seed)["validation"]
     error, spread = by_frame(predictions(first.checkpoint, dataset, held_out, FORCES, config.trainer))
@@ -358,9 +359,9 @@ def test_the_window_of_a_round_stays_that_of_its_runs(
     folder, _ = explored
     config = configured(copper)
     dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
-    begun = Round(config, make_engine(config.engine), folder, 1, dataset).window
+    begun = Round(config, make_engine(plain(config.engine)), folder, 1, dataset).window
     monkeypatch.setattr(Round, "scale", lambda _: 0.1)
-    assert Round(config, make_engine(config.engine), folder, 1, dataset).window == begun
+    assert Round(config, make_engine(plain(config.engine)), folder, 1, dataset).window == begun
 
 
 def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
@@ -370,7 +371,7 @@ def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
     folder, reports = explored
     config = configured(copper, "select.window=quantile", "select.quantile=0.5")
     whole, grown = (Dataset(folder / "dataset" / f"explored-0.{k}.0.zarr.zip") for k in (0, 1))
-    second = Round(config, make_engine(config.engine), folder, 2, grown)
+    second = Round(config, make_engine(plain(config.engine)), folder, 2, grown)
     new = np.arange(len(whole), len(grown))
     last = load(folder / "round_1" / "checkpoint")
     error, spread = by_frame(predictions(last, grown, new, FORCES, config.trainer))

@@ -21,7 +21,7 @@ from ionecho.data.build import build_from
 from ionecho.data.files import remove_folder, replace_folder
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256, open_zarr
 from ionecho.data.verify import verify
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 
@@ -87,7 +87,7 @@ def killed_everywhere(folder: Path, work: Work, begun: Path | None = None, strid
 
 def test_dynamics(tmp_path: Path) -> None:
     """Some of it found as a run left it that was killed before its first frames."""
-    ensemble = Ensemble("nvt_nose_hoover", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
+    ensemble = Thermostat("nvt_nose_hoover", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
     settings = Run(steps=4, every=2, block=1, spread_limit=1.0, contact_limit=0.5, heat_limit=None, volume_limit=None)
 
     def work(output: Path) -> Path:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
-from conftest import EMT_ENGINE, REPOSITORY
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from conftest import EMT_ENGINE
 
 from ionecho.data.store import Dataset
+from ionecho.door import label as commands
+from ionecho.door.config import compose
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.labelling.engine import EngineError, make_engine
 from tests.emt_labels import calculators, rattled, refusal
 
@@ -26,9 +26,8 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def test_the_level_of_theory_tells_objects_apart_by_what_is_in_them(here: None) -> None:
     def level(*overrides: str) -> dict[str, object]:
-        with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-            config = compose("label", overrides=["input=x", *EMT_ENGINE, *overrides])
-        return make_engine(config.engine).level_of_theory()
+        config = compose("label", ["input=x", *EMT_ENGINE, *overrides])
+        return make_engine(config["engine"]).level_of_theory()
 
     cell = "+engine.calculator.mode={{_target_: ase.cell.Cell, array: [[{0}, 0, 0], [0, 1, 0], [0, 0, 1]]}}"
     assert level(cell.format(1)) == level(cell.format(1)) != level(cell.format(2))
@@ -53,17 +52,15 @@ def test_results_under_other_keys_and_in_a_folder_of_their_own(
     tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = OmegaConf.create(
-        {
-            "_target_": "ionecho.labelling.ase_engine.ASEEngine",
-            "labels": ["energy", "efg"],
-            "package": "ase",
-            "settings": {"code": "none"},
-            "moments": {"Cu": 1.5},
-            "keys": {"energy": "free_energy", "efg": "efg_tensors"},
-            "calculator": {"_target_": "slow_calculators.Tensors", "_partial_": True},
-        }
-    )
+    config: dict[str, Any] = {
+        "_target_": "ionecho.labelling.ase_engine.ASEEngine",
+        "labels": ["energy", "efg"],
+        "package": "ase",
+        "settings": {"code": "none"},
+        "moments": {"Cu": 1.5},
+        "keys": {"energy": "free_energy", "efg": "efg_tensors"},
+        "calculator": {"_target_": "slow_calculators.Tensors", "_partial_": True},
+    }
     calculators(tmp_path, "Tensors")
     labels = make_engine(config).label(rattled(1)[0])
     assert labels.values["energy"] == -7.0
@@ -85,18 +82,17 @@ def test_what_a_calculator_relaxed_or_did_not_compute_is_no_label(
     tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        relaxing, vasp = (
-            compose("label", [*calculators(tmp_path, name), "engine.labels=[energy,forces]"]).engine
-            for name in ("Relaxing", "Vasp")
-        )
+    relaxing, vasp = (
+        compose("label", [*calculators(tmp_path, name), "engine.labels=[energy,forces]"])["engine"]
+        for name in ("Relaxing", "Vasp")
+    )
     with pytest.raises(EngineError, match=r"moved the atoms.*nsw=0"):
         make_engine(relaxing).label(rattled(1)[0])
     assert set(make_engine(vasp).label(rattled(1)[0]).values) == {"energy", "forces"}
-    vasp.labels = ["energy", "magnetic_moment"]
+    vasp["labels"] = ["energy", "magnetic_moment"]
     with pytest.raises(EngineError, match=r"exactly 0.*ispin=2"):
         make_engine(vasp).label(rattled(1)[0])
-    vasp.labels = ["energy", "stress"]
+    vasp["labels"] = ["energy", "stress"]
     with pytest.raises(EngineError, match="gave no stress"):
         make_engine(vasp).label(rattled(1)[0])
 
@@ -146,18 +142,16 @@ def test_finished_outputs_are_matched_by_their_atoms(here: None, home: Path) -> 
 def test_finished_outputs_that_do_not_fit_or_fit_twice(tmp_path: Path) -> None:
     cells = rattled(2)
     outputs(tmp_path / "runs", cells)
-    config = OmegaConf.create(
-        {
-            "_target_": "ionecho.labelling.files_engine.FilesEngine",
-            "folder": str(tmp_path / "runs"),
-            "pattern": "*/out.xyz",
-            "importer": "extxyz",
-            "options": {},
-            "labels": ["energy"],
-            "tolerance": 0.01,
-            "settings": {"code": "EMT"},
-        }
-    )
+    config: dict[str, Any] = {
+        "_target_": "ionecho.labelling.files_engine.FilesEngine",
+        "folder": str(tmp_path / "runs"),
+        "pattern": "*/out.xyz",
+        "importer": "extxyz",
+        "options": {},
+        "labels": ["energy"],
+        "tolerance": 0.01,
+        "settings": {"code": "EMT"},
+    }
     engine = make_engine(config)
     assert engine.label(cells[1]).values["energy"] == pytest.approx(cells[1].calc.results["energy"])
     shifted, stretched, swapped = cells[0].copy(), cells[0].copy(), cells[0].copy()
@@ -178,4 +172,4 @@ def test_finished_outputs_that_do_not_fit_or_fit_twice(tmp_path: Path) -> None:
         ("labels", ["efgs"], "unknown"),
     ):
         with pytest.raises(InputError, match=told):
-            make_engine(OmegaConf.create({**config, name: value}))
+            make_engine({**config, name: value})

@@ -17,13 +17,12 @@ import ase.io
 import numpy as np
 import pytest
 from conftest import EMT_ENGINE
-from omegaconf import OmegaConf
 
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
+from ionecho.door import label as commands
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.labelling.engine import Labels
 from ionecho.labelling.queue import LabelQueue, key, look
 from ionecho.labelling.workers import executor
@@ -31,7 +30,7 @@ from tests.emt_labels import calculators, lines_of_provenance, rattled, refusal
 
 pytestmark = pytest.mark.usefixtures("home")
 KILLS = 2
-COMMAND = "from ionecho.entry import guarded; from ionecho.labelling.commands import app; guarded('ionecho label', app)"
+COMMAND = "from ionecho.entry import guarded; from ionecho.door.label import app; guarded('ionecho label', app)"
 
 
 def start(tmp_path: Path, *arguments: str, home: str = "home", **environment: str) -> subprocess.Popen[str]:
@@ -117,7 +116,7 @@ def test_half_a_line_of_provenance_does_no_harm(here: None, home: Path) -> None:
 def test_a_second_process_is_refused_but_may_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ase.io.write("cells.xyz", rattled(5))
     line = ["input=cells.xyz", *EMT_ENGINE]
-    job = commands._prepare("copper", line)
+    job = commands.job_of("copper", line)
     first, second = job.configurations[:2]
     values = {"energy": np.array(1.0), "forces": np.ones((4, 3)), "stress": np.eye(3)}
     with job.queue() as queue:
@@ -147,7 +146,7 @@ def test_failures_keep_their_reason_and_are_retried_on_request(here: None, home:
     assert failure["reason"].startswith("ase: ")
     assert "Na" in failure["reason"]
     assert len(Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")) == 5
-    job = commands._prepare("copper", [])
+    job = commands.job_of("copper", [])
     values = {"energy": np.array(1.0), "forces": np.ones((4, 3)), "stress": np.eye(3)}
     with job.queue() as queue:
         assert queue.pending(job.configurations, retry=False) == []
@@ -269,6 +268,6 @@ def test_a_configuration_is_known_by_its_atoms_whatever_it_is_called(tmp_path: P
 def test_workers_have_to_be_ours() -> None:
     with (
         pytest.raises(InputError, match="workers: _target_"),
-        executor(OmegaConf.create({"_target_": "os.getcwd", "number": 1})),
+        executor({"_target_": "os.getcwd", "number": 1}),
     ):
         pass

@@ -22,8 +22,8 @@ from ionecho.data.registry import find_card
 from ionecho.data.schema import voigt_to_tensor
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
+from ionecho.door import label as commands
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.labelling.engine import Labels
 from ionecho.labelling.publish import adopt, differences
 from ionecho.labelling.queue import LabelQueue, key
@@ -147,7 +147,7 @@ def test_published_labels_are_taken_only_where_they_are_what_is_asked_for(here: 
     ase.io.write("a.xyz", rattled(5))
     commands.run_labels("copper", ["input=a.xyz", *EMT_ENGINE, "engine.labels=[energy,forces]"])
     published = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
-    engine = commands._prepare("copper", []).engine
+    engine = commands.job_of("copper", []).engine
     assert not differences(published, engine)
 
     def adopted(labels: tuple[str, ...], conventions: dict[str, object]) -> int:
@@ -187,7 +187,7 @@ def test_one_structure_is_enough_to_begin_with(here: None, home: Path, tmp_path:
     fractional = [atoms.atoms.get_scaled_positions(wrap=False) for atoms in dataset.configurations(0, 10)]
     spread = np.std(fractional, axis=0).mean() * 3.6
     assert spread == pytest.approx(0.05, rel=0.2)
-    again = commands._prepare("copper", []).configurations
+    again = commands.job_of("copper", []).configurations
     assert {key(each) for each in again} == {key(each) for each in dataset.configurations(0, 10)}
 
 

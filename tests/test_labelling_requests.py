@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 from pathlib import Path
 
 import ase
@@ -19,9 +20,9 @@ from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.importers.ase_files import read as read_file
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import TextTrajectory
+from ionecho.door import label as commands
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
-from ionecho.labelling import commands
 from ionecho.labelling.publish import adoptable
 from ionecho.labelling.queue import key
 from ionecho.labelling.structures import read_structures
@@ -214,7 +215,7 @@ def test_configurations_are_written_for_a_code_that_runs_elsewhere(home: Path, h
 def test_of_a_mixed_version_only_labels_of_the_engine_are_taken_over(here: None, home: Path) -> None:
     commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE])
     published = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip")
-    engine = commands._prepare("copper", []).engine
+    engine = commands.job_of("copper", []).engine
     assert [index for index, _ in adoptable(published, engine)] == [0, 1, 2, 3, 4]
     published.attrs["provenance"][3]["level_sha256"] = "0" * 64
     assert [index for index, _ in adoptable(published, engine)] == [0, 1, 2, 4]
@@ -247,3 +248,17 @@ def test_failures_tell_how_to_go_on(here: None, home: Path, capsys: pytest.Captu
     folds = Dataset(home / "datasets" / "copper" / "copper-1.0.0.zarr.zip").attrs["splits"]["configuration"]
     assert len(folds) == 4  # one for each that is left
     assert len(json.loads((home / "labels" / "copper" / "failures.json").read_text())) == 1
+
+
+def test_a_card_from_elsewhere_names_no_program(home: Path, here: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """EMT is harmless; a class that was never named here is imported only if the line names it too."""
+    commands.run_labels("copper", ["input=cells.xyz", *EMT_ENGINE])
+    shutil.rmtree(home / "labels" / "copper")
+    commands.run_labels("copper", [])
+    card = home / "datasets" / "copper" / "README.md"
+    card.write_text(card.read_text().replace("ase.calculators.emt.EMT", "not_there.Evil"))
+    assert "needs not_there" in refusal(capsys, "copper", "retry=true")
+    shutil.rmtree(home / "labels" / "copper")
+    told = refusal(capsys, "copper", "retry=true")
+    assert "the card of copper names not_there.Evil, which was not run here before" in told
+    assert "needs not_there" in refusal(capsys, "copper", "engine.calculator._target_=not_there.Evil")

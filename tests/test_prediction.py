@@ -15,7 +15,7 @@ from conftest import REPOSITORY, p2_crystal
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.trajectory import cell_of, open_trajectory
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
@@ -155,7 +155,7 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
     assert found.attrs["calibration"]["forces@atoms"] == potential.config.calibration["forces@atoms"]
     assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
     attached = predictors("painn-p2_gpaw", images[0], None, settings)
-    how = Ensemble("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None, None)
+    how = Thermostat("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None, None)
     with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
         simulate(images[0], EMT(), *how, {}, tmp_path / "md.zarr", properties=attached)
 

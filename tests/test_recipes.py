@@ -10,11 +10,11 @@ import pytest
 from ase.calculators.calculator import kpts2sizeandoffsets
 from ase.units import _amu
 from conftest import REPOSITORY
-from hydra import compose, initialize_config_dir
 
 from ionecho.data.registry import find_card
 from ionecho.data.store import Dataset
 from ionecho.data.verify import against_card, verify
+from ionecho.door.config import compose
 from ionecho.errors import InputError
 from ionecho.exploration import sampling
 from ionecho.exploration.recipes import LPS_POTENTIAL, RECIPES
@@ -180,8 +180,7 @@ def test_the_committed_labels_are_of_the_level_that_their_engine_has_now(name: s
     """Otherwise `explore.py` refuses to add to them, and `ionecho label run` labels all anew."""
     pytest.importorskip("gpaw")
     card, folder = find_card(name)
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        engine = make_engine(compose("label", overrides=[f"engine={name}"]).engine)
+    engine = make_engine(compose("label", [f"engine={name}"])["engine"])
     assert not differences(Dataset(folder / card.filename), engine)
 
 
@@ -214,5 +213,4 @@ def test_the_mesh_of_the_engine_follows_the_cell() -> None:
 
 def lps_engine(*overrides: str) -> Engine:
     """The engine of the Li3PS4 labels."""
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        return make_engine(compose("label", overrides=["engine=lps_gpaw", *overrides]).engine)
+    return make_engine(compose("label", ["engine=lps_gpaw", *overrides])["engine"])

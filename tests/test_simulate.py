@@ -15,10 +15,11 @@ from ase.calculators.emt import EMT
 from ase.geometry import find_mic
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.units import kB
-from conftest import REPOSITORY, p2_crystal
+from conftest import REPOSITORY, p2_crystal, run_entry
 from numpy.typing import NDArray
 
 from ionecho.analysis.loading import read_series
+from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.lock import locked
 from ionecho.data.store import open_zarr
@@ -26,9 +27,10 @@ from ionecho.data.trajectory import ZarrTrajectory, early_end
 from ionecho.data.trajectory_writer import append
 from ionecho.dynamics import simulate as simulation
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble, Kind
+from ionecho.dynamics.integrators import Kind, Thermostat
 from ionecho.dynamics.run import Run, femtoseconds
-from ionecho.dynamics.simulate import drawn_velocities, simulate
+from ionecho.dynamics.settings import SimulationSettings
+from ionecho.dynamics.simulate import drawn_velocities, run_simulation, simulate
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
@@ -36,7 +38,7 @@ from ionecho.prediction.predict import PredictionSettings, Predictor, predict, p
 from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.structures.read import describe
 
-NVT = Ensemble("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
+NVT = Thermostat("nvt_langevin", 300.0, 2.0, 100.0, 0.0, 1000.0, 0)
 RUN = Run(steps=40, every=5, block=2, spread_limit=1.0, contact_limit=0.5, heat_limit=2.0, volume_limit=None)
 IDENTITY = {"checkpoint": "emt"}
 
@@ -45,7 +47,7 @@ def copper() -> ase.Atoms:
     return bulk("Cu", cubic=True).repeat(2)
 
 
-def run(output: Path, ensemble: Ensemble = NVT, settings: Run = RUN, calculator: Calculator | None = None) -> Path:
+def run(output: Path, ensemble: Thermostat = NVT, settings: Run = RUN, calculator: Calculator | None = None) -> Path:
     return simulate(copper(), calculator or EMT(), ensemble, settings, IDENTITY, output)  # type: ignore[arg-type]
 
 
@@ -301,7 +303,7 @@ def test_a_run_killed_as_it_stopped_begins_nothing_anew(tmp_path: Path, monkeypa
 
 def test_pressure_squeezes_the_cell(tmp_path: Path) -> None:
     """Copper of EMT, bulk modulus 134 GPa: 20 GPa take a tenth of its volume, and its sign is the usual one."""
-    squeezed = Ensemble("npt", 300.0, 2.0, 50.0, 20.0, 100.0, 0)
+    squeezed = Thermostat("npt", 300.0, 2.0, 50.0, 20.0, 100.0, 0)
     path = run(tmp_path / "npt.zarr", squeezed, replace(RUN, steps=600, every=20, heat_limit=None))
     volume = np.abs(np.linalg.det(open_zarr(path, "r")["cell"][:]))
     assert volume[15:].mean() / copper().get_volume() == pytest.approx(0.90, abs=0.04)
@@ -498,3 +500,22 @@ def test_nvp_cells_have_octahedra_and_tetrahedra(sodium: int) -> None:
     oxygen = atoms.get_all_distances(mic=True)[:, atoms.numbers == 8]
     assert np.all(np.abs(np.sort(oxygen[atoms.numbers == 23])[:, :6] - 1.98) < 0.09)
     assert np.all(np.abs(np.sort(oxygen[atoms.numbers == 15])[:, :4] - 1.52) < 0.04)
+
+
+def test_a_script_simulates_as_the_command_does(tmp_path: Path) -> None:
+    """From a loaded checkpoint and atoms, bit by bit."""
+    line = ["checkpoint=uf3-p2_nmmo", "structure=p2_p63mcm", "repeat=[2,1,1]", "time=20fs", "every=2"]
+    found = run_entry("simulate.py", *line, f"output={tmp_path / 'command.zarr'}")
+    assert found.returncode == 0, found.stderr
+    settings = SimulationSettings(
+        checkpoint=load(resolve("uf3-p2_nmmo")),
+        structure=PROTOTYPES["p2_p63mcm"](0),
+        repeat=(2, 1, 1),
+        time="20fs",
+        every=2,
+        output=tmp_path / "script.zarr",
+    )
+    script, command = open_zarr(run_simulation(settings), "r"), open_zarr(tmp_path / "command.zarr", "r")
+    assert script.attrs["request"] == command.attrs["request"]
+    for name in ("positions", "potential_energy", "temperature"):
+        np.testing.assert_array_equal(script[name][:], command[name][:])

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from ionecho.config import plain
 from ionecho.data.files import write_json
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
+from ionecho.door.config import compose
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.structures import read_structures
 
@@ -99,20 +97,19 @@ def _first(name: str, group: str) -> Configuration:
     return next(found for found in structures if found.group == group)
 
 
-def engine_config(name: str, settings: Sequence[str] = ()) -> DictConfig:
+def engine_config(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
     """The config of an engine, with these overrides."""
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        return compose("label", overrides=[f"engine={name}", *settings]).engine
+    return compose("label", [f"engine={name}", *settings])["engine"]
 
 
-def _key(group: str, engine: DictConfig) -> str:
+def _key(group: str, engine: dict[str, Any]) -> str:
     """What a stored result depends on, with the version and the conventions of the engine."""
     made = make_engine(engine)
-    told = [plain(engine), made.level_of_theory(), dict(made.conventions)]
+    told = [engine, made.level_of_theory(), dict(made.conventions)]
     return f"{group} {json.dumps(told, sort_keys=True)}"
 
 
-def _labels(engine: DictConfig, configuration: Configuration) -> dict[str, Any]:
+def _labels(engine: dict[str, Any], configuration: Configuration) -> dict[str, Any]:
     result = make_engine(engine).label(configuration.atoms)
     values = {label: value.tolist() for label, value in result.values.items() if label in LABELS}
     return {**values, "seconds": result.provenance["seconds"]}

@@ -21,7 +21,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data.registry import REPOSITORY, find_dataset
 from ionecho.data.store import Dataset
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.predict import PredictionSettings, predictors, usable
@@ -57,9 +57,9 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
         )
         for name in checkpoints:
             potential = Potential(load(resolve(name)).model, torch.float32, device)
-            ensemble = Ensemble("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
+            thermostat = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
             attached = predictors(MODEL, atoms, "checkpoint", prediction)
-            output = simulate(atoms, potential, ensemble, run, {}, folder / f"{name}.zarr", properties=attached)
+            output = simulate(atoms, potential, thermostat, run, {}, folder / f"{name}.zarr", properties=attached)
             report = dynamic_shift(str(output), f"{folder}/{name}", settings | {"skip": EQUILIBRATION})
             print(row(name, report["groups"]["trajectory"]), flush=True)
 

@@ -21,7 +21,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data.registry import find_dataset
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
 from ionecho.structures.coordination import octahedra_intact
@@ -72,12 +72,12 @@ def main(
     for seed in range(seeds):
         groups = {}
         for kind, time in (("nve", nve), ("nvt_langevin", nvt)):
-            ensemble = Ensemble(kind, temperature, timestep, 100.0, 0.0, 1000.0, seed)
+            thermostat = Thermostat(kind, temperature, timestep, 100.0, 0.0, 1000.0, seed)
             steps = round(femtoseconds(time) / timestep)
             run = Run(steps, EVERY, 50, None, 0.5, None, None)
             with tempfile.TemporaryDirectory() as place:
                 output = Path(place, "trajectory.zarr")
-                simulate(start(seed, seeds), Potential(loaded.model), ensemble, run, {}, output, engine)
+                simulate(start(seed, seeds), Potential(loaded.model), thermostat, run, {}, output, engine)
                 group = open_zarr(output, "r")
                 groups[kind] = {"frames": sound(group), "stopped": group.attrs["stopped"]}
                 if kind == "nve":

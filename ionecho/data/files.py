@@ -1,9 +1,10 @@
-"""Small files and whole folders that appear, and go, at once."""
+"""Small files and whole folders that appear, and go, at once; in what two records differ."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ def write_json(path: Path, content: Any) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     partial.replace(path)
+
+
+def changed(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Keys whose values differ, or that one of the two lacks, in order."""
+    return sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
 
 
 def remove_folder(folder: Path) -> None:

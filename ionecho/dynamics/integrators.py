@@ -1,4 +1,4 @@
-"""What molecular dynamics keeps constant, what an engine does, and ASE's integrators as one."""
+"""What molecular dynamics keeps constant, what an integrator does, and ASE's integrators as one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import NoseHooverChainNVT, NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
-from omegaconf import DictConfig
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -29,14 +28,14 @@ class Broken(Exception):
     """The run cannot go on; the text says why."""
 
 
-class Engine(Protocol):
-    """Moves `atoms` under a potential and an ensemble, in blocks that each start from a state alone.
+class Integrator(Protocol):
+    """Moves `atoms` under a potential and a thermostat, in blocks that each start from a state alone.
 
     So a run that was killed goes on from the last state on disk as it would have gone on without the kill.
     """
 
     atoms: ase.Atoms
-    identity: Mapping[str, str]  # what decides the numbers besides potential and ensemble
+    identity: Mapping[str, str]  # what decides the numbers besides potential and thermostat
     freedoms: int  # of the atoms' motion: three fewer where the total momentum stays zero
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
@@ -51,7 +50,7 @@ class Engine(Protocol):
         Raises
         ------
         Broken
-            If the engine cannot.
+            If the integrator cannot.
         """
 
     def state(self) -> dict[str, Any]:
@@ -59,7 +58,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Thermostat:
     """What is kept constant, and how.
 
     `nve`: velocity Verlet. `nvt_langevin`: BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 2013, 138, 174102) in ASE;
@@ -79,27 +78,27 @@ class Ensemble:
     seed: Annotated[int, Field(ge=0)]
 
     @classmethod
-    def of(cls, settings: DictConfig, temperature: float, seed: int) -> Ensemble:
+    def of(cls, settings: Mapping[str, Any], temperature: float, seed: int) -> Thermostat:
         """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
         shared = ("timestep", "thermostat_time", "pressure", "barostat_time")
-        if settings.ensemble not in get_args(Kind):
-            raise InputError(f"ensemble: expected one of {', '.join(get_args(Kind))}, found {settings.ensemble}")
+        if settings["ensemble"] not in get_args(Kind):
+            raise InputError(f"ensemble: expected one of {', '.join(get_args(Kind))}, found {settings['ensemble']}")
         return cls(
-            kind=settings.ensemble, temperature=temperature, seed=seed, **{name: settings[name] for name in shared}
+            kind=settings["ensemble"], temperature=temperature, seed=seed, **{name: settings[name] for name in shared}
         )
 
 
-class AseEngine:
+class AseIntegrator:
     """ASE's integrators with any calculator."""
 
     identity: Mapping[str, str] = {}
 
-    def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
-        if ensemble.kind == "npt" and not atoms.pbc.all():
+    def __init__(self, atoms: ase.Atoms, potential: Calculator, thermostat: Thermostat) -> None:
+        if thermostat.kind == "npt" and not atoms.pbc.all():
             raise InputError("ensemble npt: the structure should be periodic along all three vectors")
-        self.atoms, self.ensemble = atoms, ensemble
+        self.atoms, self.thermostat = atoms, thermostat
         self.atoms.calc = potential
-        self.freedoms = 3 * len(atoms) - (3 if ensemble.kind in ("nve", "nvt_nose_hoover") else 0)
+        self.freedoms = 3 * len(atoms) - (3 if thermostat.kind in ("nve", "nvt_nose_hoover") else 0)
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
         """Set positions, momenta and cell, and make the integrator anew."""
@@ -108,7 +107,7 @@ class AseEngine:
             self.atoms.set_cell(state["cell"])
             self.atoms.set_positions(state["positions"])
             self.atoms.set_momenta(state["momenta"])
-        self.integrator = integrator(self.ensemble, self.atoms, block, state.get("integrator", {}))
+        self.integrator = moves(self.thermostat, self.atoms, block, state.get("integrator", {}))
         self.integrator.attach(self._check_forces)
 
     def _check_forces(self) -> None:
@@ -136,18 +135,18 @@ def phase(atoms: ase.Atoms) -> dict[str, Any]:
     return {name: array.tolist() for name, array in arrays.items()}
 
 
-def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
-    """The integrator of an ensemble for one block of steps."""
-    step, tau = ensemble.timestep * units.fs, ensemble.thermostat_time * units.fs
-    rng = np.random.default_rng(noise_seed(ensemble, block))
-    match ensemble.kind:
+def moves(thermostat: Thermostat, atoms: ase.Atoms, block: int, state: Mapping[str, Any]) -> MolecularDynamics:
+    """ASE's integrator of a thermostat for one block of steps."""
+    step, tau = thermostat.timestep * units.fs, thermostat.thermostat_time * units.fs
+    rng = np.random.default_rng(noise_seed(thermostat, block))
+    match thermostat.kind:
         case "nve":
             return VelocityVerlet(atoms, step)
         case "nvt_langevin":
-            return LangevinBAOAB(atoms, step, temperature_K=ensemble.temperature, T_tau=tau, rng=rng)
+            return LangevinBAOAB(atoms, step, temperature_K=thermostat.temperature, T_tau=tau, rng=rng)
         case "nvt_nose_hoover":
-            chain = NoseHooverChainNVT(atoms, step, temperature_K=ensemble.temperature, tdamp=tau)
-            chain._thermostat = NoseHooverChainThermostat(len(atoms) - 1, chain.masses, ensemble.temperature, tau)
+            chain = NoseHooverChainNVT(atoms, step, temperature_K=thermostat.temperature, tdamp=tau)
+            chain._thermostat = NoseHooverChainThermostat(len(atoms) - 1, chain.masses, thermostat.temperature, tau)
             if state:
                 chain._thermostat._eta[:], chain._thermostat._p_eta[:] = state["eta"], state["p_eta"]
             return chain
@@ -157,11 +156,11 @@ def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[
                 barostat = LangevinBAOAB(
                     atoms,
                     step,
-                    temperature_K=ensemble.temperature,
-                    externalstress=-ensemble.pressure * units.GPa,
+                    temperature_K=thermostat.temperature,
+                    externalstress=-thermostat.pressure * units.GPa,
                     hydrostatic=True,
                     T_tau=tau,
-                    P_tau=ensemble.barostat_time * units.fs,
+                    P_tau=thermostat.barostat_time * units.fs,
                     rng=rng,
                 )
             if state:
@@ -169,16 +168,16 @@ def integrator(ensemble: Ensemble, atoms: ase.Atoms, block: int, state: Mapping[
             return barostat
 
 
-def noise_seed(ensemble: Ensemble, block: int) -> tuple[int, int]:
+def noise_seed(thermostat: Thermostat, block: int) -> tuple[int, int]:
     """Of a block's random forces. numpy takes (seed, 0) for seed, which is that of the first velocities."""
-    return ensemble.seed, block + 1
+    return thermostat.seed, block + 1
 
 
 def state_of(integrator: MolecularDynamics) -> dict[str, Any]:
     """What an integrator knows beyond positions, momenta and cell."""
     if isinstance(integrator, NoseHooverChainNVT):
-        thermostat = integrator._thermostat
-        return {"eta": thermostat._eta.tolist(), "p_eta": thermostat._p_eta.tolist()}
+        chain = integrator._thermostat
+        return {"eta": chain._eta.tolist(), "p_eta": chain._p_eta.tolist()}
     if isinstance(integrator, LangevinBAOAB) and integrator.externalstress is not None:
         return {"p_eps": float(integrator.p_eps)}
     return {}

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import ase
 import numpy as np
 from ase.data import covalent_radii
-from omegaconf import DictConfig
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from vesin import NeighborList
@@ -37,9 +36,9 @@ class Run:
         return self.steps // self.every
 
     @classmethod
-    def of(cls, settings: DictConfig, timestep: float, spread_limit: float | None) -> Run:
+    def of(cls, settings: Mapping[str, Any], timestep: float, spread_limit: float | None) -> Run:
         """From the keys that the configs of `simulate.py` and of the runs of `explore.py` share."""
-        steps = round(femtoseconds(settings.time) / timestep)
+        steps = round(femtoseconds(settings["time"]) / timestep)
         shared = ("every", "block", "contact_limit", "heat_limit", "volume_limit")
         return cls(steps=steps, spread_limit=spread_limit, **{name: settings[name] for name in shared})
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import ase
 import numpy as np
+import torch
 from ase.calculators.calculator import Calculator
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.units import kB
@@ -17,17 +18,34 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import load
 from ionecho.data.store import open_zarr
 from ionecho.data.trajectory import Frames
 from ionecho.data.trajectory_writer import append, truncate
 from ionecho.data.unfinished import unfinished
-from ionecho.dynamics.integrators import AseEngine, Broken, Engine, Ensemble
-from ionecho.dynamics.lammps_engine import LammpsEngine
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.integrators import AseIntegrator, Broken, Integrator, Thermostat
+from ionecho.dynamics.lammps_integrator import LammpsIntegrator
 from ionecho.dynamics.run import Run
+from ionecho.dynamics.settings import SimulationSettings
+from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
-from ionecho.prediction.predict import COUPLING, FORCE_SPREAD, Predictor, units
+from ionecho.prediction.predict import (
+    COUPLING,
+    FORCE_SPREAD,
+    PredictionSettings,
+    Predictor,
+    predictors,
+    units,
+    usable,
+)
+from ionecho.structures.read import describe
 
-ENGINES: dict[str, Callable[[ase.Atoms, Calculator, Ensemble], Engine]] = {"ase": AseEngine, "lammps": LammpsEngine}
+INTEGRATORS: dict[str, Callable[[ase.Atoms, Calculator, Thermostat], Integrator]] = {
+    "ase": AseIntegrator,
+    "lammps": LammpsIntegrator,
+}
 SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
 UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
 console = Console(soft_wrap=True)
@@ -41,10 +59,37 @@ class NoFrame(InputError):
         self.reason = reason
 
 
+def run_simulation(settings: SimulationSettings) -> Path:
+    """Run the potential of a checkpoint from a structure; the output.
+
+    Raises
+    ------
+    InputError
+        If the device, the checkpoint, the structure or the settings cannot be used, or no frame is reached.
+    """
+    device = usable(settings.device, settings.dtype)
+    prediction = PredictionSettings.choose(device, settings.dtype, settings.threads, settings.block, None)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    named = settings.checkpoint
+    checkpoint = load(resolve(named)) if isinstance(named, str) else named
+    potential = Potential(checkpoint.model, getattr(torch, settings.dtype), device)
+    thermostat, run = settings.thermostat, settings.run
+    atoms = read_structure(settings.structure, settings.arrangement, settings.repeat)
+    potential.check(atoms)
+    if thermostat.kind == "npt":
+        known = checkpoint.pressure_error(settings.pressure_error_limit)
+        console.print(f"error of the pressure of {checkpoint.config.name}: {known}", markup=False)
+    identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(atoms)}
+    properties = predictors(settings.properties, atoms, settings.contact_shift, prediction)
+    keep = settings.velocities == "keep"
+    return simulate(atoms, potential, thermostat, run, identity, settings.output, settings.engine, properties, keep)
+
+
 def simulate(
     atoms: ase.Atoms,
     potential: Calculator,
-    ensemble: Ensemble,
+    thermostat: Thermostat,
     run: Run,
     identity: Mapping[str, Any],
     output: Path,
@@ -66,25 +111,25 @@ def simulate(
     properties
         Models applied to every frame as it is stored; their predictions are written beside it as `predict` does.
     keep_velocities
-        Begin with those of `atoms`, instead of some drawn at the temperature of the ensemble, without drift.
+        Begin with those of `atoms`, instead of some drawn at the temperature of the thermostat, without drift.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
+    if engine not in INTEGRATORS:
+        raise InputError(f"engine: expected one of {', '.join(INTEGRATORS)}, found {engine!r}")
     if not keep_velocities:
         if atoms.has("momenta"):
-            console.print(f"velocities drawn at {ensemble.temperature:g} K, those of the structure are left out")
-        atoms = drawn_velocities(atoms, ensemble.temperature, ensemble.seed)
+            console.print(f"velocities drawn at {thermostat.temperature:g} K, those of the structure are left out")
+        atoms = drawn_velocities(atoms, thermostat.temperature, thermostat.seed)
     elif not atoms.has("momenta"):
         raise InputError("velocities=keep: the structure holds none; give a trajectory of simulate.py, or draw them")
     else:
         atoms, identity = atoms.copy(), {**identity, "momenta": atoms.get_momenta().tolist()}
-    moving = ENGINES[engine](atoms, potential, ensemble)
+    moving = INTEGRATORS[engine](atoms, potential, thermostat)
     if not moving.freedoms:
-        raise InputError(f"ensemble {ensemble.kind}: one atom without total momentum does not move; repeat the cell")
-    own = keep_velocities and ensemble.kind == "nve"
-    heat = 2 * atoms.get_kinetic_energy() / (moving.freedoms * kB) if own else ensemble.temperature
+        raise InputError(f"ensemble {thermostat.kind}: one atom without total momentum does not move; repeat the cell")
+    own = keep_velocities and thermostat.kind == "nve"
+    heat = 2 * atoms.get_kinetic_energy() / (moving.freedoms * kB) if own else thermostat.temperature
     kept = {name: value for name, value in asdict(run).items() if name != "steps"}
-    request = {**identity, **moving.identity, "ensemble": asdict(ensemble), "run": kept, **_requested(properties)}
+    request = {**identity, **moving.identity, "ensemble": asdict(thermostat), "run": kept, **_requested(properties)}
 
     def whole(known: Mapping[str, Any]) -> bool:
         return known["stopped"] is not None or known["committed"] >= run.frames
@@ -96,7 +141,7 @@ def simulate(
         group = open_zarr(partial, "a")
         if group.attrs["committed"] == 0:
             _begin(group, atoms, properties)
-        reason = _advance(group, moving, run, ensemble, properties, heat)
+        reason = _advance(group, moving, run, thermostat, properties, heat)
         if group.attrs["committed"] == 0:
             raise NoFrame(output, reason)
         _tell(reason)
@@ -152,34 +197,34 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
 
 
 def _advance(
-    group: Any, engine: Engine, run: Run, ensemble: Ensemble, properties: Sequence[Predictor], heat: float
+    group: Any, integrator: Integrator, run: Run, thermostat: Thermostat, properties: Sequence[Predictor], heat: float
 ) -> str | None:
     """Go on from the last block on disk; the reason if the run stops early. `heat` is the start's temperature, K."""
     done = int(group.attrs["committed"])
     state, stopped = group.attrs["state"], group.attrs["stopped"]
     if stopped is not None:
         return str(stopped)
-    frames, spacing, volume = run.frames, run.every * ensemble.timestep, engine.atoms.cell.volume
+    frames, spacing, volume = run.frames, run.every * thermostat.timestep, integrator.atoms.cell.volume
     start, first = time.perf_counter(), done
     with _progress() as progress:
         task = progress.add_task("simulating", total=frames, completed=done, speed="")
         while done < frames:
-            engine.begin(done, state)
+            integrator.begin(done, state)
             kept: list[dict[str, NDArray]] = []
             reason = None
             try:
                 for frame in range(done, min(done + run.block, frames)):
-                    results = engine.advance(run.every)
+                    results = integrator.advance(run.every)
                     elapsed = (frame + 1) * spacing
-                    temperature = 2 * engine.atoms.get_kinetic_energy() / (engine.freedoms * kB)
-                    run.check(engine.atoms, results, volume)
-                    if elapsed > SETTLING * ensemble.thermostat_time:
-                        run.check_heat(temperature, engine.freedoms, heat)
-                    kept.append(_frame(engine.atoms, results, elapsed, temperature))
+                    temperature = 2 * integrator.atoms.get_kinetic_energy() / (integrator.freedoms * kB)
+                    run.check(integrator.atoms, results, volume)
+                    if elapsed > SETTLING * thermostat.thermostat_time:
+                        run.check_heat(temperature, integrator.freedoms, heat)
+                    kept.append(_frame(integrator.atoms, results, elapsed, temperature))
             except Broken as broken:
                 reason = f"after {(done + len(kept)) * spacing:g} fs: {broken}"
             if kept:
-                state = {} if reason else engine.state()
+                state = {} if reason else integrator.state()
                 arrays = {name: np.stack([frame[name] for frame in kept]) for name in kept[0]}
                 frames_kept = Frames(arrays["positions"], arrays["cell"])
                 for each in properties:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ase
 
@@ -13,20 +14,31 @@ from ionecho.structures.prototypes import PROTOTYPES
 from ionecho.structures.read import last_image
 
 
-def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.Atoms:
+def read_structure(given: str | ase.Atoms, arrangement: int, repeat: Sequence[int]) -> ase.Atoms:
     """The last frame of a trajectory or of a file that ASE reads, or a prototype with its arrangement of mobile ions.
 
-    It is repeated along the lattice vectors.
+    It is repeated along the lattice vectors. Atoms are taken as they are, if they could stand in a file.
+
+    Raises
+    ------
+    InputError
+        If there is no such structure, or it is not periodic, has no volume, or holds constraints.
     """
-    if not isinstance(repeat, Sequence) or len(repeat) != 3 or any(type(n) is not int or n < 1 for n in repeat):
-        raise InputError(f"repeat: expected three numbers of cells such as [2,2,1], found {repeat}")
-    if name in PROTOTYPES:
+    three_numbers(repeat)
+    if isinstance(given, ase.Atoms):
+        return _sound(given, str(given.symbols)).repeat(tuple(repeat))
+    if given in PROTOTYPES:
         if arrangement < 0:
             raise InputError(f"arrangement: expected a seed of 0 or more, found {arrangement}")
-        return PROTOTYPES[name](arrangement).repeat(tuple(repeat))
-    if not Path(name).exists():
-        raise InputError(f"structure: no file {name!r} and no prototype of that name ({', '.join(PROTOTYPES)})")
-    atoms = _last_state(Path(name)) if Path(name, "zarr.json").exists() else last_image(name)
+        return PROTOTYPES[given](arrangement).repeat(tuple(repeat))
+    if not Path(given).exists():
+        raise InputError(f"structure: no file {given!r} and no prototype of that name ({', '.join(PROTOTYPES)})")
+    atoms = _last_state(Path(given)) if Path(given, "zarr.json").exists() else last_image(given)
+    return _sound(atoms, given).repeat(tuple(repeat))
+
+
+def _sound(atoms: ase.Atoms, name: str) -> ase.Atoms:
+    """The atoms; refused where they cannot move as a crystal."""
     if not atoms.pbc.any():
         raise InputError(f"{name}: not periodic; give a structure with a cell")
     if atoms.pbc.all() and not atoms.cell.volume:
@@ -34,7 +46,14 @@ def read_structure(name: str, arrangement: int, repeat: Sequence[int]) -> ase.At
     if atoms.constraints:
         fixed = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         raise InputError(f"{name}: holds constraints ({fixed}), here all atoms move; write it without them")
-    return atoms.repeat(tuple(repeat))
+    return atoms
+
+
+def three_numbers(repeat: Any) -> Any:
+    """Refuse what is no number of cells along each of the three lattice vectors."""
+    if not isinstance(repeat, Sequence) or len(repeat) != 3 or any(type(n) is not int or n < 1 for n in repeat):
+        raise InputError(f"repeat: expected three numbers of cells such as [2,2,1], found {repeat}")
+    return repeat
 
 
 def _last_state(path: Path) -> ase.Atoms:

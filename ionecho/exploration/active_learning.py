@@ -13,8 +13,8 @@ from pathlib import Path
 from ase.data import chemical_symbols
 from omegaconf import DictConfig, OmegaConf
 
-from ionecho.config import changed
-from ionecho.data.files import write_json
+from ionecho.config import plain
+from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -45,7 +45,7 @@ def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
         another level of theory than the engine's, another process explores there, or a round that has not converged
         finds nothing to label.
     """
-    engine = make_engine(config.engine)
+    engine = make_engine(plain(config.engine))
     with locked(folder):
         _check(config, engine, folder)
         dataset = _start(config, engine, folder)

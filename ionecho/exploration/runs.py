@@ -17,7 +17,7 @@ from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import NoFrame, simulate
 from ionecho.dynamics.start import read_structure
@@ -86,12 +86,12 @@ def explore_by(
     """Simulate, up to the first frame whose spread passes the limit, and read what was visited."""
     settings = config.md
     potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
-    ensemble = Ensemble.of(settings, planned.temperature, planned.seed)
-    run = Run.of(settings, ensemble.timestep, spread_limit)
+    thermostat = Thermostat.of(settings, planned.temperature, planned.seed)
+    run = Run.of(settings, thermostat.timestep, spread_limit)
     identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        simulate(planned.atoms, potential, ensemble, run, identity, path)
+        simulate(planned.atoms, potential, thermostat, run, identity, path)
     except NoFrame as lost:
         return Explored(planned, [], np.empty(0), np.empty(0), lost.reason)
     group = open_zarr(path, "r")

@@ -15,7 +15,7 @@ from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
@@ -62,8 +62,8 @@ def simulated(
     rng = np.random.default_rng(seed)
     atoms = prototype(seed)
     atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
-    ensemble = Ensemble("nvt_langevin", temperature, timestep, 100.0, 0.0, 1000.0, seed)
-    path = _run(atoms, group, checkpoint, ensemble, round(spacing / timestep), frames)
+    thermostat = Thermostat("nvt_langevin", temperature, timestep, 100.0, 0.0, 1000.0, seed)
+    path = _run(atoms, group, checkpoint, thermostat, round(spacing / timestep), frames)
     energy = open_zarr(path, "r")["potential_energy"][:]
     for found in read_structures([str(path)], every=1):
         if not sound(found.atoms) or energy[found.frame] < energy[0] - HOLE:
@@ -83,8 +83,8 @@ def quenched(
     """
     kept = 0
     for stage, (temperature, frames) in enumerate(stages):
-        ensemble = Ensemble("nvt_langevin", temperature, 2.0, 100.0, 0.0, 1000.0, seed)
-        path = _run(atoms, f"{group}_{stage}", checkpoint, ensemble, 125, frames)
+        thermostat = Thermostat("nvt_langevin", temperature, 2.0, 100.0, 0.0, 1000.0, seed)
+        path = _run(atoms, f"{group}_{stage}", checkpoint, thermostat, 125, frames)
         found = list(read_structures([str(path)], every=1))
         for frame in found:
             if sound(frame.atoms):
@@ -95,7 +95,7 @@ def quenched(
         atoms = found[-1].atoms
 
 
-def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every: int, frames: int) -> Path:
+def _run(atoms: ase.Atoms, name: str, checkpoint: str, thermostat: Thermostat, every: int, frames: int) -> Path:
     settings = Run(
         steps=every * frames,
         every=every,
@@ -107,7 +107,7 @@ def _run(atoms: ase.Atoms, name: str, checkpoint: str, ensemble: Ensemble, every
     )
     loaded = load(resolve(checkpoint))
     identity = {**loaded.identity, **describe(atoms)}
-    return simulate(atoms, Potential(loaded.model), ensemble, settings, identity, WORK / f"{name}.zarr")
+    return simulate(atoms, Potential(loaded.model), thermostat, settings, identity, WORK / f"{name}.zarr")
 
 
 def hopping(

@@ -8,14 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ionecho.config import plain
-from ionecho.dynamics.integrators import Ensemble
+from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.prediction.predict import usable
 from ionecho.training.settings import DatasetSettings, TrainerSettings
 
 
 class RunSettings(BaseModel):
-    """Which simulations a round holds; what each is told is checked by `Ensemble` and `Run`."""
+    """Which simulations a round holds; what each is told is checked by `Thermostat` and `Run`."""
 
     temperatures: list[PositiveFloat] = Field(min_length=1)
     strains: list[float] = Field(min_length=1)
@@ -64,5 +64,5 @@ def check_settings(config: DictConfig) -> None:
     """Raise InputError or pydantic's ValidationError, which the entry points print as a line, where one is wrong."""
     found = Settings.model_validate(plain(OmegaConf.masked_copy(config, list(Settings.model_fields))))
     usable(config.md.device, config.md.dtype)
-    ensemble = Ensemble.of(config.md, found.md.temperatures[0], found.seed)
-    Run.of(config.md, ensemble.timestep, found.select.high)
+    thermostat = Thermostat.of(config.md, found.md.temperatures[0], found.seed)
+    Run.of(config.md, thermostat.timestep, found.select.high)

@@ -31,7 +31,7 @@ def labelled(config: DictConfig, engine: Engine, chosen: Sequence[Configuration]
     with open_queue(folder, engine, chosen) as queue:
         waiting = queue.pending(chosen, config.retry)
         if waiting:
-            with executor(config.workers) as workers:
+            with executor(plain(config.workers)) as workers:
                 label_all(queue, waiting, plain(config.engine), workers, in_flight=config.workers.number)
         for failure in queue.failures.values():
             console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, ValidationError, create_model
 
-from ionecho.config import plain
 from ionecho.data.schema import GOOD, Quality
-from ionecho.errors import InputError, explain
+from ionecho.errors import InputError
+from ionecho.labelling.objects import make
 
-INSTALLED_HERE = ("gpaw", "tblite", "distributed", "dask_jobqueue")
-INSTALL = "`make labelling` installs the engines and what they need of the system (docs/labelling.md)"
+ENGINES = {
+    "ase": "ionecho.labelling.ase_engine.ASEEngine",
+    "files": "ionecho.labelling.files_engine.FilesEngine",
+    "gpaw": "ionecho.labelling.gpaw_engine.GPAWEngine",
+    "potential": "ionecho.dynamics.potential_engine.PotentialEngine",
+}
 
 
 class EngineError(Exception):
@@ -40,7 +37,7 @@ class Labels:
 
 
 class Engine(Protocol):
-    """An engine is a module with one class, and a file in `conf/engine/` that makes it.
+    """An engine is a module with one class, an entry in `ENGINES`, and a file in `conf/engine/` that names it.
 
     Attributes
     ----------
@@ -83,61 +80,15 @@ def refuse_other_than_elements(**settings: Any) -> None:
             raise InputError(f"engine.{setting}: expected symbols such as Mn, found {', '.join(unknown)}")
 
 
-def make_engine(config: DictConfig) -> Engine:
-    """The engine of a config (`conf/engine/*.yaml`); one that is not installed is refused with the cure."""
-    if isinstance(labels := config.get("labels", []), str):
-        raise InputError(f"engine.labels: expected a list such as [energy,forces], found {labels}")
-    return make(config, "engine")
+def make_engine(settings: Mapping[str, Any]) -> Engine:
+    """The engine of settings as in `conf/engine/*.yaml`, one of `ENGINES`; one that is not installed is refused.
 
-
-def make(config: DictConfig, what: str) -> Any:
-    """The object of a config with a `_target_` of ours: potentials as engines lie in `dynamics`, all others here."""
-    target = str(config.get("_target_", ""))
-    if not target.startswith(("ionecho.labelling.", "ionecho.dynamics.")):
-        raise InputError(f"{what}: _target_ should lie in ionecho.labelling or ionecho.dynamics, found {target!r}")
-    _check_types(config, target, what)
-    try:
-        return instantiate(config, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        missing = _missing_module(error)
-        if missing is None:
-            raise
-        name, package = target.rpartition(".")[2], missing.partition(".")[0]
-        if find_spec(package):
-            raise InputError(f"{what} {name}: there is no {missing}") from error
-        cure = INSTALL if package in INSTALLED_HERE else f"install it into {sys.prefix}"
-        raise InputError(f"{what} {name} needs {package}, not installed: {cure}") from error
-
-
-def _check_types(config: DictConfig, target: str, what: str) -> None:
-    """Raise InputError for values of another type than the signature of the target names.
-
-    They are not converted: levels of theory are known by a hash of what was given.
+    Raises
+    ------
+    InputError
+        That says what is wrong with the settings, or how to install the engine.
     """
-    module, _, name = target.rpartition(".")
-    try:
-        made = getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        return  # `instantiate` tells
-    is_class = isinstance(made, type)
-    types = get_type_hints(made.__init__ if is_class else made, include_extras=True)
-    said = {key: value for key, value in plain(config).items() if not OmegaConf.is_missing(config, key)}
-    objects = {key for key, value in said.items() if isinstance(value, Mapping) and "_target_" in value}
-    given = {key: value for key, value in said.items() if key in types and key not in objects}
-    fields: dict[str, Any] = {key: (types[key], ...) for key in given}
-    whole: dict[str, Any] = {what: (create_model(name, __config__=ConfigDict(strict=True), **fields), ...)}
-    try:
-        create_model(name, **whole).model_validate({what: given})
-    except ValidationError as error:
-        raise InputError(explain(error)) from error
-
-
-def _missing_module(error: BaseException | None) -> str | None:
-    """Name of the module whose import failed, somewhere behind an error."""
-    while error is not None:
-        if isinstance(error, ModuleNotFoundError):
-            return error.name
-        error = error.__cause__ or error.__context__
-    return None
+    if isinstance(labels := settings.get("labels", []), str):
+        raise InputError(f"engine.labels: expected a list such as [energy,forces], found {labels}")
+    engine: Engine = make(settings, ENGINES.values(), "engine")
+    return engine

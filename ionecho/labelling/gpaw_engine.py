@@ -116,9 +116,8 @@ class GPAWEngine:
         if "size" in mesh and (len(mesh["size"]) != 3 or min(mesh["size"]) < 1):
             raise InputError(f"engine.kpoints.size: expected three numbers of one or more, found {mesh['size']}")
         if mixer is not None and (set(mixer) != set(MIXER) or mixer["kind"] not in MIXERS):
-            raise InputError(
-                f"engine.mixer: expected {', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}; found {dict(mixer)}"
-            )
+            known = f"{', '.join(MIXER)}, the kind one of {', '.join(MIXERS)}"
+            raise InputError(f"engine.mixer: expected {known}; found {dict(mixer)}")
         refuse_other_than_elements(hubbard=hubbard, paw=paw, moments=moments, isotopes=isotopes, fix_moment=fix_moment)
         self.labels, self.core_polarisation = tuple(labels), core_polarisation
         self.settings: dict[str, Any] = {
@@ -159,8 +158,7 @@ class GPAWEngine:
     def level_of_theory(self) -> dict[str, Any]:
         """Engine, version and settings.
 
-        The PAW datasets' hashes and the mixer, which decides how soon a label is found, are in the provenance of every
-        configuration.
+        Hashes of PAW datasets, and the mixer, which decides how soon a label is found, are in the provenance.
         """
         return {"engine": f"GPAW {gpaw.__version__}, plane waves", **self.settings}
 
@@ -260,9 +258,7 @@ class GPAWEngine:
 
     def _calculator(self, atoms: ase.Atoms, log: Path | None) -> GPAW:
         settings, mixer = self.settings, self.mixer
-        extra = (
-            {} if mixer is None else {"mixer": MIXERS[mixer["kind"]](mixer["beta"], mixer["history"], mixer["weight"])}
-        )
+        extra = {} if mixer is None else {"mixer": MIXERS[mixer["kind"]](*(mixer[name] for name in MIXER[1:]))}
         return GPAW(
             mode=gpaw.PW(settings["cutoff_eV"]),
             xc=settings["functional"],

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ionecho.config import changed
-from ionecho.data.files import write_json
+from ionecho.data.files import changed, write_json
 from ionecho.data.lock import take
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset, DatasetWriter

@@ -11,7 +11,6 @@ from typing import Any
 
 import ase
 import numpy as np
-from omegaconf import OmegaConf
 from pebble import ProcessExpired
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -39,7 +38,7 @@ def label_all(
     Parameters
     ----------
     engine
-        The engine's config, from which every worker makes its own.
+        The engine's settings, from which every worker makes its own.
     in_flight
         Configurations handed to the executor at a time: at least its number of workers.
 
@@ -112,4 +111,4 @@ def _label(settings: str, atoms: ase.Atoms) -> Labels | str:
 
 @lru_cache(maxsize=1)
 def _engine(settings: str) -> Engine:
-    return make_engine(OmegaConf.create(json.loads(settings)))
+    return make_engine(json.loads(settings))

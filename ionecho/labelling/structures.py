@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import PositiveInt
-from pydantic.dataclasses import dataclass
 
 from ionecho.data.importers.ase_files import read
 from ionecho.data.registry import REPOSITORY, find_input
@@ -73,26 +71,6 @@ def displaced_copies(configurations: Iterable[Configuration], rattle: Rattle) ->
                 frame=copy,
                 source=f"{configuration.source}, displaced {copy}",
             )
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be labelled: the keys of `conf/label.yaml` beside the engine, the workers and the card."""
-
-    input: list[str]
-    every: PositiveInt
-    rattle: Rattle
-    retry: bool
-    published: bool
-
-    def configurations(self) -> list[Configuration]:
-        """Of the input, or displaced copies of them."""
-        found = list(read_structures(self.input, self.every))
-        if self.rattle.copies:
-            found = list(displaced_copies(found, self.rattle))
-        if not found:
-            raise InputError(f"input: {', '.join(self.input)} holds no configuration")
-        return found
 
 
 def _configurations(path: Path, group: str) -> Iterator[Configuration]:

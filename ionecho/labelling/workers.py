@@ -6,25 +6,25 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import DictConfig
 from pebble import ProcessPool
 from pydantic import PositiveInt
 
 from ionecho.errors import InputError
-from ionecho.labelling.engine import make
+from ionecho.labelling.objects import make
 
+WORKERS = {name: f"ionecho.labelling.workers.{name}" for name in ("local", "dask")}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @contextmanager
-def executor(config: DictConfig) -> Iterator[Executor]:
-    """The executor of a config (`conf/workers/*.yaml`), closed when the work is done or given up."""
-    with make(config, "workers") as opened:
+def executor(settings: Mapping[str, Any]) -> Iterator[Executor]:
+    """The executor of settings as in `conf/workers/*.yaml`, closed when the work is done or given up."""
+    with make(settings, WORKERS.values(), "workers") as opened:
         yield opened
 
 

@@ -20,7 +20,7 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Broken, Ensemble, noise_seed, phase
+from ionecho.dynamics.integrators import Broken, Thermostat, noise_seed, phase
 from ionecho.dynamics.lammps_files import only_uf3, pair_commands, write_repulsion, write_splines
 from ionecho.errors import InputError
 from ionecho.models.uf3 import UF3
@@ -29,7 +29,7 @@ BAR_PER_GPA = 1e4
 LARGEST_SEED = 900_000_000  # of LAMMPS's random numbers
 
 
-class LammpsEngine:
+class LammpsIntegrator:
     """LAMMPS on one core, in units metal, on the atoms turned so that the cell is lower triangular.
 
     Every block starts from the restart file of the last one, so that a resumed run repeats an uninterrupted one bit by
@@ -42,7 +42,7 @@ class LammpsEngine:
         does not know or a mass that is not the element's, or they are not periodic along all three vectors.
     """
 
-    def __init__(self, atoms: ase.Atoms, potential: Calculator, ensemble: Ensemble) -> None:
+    def __init__(self, atoms: ase.Atoms, potential: Calculator, thermostat: Thermostat) -> None:
         if not isinstance(potential, Potential):
             raise InputError("engine=lammps: expected the potential of a checkpoint; use engine=ase")
         if potential.dtype != torch.float64:
@@ -51,7 +51,7 @@ class LammpsEngine:
             raise InputError("engine=lammps: the structure should be periodic along all three vectors; use engine=ase")
         if not np.allclose(atoms.get_masses(), atomic_masses[atoms.numbers], rtol=1e-3):
             raise InputError("engine=lammps: the structure holds masses of its own; use engine=ase")
-        self.atoms, self.ensemble, self.model = atoms, ensemble, only_uf3(potential.model)
+        self.atoms, self.thermostat, self.model = atoms, thermostat, only_uf3(potential.model)
         self.freedoms = 3 * len(atoms) - 3
         self.identity: Mapping[str, str] = {"engine": f"lammps {_installed()}"}
         self.types = 1 + self.model.species(torch.from_numpy(atoms.numbers)).numpy()
@@ -61,7 +61,7 @@ class LammpsEngine:
         self.lammps = _library().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
 
     def begin(self, block: int, state: Mapping[str, Any]) -> None:
-        """Clear LAMMPS, read the restart file or the atoms, and set the potential and the ensemble."""
+        """Clear LAMMPS, read the restart file or the atoms, and set the potential and the thermostat."""
         self._commands("clear", "units metal", "atom_style atomic", "atom_modify map yes", "newton on")
         with TemporaryDirectory() as folder:  # nothing is left of it by a kill during the run
             splines, repulsion, restart = (Path(folder, name) for name in ("splines", "repulsion", "restart"))
@@ -74,7 +74,7 @@ class LammpsEngine:
                 self._create()
             self._commands(*pair_commands(self.model, str(splines), str(repulsion)), *self._fixes(block))
         self._commands("thermo 0", "thermo_style custom step pe", "thermo_modify norm no")
-        self._commands(f"timestep {self.ensemble.timestep / 1000!r}")
+        self._commands(f"timestep {self.thermostat.timestep / 1000!r}")
         self.running = False
 
     def advance(self, steps: int) -> Mapping[str, Any]:
@@ -119,8 +119,8 @@ class LammpsEngine:
         )
 
     def _fixes(self, block: int) -> Iterator[str]:
-        """The fixes of the ensemble, by `Ensemble`."""
-        kept = self.ensemble
+        """The fixes of the thermostat, by `Thermostat`."""
+        kept = self.thermostat
         heat = f"{kept.temperature!r} {kept.temperature!r} {kept.thermostat_time / 1000!r}"
         match kept.kind:
             case "nve":

@@ -1,26 +1,24 @@
-"""`ionecho neb`: a minimum-energy path into zarr (Format 2). Killed at any moment, the same line goes on."""
+"""A minimum-energy path into zarr (Format 2). Killed at any moment, the same call goes on."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import ase
 import numpy as np
 from ase.calculators.calculator import Calculator
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, Field
+from pydantic import Field, InstanceOf, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ionecho.checkpoints.resolve import resolve
-from ionecho.checkpoints.store import load
+from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.files import remove_folder
-from ionecho.data.registry import REPOSITORY
 from ionecho.data.store import open_zarr
 from ionecho.data.unfinished import unfinished
 from ionecho.dynamics import neb
@@ -48,14 +46,29 @@ BAND = {"method": "improved tangent, climbing image", "interpolation": "idpp"}
 console = Console(soft_wrap=True)
 
 
-class _Settings(BaseModel):
-    images: int = Field(ge=3)
-    force: float = Field(gt=0)
-    steps: int = Field(ge=1)
+@dataclass(frozen=True)
+class NebSettings:
+    """What `ionecho neb` is told, as `conf/neb.yaml` writes it out."""
+
+    initial: str | InstanceOf[ase.Atoms]  # a file that ASE reads (its last frame), or the structure; periodic
+    final: str | InstanceOf[ase.Atoms]  # the same atoms in the same order and cell
+    output: Path  # ends in .zarr
+    checkpoint: str | InstanceOf[Checkpoint] | None = None  # of a potential; either this or an engine
+    engine: dict[str, Any] | None = None  # as `make_engine` takes it
+    images: Annotated[int, Field(ge=3)] = 7  # ends included
+    force: PositiveFloat = 0.05  # eV/Å, largest on an atom of an end, and of the band across it
+    steps: PositiveInt = 500  # most of each end, of the band, and of the band with a climbing image
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".zarr":
+            raise InputError(f"output: expected a name that ends in .zarr, found {self.output}")
+        if (self.checkpoint is None) == (self.engine is None):
+            found = "none" if self.engine is None else "both"
+            raise InputError(f"neb: expected either checkpoint=NAME or engine=NAME, found {found}")
 
 
-def find_path(output: Path, overrides: Sequence[str]) -> Path:
-    """Relax the path that `conf/neb.yaml` and the overrides ask for; `output` appears when it has converged.
+def relax_path(settings: NebSettings) -> Path:
+    """Relax the path between two structures; the output, which is returned, appears when it has converged.
 
     Raises
     ------
@@ -63,15 +76,9 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
         If an end, the checkpoint or the engine cannot be used, the output is of another run, or the path does not
         converge.
     """
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        config = compose("neb", overrides=list(overrides))
-    if output.suffix != ".zarr":
-        raise InputError(f"output: expected a name that ends in .zarr, found {output}")
-    if missing := [name for name in ("initial", "final") if OmegaConf.is_missing(config, name)]:
-        raise InputError(f"neb: say where the path ends with {' and '.join(f'{name}=FILE' for name in missing)}")
-    settings = _Settings(images=config.images, force=config.force, steps=config.steps)
-    initial, final = (read_structure(config[name], 0, (1, 1, 1)) for name in ("initial", "final"))
-    calculator, identity = _calculator(config)
+    output = settings.output
+    initial, final = (read_structure(end, 0, (1, 1, 1)) for end in (settings.initial, settings.final))
+    calculator, identity = _calculator(settings)
     request = {
         **identity,
         "initial": describe(initial),
@@ -91,7 +98,9 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
                 stage = f"{STAGES[snapshot.stage]}: step {snapshot.step} of at most {settings.steps}"
                 progress.update(task, description=f"{stage}, largest force {force:.3f} eV/Å")
 
-            path = minimum_energy_path(initial, final, calculator, **settings.model_dump(), begin=begin, watch=watch)
+            path = minimum_energy_path(
+                initial, final, calculator, settings.images, settings.force, settings.steps, begin, watch
+            )
         _write(path, request, partial / FINISHED)
         (partial / FINISHED).replace(output)
         remove_folder(partial)
@@ -99,17 +108,13 @@ def find_path(output: Path, overrides: Sequence[str]) -> Path:
         return output
 
 
-def _calculator(config: DictConfig) -> tuple[Callable[[], Calculator], dict[str, Any]]:
+def _calculator(settings: NebSettings) -> tuple[Callable[[], Calculator], dict[str, Any]]:
     """What makes a calculator, and how it is known."""
-    engine = config.get("engine")
-    if (config.checkpoint is None) == (engine is None):
-        found = "none" if engine is None else "both"
-        raise InputError(f"neb: expected either checkpoint=NAME or engine=NAME, found {found}")
-    if engine is None:
-        checkpoint = load(resolve(config.checkpoint))
+    if settings.engine is None:
+        known = settings.checkpoint
+        checkpoint = known if isinstance(known, Checkpoint) else load(resolve(str(known)))
         return lambda: Potential(checkpoint.model), checkpoint.identity
-    engine.labels = list(NEEDED)
-    made = make_engine(engine)
+    made = make_engine({**settings.engine, "labels": list(NEEDED)})
     return lambda: EngineCalculator(made), {"level_of_theory": made.level_of_theory()}
 
 

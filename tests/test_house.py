@@ -1,0 +1,167 @@
+"""The house of architecture.md: Hydra stays at the door, nothing imports upward or in a circle, modules are small."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ionecho.dynamics.path import NebSettings
+from ionecho.dynamics.settings import SimulationSettings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOMS = (
+    "nmr",
+    "geometry",
+    "structures",
+    "data",
+    "report",
+    "labelling",
+    "models",
+    "training",
+    "checkpoints",
+    "prediction",
+    "dynamics",
+    "analysis",
+    "exploration",
+)
+DOOR = ("ionecho.door", "ionecho.entry", "ionecho.config", "ionecho.cli")
+MANAGED_ELSEWHERE = ("training", "exploration")
+UPWARD = {
+    ("checkpoints.release", "config"),
+    ("exploration.active_learning", "config"),
+    ("exploration.settings", "config"),
+    ("exploration.versions", "config"),
+    ("report.barrier", "analysis.barrier"),
+    ("report.diffusion", "analysis.arrhenius"),
+    ("report.diffusion", "analysis.diffusion"),
+    ("report.diffusion", "analysis.paths"),
+    ("report.diffusion_figures", "analysis.arrhenius"),
+    ("report.diffusion_figures", "analysis.diffusion"),
+    ("report.diffusion_figures", "analysis.msd"),
+    ("report.dynamic_shift", "analysis.dynamic_shift"),
+    ("report.dynamic_shift", "analysis.loading"),
+    ("report.dynamic_shift", "analysis.settings"),
+    ("report.dynamic_shift_figures", "analysis.dynamic_shift"),
+    ("report.dynamic_shift_figures", "analysis.exchange"),
+    ("report.dynamic_shift_figures", "analysis.histograms"),
+    ("report.dynamic_shift_figures", "analysis.maps"),
+    ("report.dynamic_shift_figures", "analysis.sites"),
+    ("report.dynamic_shift_figures", "analysis.statistics"),
+    ("report.errors", "analysis.options"),
+    ("report.errors", "training.metrics"),
+    ("report.rdf", "analysis.rdf"),
+    ("report.rdf", "analysis.rdf_difference"),
+    ("training.fit", "config"),
+    ("training.run", "checkpoints.card"),
+    ("training.run", "checkpoints.store"),
+    ("training.run", "config"),
+    ("training.settings", "config"),
+}
+CIRCLES = {
+    ("ionecho.models.continuation", "ionecho.models.uf3", "ionecho.models.least_squares"),
+    ("ionecho.models.least_squares", "ionecho.models.uf3"),
+}
+
+
+def named(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {named(path): path for path in sorted((REPOSITORY / "ionecho").rglob("*.py"))}
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
+    """What a module imports, anywhere in it: other modules of ours by their whole name."""
+
+    def names() -> Iterator[str]:
+        for node in ast.walk(ast.parse(MODULES[module].read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{module}: a relative import"
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    yield whole if whole in MODULES else str(node.module)
+
+    return frozenset(names())
+
+
+def floor(module: str) -> int:
+    """Ground floor first; what is in no room stands above all of them, errors below."""
+    room = module.partition(".")[2].partition(".")[0]
+    if module in ("ionecho", "ionecho.errors"):
+        return -1
+    return ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+
+def test_every_module_is_in_a_room_or_at_the_door() -> None:
+    outside = [name for name in MODULES if floor(name) == len(ROOMS) and not name.startswith(DOOR)]
+    assert outside == []
+
+
+def test_only_the_door_knows_hydra() -> None:
+    knowing = {
+        name
+        for name in MODULES
+        if {each.partition(".")[0] for each in imported(name)} & {"hydra", "omegaconf"}
+        if not name.startswith(DOOR) and name.split(".")[1] not in MANAGED_ELSEWHERE
+    }
+    assert knowing == set()
+
+
+def test_nothing_imports_upward() -> None:
+    upward = {
+        (module.removeprefix("ionecho."), other.removeprefix("ionecho."))
+        for module in MODULES
+        for other in imported(module) & set(MODULES)
+        if floor(other) > floor(module)
+    }
+    assert upward == UPWARD
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Depth first; a circle is named by its modules, the first in the alphabet first."""
+    circles: set[tuple[str, ...]] = set()
+    finished: set[str] = set()
+
+    def follow(module: str, way: list[str]) -> None:
+        if module in way:
+            circle = way[way.index(module) :]
+            first = circle.index(min(circle))
+            circles.add((*circle[first:], *circle[:first]))
+        elif module not in finished:
+            for other in sorted(imported(module) & set(MODULES)):
+                follow(other, [*way, module])
+            finished.add(module)
+
+    for module in MODULES:
+        follow(module, [])
+    assert circles == CIRCLES
+
+
+def test_modules_and_entry_points_are_small() -> None:
+    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+    entries = {path.name: len(path.read_text().splitlines()) for path in REPOSITORY.glob("*.py")}
+    assert {name: length for name, length in entries.items() if length >= 60} == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "of_a_group"),
+    [("simulate/simulate.yaml", SimulationSettings, set()), ("neb.yaml", NebSettings, {"engine"})],
+    ids=("simulate", "neb"),
+)
+def test_a_script_has_the_defaults_of_the_command(file: str, settings: type, of_a_group: set[str]) -> None:
+    content = yaml.safe_load((REPOSITORY / "conf" / file).read_text())
+    told = {key: value for key, value in content.items() if value != "???" and key not in ("defaults", "hydra")}
+    defaults = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
+    assert set(defaults) - set(told) == of_a_group
+    for key, value in told.items():
+        assert (list(defaults[key]) if isinstance(value, list) else defaults[key]) == value
