@@ -9,8 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 from ionecho.exploration.active_learning import explore
+from ionecho.exploration.settings import exploration_settings
 from ionecho.report.exploration import table, write_report
 
 
@@ -20,7 +22,7 @@ def main(config: DictConfig) -> None:
     """Explore in the run's folder, with a report after every round."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     console, reports = Console(), []
-    for report in explore(config, folder):
+    for report in explore(exploration_settings(content(config)), folder):
         reports.append(report)
         write_report(reports, folder / "report")
         console.print(table(reports))

@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.config import plain
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import cell_of, open_trajectory
+from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 from ionecho.nmr.derived import parameter_classes
 from ionecho.prediction.device import PredictionSettings
@@ -24,7 +24,7 @@ from ionecho.prediction.stream import describe_input, predict
 def main(config: DictConfig) -> None:
     """Write predictions for every frame of the input."""
     checkpoint = load(resolve(config.checkpoint))
-    asked = plain(config)
+    asked = content(config)
     parameters = conversions(checkpoint, {key: asked[key] for key in parameter_classes() if key in asked})
     path = find_input(config.input)
     cell = None if config.cell is None else cell_of(config.cell)

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ionecho.checkpoints.run import train
-from ionecho.config import plain
+from ionecho.door.config import content
 from ionecho.entry import entry_point, run, show
 from ionecho.training.settings import training_settings
 
@@ -19,7 +19,7 @@ from ionecho.training.settings import training_settings
 def main(config: DictConfig) -> None:
     """Train, test and write the checkpoint into the run's folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    show(train(training_settings(plain(config)), folder), folder)
+    show(train(training_settings(content(config)), folder), folder)
 
 
 if __name__ == "__main__":

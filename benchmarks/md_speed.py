@@ -19,7 +19,7 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
-from ionecho.prediction.predict import usable
+from ionecho.prediction.device import usable
 from ionecho.structures.prototypes import PROTOTYPES
 
 CELLS = {88: (2, 2, 1), 308: (7, 2, 1), 2992: (4, 17, 2)}  # atoms -> repeats of the cell of 22

@@ -26,8 +26,9 @@ from benchmarks.trajectories import write_trajectory
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.trajectory import open_trajectory
-from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, predict
+from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.predictor import Predictor, conversions
+from ionecho.prediction.stream import predict
 
 Describe = Callable[[list[ase.Atoms], np.ndarray], np.ndarray]
 FEATURES, NA = 6660, 11
@@ -48,13 +49,12 @@ def perceptron() -> nn.Sequential:
 def ours(checkpoint: str, threads: int, block: int) -> Callable[[Path, Path], None]:
     """`predict.py` without the start of Python."""
     trained = load(resolve(checkpoint))
-    assert trained.config.contact_shift is not None
-    shift = ContactShift(**trained.config.contact_shift)
+    parameters = conversions(trained, {})
     settings = PredictionSettings.choose("auto", "float32", threads, block, None)
 
     def run(source: Path, target: Path) -> None:
         trajectory = open_trajectory(source)
-        predictor = Predictor(trained, shift, trajectory, settings)
+        predictor = Predictor(trained, parameters, trajectory, settings)
         predict(predictor, trajectory, source.name, target)
 
     return run

@@ -19,7 +19,6 @@ from ase.neighborlist import neighbor_list
 from hydra import compose, initialize_config_dir
 
 from ionecho.checkpoints.run import train
-from ionecho.config import plain
 from ionecho.data.build import build, build_from
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe
 from ionecho.data.fetch import home as cache
@@ -28,6 +27,7 @@ from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.splits import SplitRecipe
 from ionecho.data.store import Dataset
+from ionecho.door.config import content
 from ionecho.entry import guarded  # which registers the resolver run_id too
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf, build_graph
@@ -192,7 +192,7 @@ def train_config(dataset: Path, *overrides: str) -> TrainingSettings:
     """The settings of a training of a tiny model on the toy dataset."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         given = ["dataset=own", f"dataset.name={dataset}", "name=toy", *TINY_MODEL, *overrides]
-        return training_settings(plain(compose("train", overrides=given)))
+        return training_settings(content(compose("train", overrides=given)))
 
 
 def run_entry(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

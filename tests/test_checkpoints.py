@@ -63,7 +63,7 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(copy: Path, name: str) -> None
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(rng.integers(8))
         (copy / name).write_bytes(flipped)
-        with pytest.raises(InputError, match="fetch the checkpoint anew|not a checkpoint"):
+        with pytest.raises(InputError, match=r"fetch the checkpoint anew|not a checkpoint"):
             load(copy)
     (copy / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):

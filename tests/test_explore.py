@@ -22,29 +22,28 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 from pydantic import ValidationError
 
 from ionecho.checkpoints.store import load
-from ionecho.config import plain
 from ionecho.data.card import read_card
 from ionecho.data.splits import fold_indices, leakage_report
 from ionecho.data.store import Dataset
 from ionecho.data.verify import verify
+from ionecho.door.config import content
 from ionecho.dynamics.calculator import Potential
 from ionecho.entry import run_id
 from ionecho.errors import InputError, explain
 from ionecho.exploration import versions
 from ionecho.exploration.active_learning import explore
-from ionecho.exploration.honest_test import by_frame, predictions
+from ionecho.exploration.honest_test import FORCES, by_frame, predictions
 from ionecho.exploration.rounds import Round
 from ionecho.exploration.runs import displaced_cells, explore_by, plan
 from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points
+from ionecho.exploration.settings import ExplorationSettings, exploration_settings
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
 from ionecho.report.exploration import table, write_report
 from ionecho.training.data import fold_parts
-from ionecho.training.module import FORCES
 
 SMALL = [
     "model=painn",
@@ -96,9 +95,10 @@ def copper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def configured(structures: Path, *overrides: str) -> DictConfig:
+def configured(structures: Path, *overrides: str) -> ExplorationSettings:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        return compose("explore", overrides=[f"structures={structures}", "output=unused", *SMALL, *overrides])
+        composed = compose("explore", overrides=[f"structures={structures}", "output=unused", *SMALL, *overrides])
+        return exploration_settings(content(composed))
 
 
 def rattled(count: int, displacement: float = 0.1) -> list[ase.Atoms]:
@@ -272,7 +272,7 @@ def test_killed_in_every_step_the_same_line_gives_the_same_version(
         "dataset/explored-0.0.0.zarr.zip",
         "round_1/member_0/epochs/last.ckpt",
         "round_1/checkpoint",
-        "round_1/explore_r1_00.zarr.partial/force_spread",
+        "round_1/explore_r1_00.zarr.partial/forces_std",
         "round_1/selection.json",
         "round_1/labels/provenance.jsonl",
         "dataset/explored-0.1.0.zarr.zip",
@@ -344,7 +344,7 @@ def test_the_quantile_window_bounds_the_held_out_errors(
     folder, _ = explored
     config = configured(copper, "select.window=quantile", "select.quantile=0.5")
     dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
-    first = Round(config, make_engine(plain(config.engine)), folder, 1, dataset)
+    first = Round(config, make_engine(config.engine), folder, 1, dataset)
     of = config.dataset
     held_out = fold_parts(dataset, of.split, of.fold, of.validation, config.seed)["validation"]
     error, spread = by_frame(predictions(first.checkpoint, dataset, held_out, FORCES, config.trainer))
@@ -359,9 +359,9 @@ def test_the_window_of_a_round_stays_that_of_its_runs(
     folder, _ = explored
     config = configured(copper)
     dataset = Dataset(folder / "dataset" / "explored-0.0.0.zarr.zip")
-    begun = Round(config, make_engine(plain(config.engine)), folder, 1, dataset).window
+    begun = Round(config, make_engine(config.engine), folder, 1, dataset).window
     monkeypatch.setattr(Round, "scale", lambda _: 0.1)
-    assert Round(config, make_engine(plain(config.engine)), folder, 1, dataset).window == begun
+    assert Round(config, make_engine(config.engine), folder, 1, dataset).window == begun
 
 
 def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
@@ -371,12 +371,12 @@ def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
     folder, reports = explored
     config = configured(copper, "select.window=quantile", "select.quantile=0.5")
     whole, grown = (Dataset(folder / "dataset" / f"explored-0.{k}.0.zarr.zip") for k in (0, 1))
-    second = Round(config, make_engine(plain(config.engine)), folder, 2, grown)
+    second = Round(config, make_engine(config.engine), folder, 2, grown)
     new = np.arange(len(whole), len(grown))
     last = load(folder / "round_1" / "checkpoint")
     error, spread = by_frame(predictions(last, grown, new, FORCES, config.trainer))
-    members = spread / last.config.calibration[FORCES]
-    bounded = error <= second.scale() * second.checkpoint.config.calibration[FORCES] * members * (1 + 1e-6)
+    members = spread / last.config.calibration[FORCES.name]
+    bounded = error <= second.scale() * second.checkpoint.config.calibration[FORCES.name] * members * (1 + 1e-6)
     assert bounded.sum() == (len(new) + 2) // 2
     assert second.scale() != pytest.approx(reports[1]["window"]["scale"])
 

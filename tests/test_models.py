@@ -13,12 +13,12 @@ from conftest import graph_of, p2_crystal, toy_coupling
 
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, load, save
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import named
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.models import MODELS, build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.species import Statistics
-from ionecho.training.module import ATOMS
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 POTENTIALS = {"deep_pot", "painn", "uf3"}  # energies, forces and stress instead of couplings: test_potentials.py
@@ -78,7 +78,7 @@ def coupling(model: Any, atoms: ase.Atoms) -> np.ndarray:
 
 
 def test_outputs_are_named(model: Any) -> None:
-    assert set(model(graph_for(model, [p2_crystal(0)]))) == set(model.outputs) >= set(model.needed)
+    assert set(model(graph_for(model, [p2_crystal(0)]))) == set(named(model.outputs)) >= set(model.needed)
 
 
 def test_outputs_follow_the_structure(model: Any) -> None:
@@ -89,7 +89,7 @@ def test_outputs_follow_the_structure(model: Any) -> None:
     with torch.no_grad():
         outputs = model(graph_for(model, [atoms]))
     for name, values in outputs.items():
-        assert len(values) == (11 if name.endswith(ATOMS) else 2)
+        assert len(values) == {"atoms": 11, "centres": 2}[named(model.outputs)[name].at]
 
 
 def test_rotation_and_reflection_leave_couplings_unchanged(model: Any) -> None:
@@ -202,7 +202,7 @@ def test_checkpoint_round_trip(model: Any, request: pytest.FixtureRequest, tmp_p
         hyperparameters=hyperparameters,
         members=1,
         calibration=ensemble.calibration,
-        contact_shift=None,
+        parameters={},
         dataset={"name": "toy"},
         training={"seed": 0},
     )

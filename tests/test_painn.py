@@ -15,7 +15,6 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.lj import LennardJones
 from conftest import REPOSITORY, graph_of, p2_crystal, toy_card
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from schnetpack import properties
 from torch import nn
 
@@ -24,18 +23,21 @@ from ionecho.checkpoints.store import load
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import POTENTIAL
+from ionecho.door.config import content
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.painn_batched import Blocks
-from ionecho.training.fit import hyperparameters, of_member
 from ionecho.training.losses import EnergyForces
 from ionecho.training.metrics import calibration, calibration_factor
+from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
+from ionecho.training.settings import training_settings
 
 NUMBERS = [8, 11, 12, 25]
-FORCES = "forces@atoms"
+FORCES = "forces"
 CUTOFF = 4.5
 
 
@@ -192,7 +194,7 @@ def test_the_fit_takes_energies_of_the_elements_and_the_scale_of_the_forces() ->
     assert model.scale.item() == pytest.approx(2.5)
 
 
-# The loss of science.md B2
+# The loss of Energy Storage Mater. 2023, 63, 103023
 
 
 def errors_of(offset: float, force: list[float]) -> tuple[dict[str, torch.Tensor], Batch]:
@@ -244,19 +246,18 @@ def test_losses_refused(rho: list[list[float]], energy: str, message: str) -> No
         EnergyForces(rho, energy)
 
 
-def test_a_loss_of_energies_and_forces_needs_both() -> None:
-    batch = Batch(graph([p2_crystal(0)]), {"energy": torch.zeros(1)})
-    with pytest.raises(InputError, match=r"name forces@atoms in trainer\.losses"):
-        EnergyForces([[0.0, 0.9]], "total")({"energy": torch.zeros(1)}, batch, 0.0)
+def test_a_loss_of_energies_and_forces_learns_both_and_the_stress_where_it_weighs() -> None:
+    assert EnergyForces([[0.0, 0.9]], "total").learns == ("energy", "forces")
+    assert EnergyForces([[0.0, 0.9]], "total", virial=1.0).learns == ("energy", "forces", "stress")
 
 
-# The spread of science.md B4
+# The spread, of the same work
 
 
 class Noise(nn.Module):
     """A member whose forces are normal noise of 0.5 eV/Å a component."""
 
-    numbers, centres, cutoff, pairs_of = (11,), (11,), 4.0, "atoms"
+    numbers, centres, cutoff, pairs_of, outputs = (11,), (11,), 4.0, "atoms", POTENTIAL
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -269,12 +270,12 @@ class Noise(nn.Module):
 def test_the_spread_of_four_members_is_unbiased_and_the_norm_of_its_components() -> None:
     members = [Noise(seed) for seed in range(4)]
     found = Ensemble(members, {})(graph([p2_crystal(0)]))
-    sigma = found[FORCES + "_std"].norm(dim=1)
+    sigma = found[FORCES + "_std"]
     forces = torch.stack([member.forces for member in members])
     direct = ((forces - forces.mean(0)).square().sum(2).sum(0) / 3).sqrt()
     torch.testing.assert_close(sigma, direct)
     # 60 000 variances of 3 degrees of freedom: standard error 0.25 (2/3/60000)^½ = 8e-4
-    assert found[FORCES + "_std"].square().mean().item() == pytest.approx(0.25, abs=4e-3)
+    assert sigma.square().mean().item() / 3 == pytest.approx(0.25, abs=4e-3)
     assert sigma.square().mean().sqrt().item() == pytest.approx(0.866, abs=7e-3)
 
 
@@ -324,12 +325,12 @@ def test_a_neighbour_list_kept_with_a_skin_gives_the_same_forces(structure: ase.
 
 def test_the_published_ensemble_is_four_members_of_two_widths_and_depths() -> None:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        config = compose("train", overrides=["experiment=paper_painn", "dataset=nvp_gpaw"])
-    members = [build_model("painn", hyperparameters(of_member(config, number))) for number in range(4)]
+        config = training_settings(content(compose("train", overrides=["experiment=paper_painn", "dataset=nvp_gpaw"])))
+    members = [build_model("painn", config.of_member(number)) for number in range(4)]
     sizes = [(member.representation.n_atom_basis, member.interactions) for member in members]
     assert sizes == [(128, 3), (148, 3), (128, 4), (148, 4)]
-    optimizer = instantiate(config.trainer.optimizer)(members[0].parameters())
-    schedule = instantiate(config.trainer.schedule)(optimizer, total_steps=10)
+    optimizer = make(OPTIMIZERS, config.trainer.optimizer, "")(members[0].parameters())
+    schedule = make(SCHEDULES, config.trainer.schedule, "")(optimizer, total_steps=10)
     assert isinstance(optimizer, torch.optim.Adam)
     assert {schedule.lr_lambdas[0](step) for step in range(10)} == {1.0}
 
@@ -348,8 +349,10 @@ def test_training_an_ensemble_of_different_members(tmp_path: Path) -> None:
     given += ["trainer.max_epochs=3", "trainer.accelerator=cpu", "dataset.validation=0.2"]
     members = ["member_overrides=[{features: 8}, {interactions: 2}]"]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        config = compose("train", overrides=[*given, *members])
-        wrong = compose("train", overrides=[*given, "member_overrides=[{features: 8}]"])
+        config, wrong = (
+            training_settings(content(compose("train", overrides=[*given, own])))
+            for own in (*members, "member_overrides=[{features: 8}]")
+        )
     metrics = train(config, tmp_path / "run")
     assert metrics["test"]["forces_calibration"]["expected_within"][0] == pytest.approx(0.5)  # F(3, 3) below 1
     assert metrics["validation"]["forces_calibration"]["rmse_over_spread"] == pytest.approx(1.0)
@@ -361,6 +364,7 @@ def test_training_an_ensemble_of_different_members(tmp_path: Path) -> None:
     assert "member_overrides" in (tmp_path / "run" / "checkpoint" / "README.md").read_text()
     atoms = p2_crystal(3)
     atoms.calc = Potential(checkpoint.model)
-    assert atoms.get_forces().shape == atoms.calc.results["forces_std"].shape == (11, 3)
+    assert atoms.get_forces().shape == (11, 3)
+    assert atoms.calc.results["forces_std"].shape == (11,)
     with pytest.raises(InputError, match="one set of hyperparameters for each of 2 members, found 1"):
         train(wrong, tmp_path / "wrong")

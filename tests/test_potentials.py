@@ -18,15 +18,16 @@ from torch import nn
 
 from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, load, save
 from ionecho.data.loader import Batch
+from ionecho.data.outputs import named
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.species import Statistics
-from ionecho.training.settings import check_losses
+from ionecho.training.losses import check_terms
 
 NUMBERS = [8, 11, 12, 25]
-FORCES = "forces@atoms"
+FORCES = "forces"
 POTENTIALS: dict[str, dict[str, Any]] = {
     "deep_pot": {"cutoff": 4.5, "smooth_cutoff": 1.0, "embedding": [4, 8], "axis": 3, "fitting": [12, 12]},
     "painn": {"cutoff": 4.5, "features": 8, "interactions": 2, "radial": 6},
@@ -91,11 +92,12 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], toleranc
 
 
 def test_outputs_are_named_and_those_needed_have_to_be_learned(model: Any) -> None:
-    assert set(outputs(model, [p2_crystal(0)])) == set(model.outputs)
-    check_losses(model, model.needed)
+    known = named(model.outputs)
+    assert set(outputs(model, [p2_crystal(0)])) == set(known)
+    check_terms(dict.fromkeys(model.needed, 1.0), known, model.needed)
     for name in model.needed:
         with pytest.raises(InputError, match=f"has to learn {name} too"):
-            check_losses(model, set(model.outputs) - {name})
+            check_terms(dict.fromkeys(set(known) - {name}, 1.0), known, model.needed)
 
 
 def test_outputs_follow_the_structure(model: Any) -> None:
@@ -222,7 +224,7 @@ def test_checkpoint_round_trip(name: str, tmp_path: Path) -> None:
         hyperparameters={"numbers": NUMBERS, "centres": NUMBERS, **POTENTIALS[name]},
         members=1,
         calibration={},
-        contact_shift=None,
+        parameters={},
         dataset={"name": "toy"},
         training={"seed": 0},
     )
@@ -240,7 +242,7 @@ def test_losses_of_energies_forces_and_stress_are_differentiated_by_the_weights(
 
     def loss() -> torch.Tensor:
         found = model(batch.graph)
-        errors = [(found[o] - batch.labels[o.removesuffix("@atoms")]).square().mean() for o in ("energy", FORCES)]
+        errors = [(found[o] - batch.labels[o]).square().mean() for o in ("energy", FORCES)]
         return errors[0] + errors[1] + found["stress"].square().sum()
 
     loss().backward()

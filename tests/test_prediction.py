@@ -20,7 +20,9 @@ from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, describe_input, predict, predictors
+from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.predictor import Predictor, conversions, predictors
+from ionecho.prediction.stream import describe_input, predict
 from ionecho.structures.prototypes import PROTOTYPES
 
 FRAMES = 23
@@ -69,8 +71,8 @@ def _lammps_frame(atoms: ase.Atoms, step: int) -> str:
 
 def run(checkpoint: Checkpoint, path: Path, output: Path, block: int = 5, **options: object) -> zarr.Group:
     trajectory = open_trajectory(path, **options)  # type: ignore[arg-type]
-    shift = ContactShift(**checkpoint.config.contact_shift)  # type: ignore[arg-type]
-    predictor = Predictor(checkpoint, shift, trajectory, PredictionSettings.choose("cpu", "float32", 2, block, 3))
+    parameters = conversions(checkpoint, {})
+    predictor = Predictor(checkpoint, parameters, trajectory, PredictionSettings.choose("cpu", "float32", 2, block, 3))
     return zarr.open_group(predict(predictor, trajectory, path.name, output), mode="r")
 
 
@@ -91,11 +93,11 @@ def test_every_format_gives_the_same_predictions(checkpoint: Checkpoint, folder:
 
 def test_predictions_carry_units_physics_and_shifts(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
     group = run(checkpoint, folder / "t.zarr", tmp_path / "p.zarr")
-    factor = ContactShift(**checkpoint.config.contact_shift).ppm_per_mhz
+    factor = ContactShift(**checkpoint.config.parameters["contact_shift"]).ppm_per_mhz
     np.testing.assert_allclose(
         group["hyperfine_contact_shift"][:], factor * group["hyperfine_contact"][:].astype(float), rtol=1e-5
     )
-    assert group.attrs["contact_shift"] == checkpoint.config.contact_shift
+    assert group.attrs["contact_shift"] == checkpoint.config.parameters["contact_shift"]
     assert group.attrs["checkpoint_sha256"] == checkpoint.sha256
     assert group.attrs["units"]["hyperfine_contact_shift"] == "ppm"
     np.testing.assert_array_equal(group["centres"][:], [0, 1])
@@ -142,19 +144,18 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
     ase.io.write(tmp_path / "t.extxyz", images)
     trajectory = open_trajectory(tmp_path / "t.extxyz")
     settings = PredictionSettings.choose("cpu", "float64", 1, 2, None)
-    output = predict(Predictor(potential, None, trajectory, settings), trajectory, "t", tmp_path / "t.zarr")
+    output = predict(Predictor(potential, {}, trajectory, settings), trajectory, "t", tmp_path / "t.zarr")
     found = zarr.open_group(output, mode="r")
     for index, atoms in enumerate(images):
         atoms.calc = Potential(potential.model)
         assert found["energy"][index] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
         np.testing.assert_allclose(found["forces"][index], atoms.get_forces(), atol=1e-4)
-        spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
-        np.testing.assert_allclose(found["force_spread"][index], spread, atol=1e-4)
+        np.testing.assert_allclose(found["forces_std"][index], atoms.calc.results["forces_std"], atol=1e-4)
     shapes = {name: found[name].shape for name in ("energy", "energy_members", "stress")}
     assert shapes == {"energy": (3,), "energy_members": (3, 4), "stress": (3, 3, 3)}
-    assert found.attrs["calibration"]["forces@atoms"] == potential.config.calibration["forces@atoms"]
-    assert found.attrs["units"]["forces"] == found.attrs["units"]["force_spread"] == "eV/Å"
-    attached = predictors("painn-p2_gpaw", images[0], None, settings)
+    assert found.attrs["calibration"]["forces"] == potential.config.calibration["forces"]
+    assert found.attrs["units"]["forces"] == found.attrs["units"]["forces_std"] == "eV/Å"
+    attached = predictors("painn-p2_gpaw", images[0], {}, settings)
     how = Thermostat("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None, None)
     with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
         simulate(images[0], EMT(), *how, {}, tmp_path / "md.zarr", properties=attached)
@@ -173,7 +174,7 @@ def test_predictions_grow_with_the_run_they_are_made_from(
         group.create_array("numbers", data=frames[0].numbers)
         group.attrs["request"] = {"seed": 0}
         trajectory = open_trajectory(source)
-        made = Predictor(checkpoint, None, trajectory, settings)
+        made = Predictor(checkpoint, {}, trajectory, settings)
         return zarr.open_group(predict(made, trajectory, describe_input(source, []), tmp_path / output), mode="r")
 
     assert predicted(3, "grown.zarr")["positions"].shape[0] == 3

@@ -34,7 +34,9 @@ from ionecho.dynamics.simulate import drawn_velocities, run_simulation, simulate
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.prediction.predict import PredictionSettings, Predictor, predict, predictors
+from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.predictor import Predictor, predictors
+from ionecho.prediction.stream import predict
 from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
 from ionecho.structures.read import describe
 
@@ -77,8 +79,8 @@ class Disagreeing(EMT):
     def calculate(self, *arguments: object, **keywords: object) -> None:
         super().calculate(*arguments, **keywords)
         self.calls += 1
-        self.results["forces_std"] = np.zeros((32, 3))
-        self.results["forces_std"][7, 1] = 0.05 * self.calls
+        self.results["forces_std"] = np.zeros(32)
+        self.results["forces_std"][7] = 0.05 * self.calls
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -197,7 +199,7 @@ def potential() -> Potential:
 
 def attached(checkpoint: Path, shift: object = "checkpoint") -> list[Predictor]:
     settings = PredictionSettings.choose("cpu", "float64", 1, 5, None)
-    return predictors(str(checkpoint), p2_crystal(0), shift, settings)
+    return predictors(str(checkpoint), p2_crystal(0), {"contact_shift": shift}, settings)
 
 
 def with_properties(potential: Potential, output: Path, properties: list[Predictor]) -> Path:

@@ -24,7 +24,8 @@ from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
-from ionecho.prediction.predict import PredictionSettings, predictors, usable
+from ionecho.prediction.device import PredictionSettings, usable
+from ionecho.prediction.predictor import predictors
 from ionecho.report.dynamic_shift import run as dynamic_shift
 
 CHECKPOINTS = ("deep_pot-p2_nmmo", "painn-p2_nmmo", "uf3-p2_nmmo", "uf3-p2_painn")
@@ -58,7 +59,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
         for name in checkpoints:
             potential = Potential(load(resolve(name)).model, torch.float32, device)
             thermostat = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
-            attached = predictors(MODEL, atoms, "checkpoint", prediction)
+            attached = predictors(MODEL, atoms, {}, prediction)
             output = simulate(atoms, potential, thermostat, run, {}, folder / f"{name}.zarr", properties=attached)
             report = dynamic_shift(str(output), f"{folder}/{name}", settings | {"skip": EQUILIBRATION})
             print(row(name, report["groups"]["trajectory"]), flush=True)

@@ -126,7 +126,7 @@ def read_band(path: Path) -> Band:
         group["path_length"][:],
         group["potential_energy"][:],
         group["forces"][:] if "forces" in group else None,
-        group["force_spread"][:].max(axis=1) if "force_spread" in group else None,
+        group["forces_std"][:].max(axis=1) if "forces_std" in group else None,
         dict(group.attrs["request"]),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import load, save
-from ionecho.config import changed
+from ionecho.data.files import changed
 from ionecho.data.registry import REPOSITORY
 from ionecho.errors import InputError
 

@@ -14,11 +14,10 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import nn
 
+from ionecho.data.outputs import SPREAD
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph
-from ionecho.models.ensemble import SPREAD
-from ionecho.training.module import ENERGY, FORCES, STRESS
 
 SKIN = 0.5  # Å
 
@@ -27,17 +26,17 @@ def uncertain(results: Mapping[str, Any], atoms: Atoms, limit: float) -> str:
     """Which force of an ensemble has a calibrated spread above a limit in eV/Å, and how large; empty if none."""
     if "forces_std" not in results:
         return ""
-    spread = np.linalg.norm(results["forces_std"], axis=1)
+    spread = results["forces_std"]
     name = f"{atoms.symbols[spread.argmax()]} {spread.argmax()}"
     told = f"calibrated force spread {spread.max():.2f} eV/Å on {name}, the limit is {limit}"
     return told if spread.max() > limit else ""
 
 
 class Potential(Calculator):
-    """Energy, forces and stress of an interatomic potential: any model that predicts `energy` and `forces@atoms`.
+    """Energy, forces and stress of an interatomic potential: any model that predicts `energy` and `forces`.
 
     The units and signs are ASE's: eV, eV/Å, and eV/Å³ with tensile stress positive. An ensemble gives its mean, and
-    its spread as `energy_std` (eV) and `forces_std` (eV/Å) in `results`.
+    its spread as `energy_std` (eV) and `forces_std` (N,) (eV/Å), of the whole vectors, in `results`.
 
     Parameters
     ----------
@@ -96,14 +95,13 @@ class Potential(Calculator):
         graph = self._graph(self.atoms)
         with torch.no_grad():
             outputs = {name: value.double().cpu().numpy() for name, value in self.model(graph).items()}
-        if FORCES not in outputs:
-            raise InputError(f"the model predicts {', '.join(outputs)}: expected a potential, with energy and forces")
-        energy = float(outputs[ENERGY][0])
-        self.results = {"energy": energy, "free_energy": energy, "forces": outputs[FORCES]}
+        energy = float(outputs["energy"][0])
+        self.results = {"energy": energy, "free_energy": energy, "forces": outputs["forces"]}
         if self.atoms.pbc.all():
-            self.results["stress"] = full_3x3_to_voigt_6_stress(outputs[STRESS][0])
-        if ENERGY + SPREAD in outputs:
-            self.results |= {"energy_std": float(outputs[ENERGY + SPREAD][0]), "forces_std": outputs[FORCES + SPREAD]}
+            self.results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"][0])
+        if "forces" + SPREAD in outputs:
+            spreads = {name + SPREAD: outputs[name + SPREAD] for name in ("energy", "forces")}
+            self.results |= {**spreads, "energy" + SPREAD: float(spreads["energy" + SPREAD][0])}
 
     def _graph(self, atoms: Atoms) -> Graph:
         """Neighbours within the cut-off, among those of an earlier search where it still holds."""

@@ -28,7 +28,6 @@ from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
 from ionecho.labelling.calculator import NEEDED, EngineCalculator
 from ionecho.labelling.engine import make_engine
-from ionecho.prediction.predict import FORCE_SPREAD
 from ionecho.structures.read import describe
 
 LENGTH = "path_length"
@@ -39,7 +38,7 @@ UNITS = {
     "time": "index of the image",
     "potential_energy": "eV",
     "forces": "eV/Å",
-    FORCE_SPREAD: "eV/Å",
+    "forces_std": "eV/Å",
     LENGTH: "Å",
 }
 BAND = {"method": "improved tangent, climbing image", "interpolation": "idpp"}
@@ -165,5 +164,5 @@ def _frames(images: Sequence[ase.Atoms]) -> dict[str, NDArray]:
     }
     results = [image.calc.results for image in images]
     if "forces_std" in results[0]:
-        frames[FORCE_SPREAD] = np.stack([np.linalg.norm(each["forces_std"], axis=1) for each in results])
+        frames["forces_std"] = np.stack([each["forces_std"] for each in results])
     return frames

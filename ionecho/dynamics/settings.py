@@ -44,6 +44,7 @@ class SimulationSettings:
     pressure_error_limit: PositiveFloat | None = 1.0  # GPa, largest error of the pressure with which npt is run
     properties: str | tuple[str, ...] = ()  # checkpoints that predict every stored frame
     contact_shift: Literal["checkpoint"] | dict[str, Any] | None = "checkpoint"  # of the conversion to ppm
+    quadrupole: Literal["checkpoint"] | dict[str, Any] | None = "checkpoint"  # of C_Q and eta
     device: str = "auto"
     dtype: str = "float64"
     threads: int | None = None  # of the CPU; none: all cores
@@ -53,6 +54,11 @@ class SimulationSettings:
             raise InputError(
                 f"velocities={self.velocities}: expected draw, or keep for a structure that is not repeated"
             )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is asked of the parameters of derived quantities, by key."""
+        return {key: getattr(self, key) for key in ("contact_shift", "quadrupole")}
 
     @property
     def thermostat(self) -> Thermostat:

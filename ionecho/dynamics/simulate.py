@@ -31,15 +31,8 @@ from ionecho.dynamics.run import Run
 from ionecho.dynamics.settings import SimulationSettings
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
-from ionecho.prediction.predict import (
-    COUPLING,
-    FORCE_SPREAD,
-    PredictionSettings,
-    Predictor,
-    predictors,
-    units,
-    usable,
-)
+from ionecho.prediction.device import PredictionSettings, usable
+from ionecho.prediction.predictor import Predictor, predictors
 from ionecho.structures.read import describe
 
 INTEGRATORS: dict[str, Callable[[ase.Atoms, Calculator, Thermostat], Integrator]] = {
@@ -47,7 +40,14 @@ INTEGRATORS: dict[str, Callable[[ase.Atoms, Calculator, Thermostat], Integrator]
     "lammps": LammpsIntegrator,
 }
 SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
-UNITS = {"positions": "Å", "cell": "Å", "time": "fs", "potential_energy": "eV", "temperature": "K"}
+UNITS = {
+    "positions": "Å",
+    "cell": "Å",
+    "time": "fs",
+    "potential_energy": "eV",
+    "temperature": "K",
+    "forces_std": "eV/Å",
+}
 console = Console(soft_wrap=True)
 
 
@@ -81,7 +81,7 @@ def run_simulation(settings: SimulationSettings) -> Path:
         known = checkpoint.pressure_error(settings.pressure_error_limit)
         console.print(f"error of the pressure of {checkpoint.config.name}: {known}", markup=False)
     identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(atoms)}
-    properties = predictors(settings.properties, atoms, settings.contact_shift, prediction)
+    properties = predictors(settings.properties, atoms, settings.parameters, prediction)
     keep = settings.velocities == "keep"
     return simulate(atoms, potential, thermostat, run, identity, settings.output, settings.engine, properties, keep)
 
@@ -168,7 +168,8 @@ def _requested(properties: Sequence[Predictor]) -> dict[str, Any]:
 
 def _begin(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> None:
     group.create_array("numbers", data=atoms.numbers, overwrite=True)
-    known = {"units": {**units(), **UNITS}, "pbc": atoms.pbc.tolist(), **_attached(group, atoms, properties)}
+    units = {name: unit for each in properties for name, unit in each.units.items()}
+    known = {"units": {**units, **UNITS}, "pbc": atoms.pbc.tolist(), **_attached(group, atoms, properties)}
     group.update_attributes({**known, "state": {}, "stopped": None})
 
 
@@ -184,14 +185,14 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
         if not np.array_equal(each.centres, first.centres):
             other = first.checkpoint.config.name
             raise InputError(f"properties: {other} and {name} predict for different atoms; attach one of them")
+        if each.checkpoint.drives_ions:
+            raise InputError(f"properties: {name} is a potential; predict.py applies it to the run's frames")
         for array in each(frame, 0):
-            if array == "forces":
-                raise InputError(f"properties: {name} is a potential; predict.py applies it to the run's frames")
             if array in predicted:
                 raise InputError(f"properties: {predicted[array]} and {name} both predict {array}; attach one of them")
             predicted[array] = name
-        if predicted.get(COUPLING) == name:
-            attributes |= each.physics
+    for each in sorted(properties, key=lambda each: bool(each.parameters)):
+        attributes |= each.physics
     group.create_array("centres", data=first.centres, overwrite=True)
     return attributes
 
@@ -249,7 +250,7 @@ def _frame(atoms: ase.Atoms, results: Mapping[str, Any], elapsed: float, tempera
         "temperature": np.array(temperature),
     }
     if "forces_std" in results:
-        values[FORCE_SPREAD] = np.linalg.norm(results["forces_std"], axis=1).astype(np.float32)
+        values["forces_std"] = results["forces_std"].astype(np.float32)
     return values
 
 

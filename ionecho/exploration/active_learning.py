@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ase.data import chemical_symbols
-from omegaconf import DictConfig, OmegaConf
 
-from ionecho.config import plain
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.exploration.rounds import Report, Round
 from ionecho.exploration.runs import displaced_cells
-from ionecho.exploration.settings import check_settings
+from ionecho.exploration.settings import ExplorationSettings
 from ionecho.exploration.versions import card_of, finished, labelled
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import differences, publish
@@ -30,7 +28,7 @@ MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line
 ROUND = re.compile(r"explore_r(\d+)_")
 
 
-def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
+def explore(config: ExplorationSettings, folder: Path) -> Iterator[Report]:
     """Explore in `folder` as `config` says (`conf/explore.yaml`); what is finished there is not done again.
 
     Yields
@@ -45,7 +43,7 @@ def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
         another level of theory than the engine's, another process explores there, or a round that has not converged
         finds nothing to label.
     """
-    engine = make_engine(plain(config.engine))
+    engine = make_engine(config.engine)
     with locked(folder):
         _check(config, engine, folder)
         dataset = _start(config, engine, folder)
@@ -60,18 +58,16 @@ def explore(config: DictConfig, folder: Path) -> Iterator[Report]:
         yield Round(config, engine, folder, first + config.rounds, dataset).training()
 
 
-def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
+def _check(config: ExplorationSettings, engine: Engine, folder: Path) -> None:
     """Refuse settings that cannot work, and those of another exploration than the folder's."""
-    check_settings(config)
     if missing := {"energy", "forces"} - set(engine.labels):
         raise InputError(f"engine.labels: a potential learns from energy and forces, missing {', '.join(missing)}")
-    if config.structures is None and OmegaConf.is_missing(config.dataset, "name"):
+    if config.structures is None and config.dataset.name is None:
         raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
     if config.structures is not None:
-        _check_elements(config, alone=OmegaConf.is_missing(config.dataset, "name"))
-    asked = OmegaConf.to_container(config)
-    assert isinstance(asked, dict)
-    request = json.loads(json.dumps({key: value for key, value in asked.items() if key not in MAY_CHANGE}))
+        _check_elements(config, alone=config.dataset.name is None)
+    asked = {key: value for key, value in config.request.items() if key not in MAY_CHANGE}
+    request = json.loads(json.dumps(asked))
     stored = folder / "request.json"
     if not stored.exists():
         write_json(stored, request)
@@ -80,12 +76,12 @@ def _check(config: DictConfig, engine: Engine, folder: Path) -> None:
         raise InputError(f"{folder} holds an exploration with another {told}; choose another output")
 
 
-def _check_elements(config: DictConfig, alone: bool) -> None:
+def _check_elements(config: ExplorationSettings, alone: bool) -> None:
     """Refuse, before anything is labelled, structures with elements that the model lacks; `alone`, of others than its.
 
     Without a dataset a model learns of the elements in the structures alone.
     """
-    found, known = {int(z) for cell in displaced_cells(config) for z in cell.numbers}, set(config.model.numbers)
+    found, known = {int(z) for cell in displaced_cells(config) for z in cell.numbers}, set(config.model["numbers"])
     if alone and not found:
         raise InputError("rattle.copies: without a dataset expected 1 or more, to begin with")
     if found - known or (alone and found != known):
@@ -94,9 +90,9 @@ def _check_elements(config: DictConfig, alone: bool) -> None:
         raise InputError(f"structures: they hold {held}, the model is of {asked}; add 'model.numbers=[{numbers}]'")
 
 
-def _start(config: DictConfig, engine: Engine, folder: Path) -> Dataset:
+def _start(config: ExplorationSettings, engine: Engine, folder: Path) -> Dataset:
     """What to begin with: a dataset, or displaced copies of the structures, labelled."""
-    if not OmegaConf.is_missing(config.dataset, "name"):
+    if config.dataset.name is not None:
         dataset = open_dataset(config.dataset.name)
         if not config.accept_level and (other := differences(dataset, engine)):
             raise InputError(

@@ -13,27 +13,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.files import write_json
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
-from ionecho.exploration.honest_test import by_frame, honest_test, predictions
+from ionecho.exploration.honest_test import FORCES, by_frame, honest_test, predictions
 from ionecho.exploration.runs import Explored, explore_by, plan
 from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
+from ionecho.exploration.settings import ExplorationSettings
 from ionecho.exploration.versions import card_of, described, finished, labelled
 from ionecho.labelling.engine import Engine
 from ionecho.labelling.publish import publish_version
 from ionecho.labelling.structures import read_structures
 from ionecho.training.data import fold_parts
-from ionecho.training.module import FORCES
-from ionecho.training.run import train
 
-# What train.py is told.
-TRAINING = ("name", "seed", "ensemble", "member_overrides", "model", "trainer", "dataset", "logger")
 BINS, BELOW = 40, 100.0  # of the histogram of scores: from the window's lower end over this, to its upper end
 console = Console(soft_wrap=True)
 Report = dict[str, Any]
@@ -43,7 +40,7 @@ Report = dict[str, Any]
 class Round:
     """One round with a version of the dataset. Each step leaves its output in `place`, and is not done again."""
 
-    config: DictConfig
+    config: ExplorationSettings
     engine: Engine
     folder: Path
     number: int
@@ -80,12 +77,8 @@ class Round:
 
     def training(self) -> Report:
         """Train the ensemble; its errors on the test part."""
-        config = OmegaConf.masked_copy(self.config, list(TRAINING))
-        config.dataset.name = str(self.dataset.path)
-        whole = OmegaConf.merge(config, {"resume": "auto", "cv": {"folds": None}, "learning_curve": None})
-        assert isinstance(whole, DictConfig)
         with self._timed("train"):
-            metrics = train(whole, self.place)
+            metrics = train(self.config.training(str(self.dataset.path)), self.place)
         reported = ("energy_per_atom", "forces", "forces_calibration")
         return {
             "round": self.number,
@@ -133,7 +126,7 @@ class Round:
         """From the calibrated spread to what the window is on."""
         select, checkpoint = self.config.select, self.checkpoint
         if select.window == "published":
-            return 1.0 / checkpoint.config.calibration[FORCES]
+            return 1.0 / checkpoint.config.calibration[FORCES.name]
         error, spread = self._last_labelled()
         if len(error) < least_held_out(select.quantile):
             held_out = self._parts["validation"]
@@ -146,7 +139,7 @@ class Round:
         if not stored.exists():
             return np.empty(0), np.empty(0)
         last = json.loads(stored.read_text())
-        told, calibration = last["before"]["frames"], self.checkpoint.config.calibration[FORCES]
+        told, calibration = last["before"]["frames"], self.checkpoint.config.calibration[FORCES.name]
         spread = np.array(told["score"]) / last["window"]["scale"] * (calibration / last["calibration"])
         return np.array(told["error"]), spread
 
@@ -188,7 +181,7 @@ class Round:
         below, above = int((every < window.low).sum()), int((every > window.high).sum())
         return {
             "window": {**asdict(window), "kind": settings.window, "spread_limit": window.spread_limit},
-            "calibration": self.checkpoint.config.calibration[FORCES],
+            "calibration": self.checkpoint.config.calibration[FORCES.name],
             "frames": {"below": below, "inside": len(inside), "above": above},
             "histogram": {"score": edges.tolist(), "frames": counts.tolist()},
             "runs": [row_of(run, score) for run, score in zip(explored, scores, strict=True)],

@@ -11,19 +11,17 @@ import ase
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.schema import Configuration
 from ionecho.data.store import open_zarr
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.integrators import Thermostat
-from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import NoFrame, simulate
 from ionecho.dynamics.start import read_structure
+from ionecho.exploration.settings import ExplorationSettings
 from ionecho.labelling.structures import group_names, read_structures
-from ionecho.prediction.predict import FORCE_SPREAD, usable
-from ionecho.structures.displace import Rattle, displace
+from ionecho.prediction.device import usable
+from ionecho.structures.displace import displace
 from ionecho.structures.read import describe
 
 SEEDS = 1000  # between the random numbers of two rounds
@@ -52,7 +50,7 @@ class Explored:
     stopped: str | None
 
 
-def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> list[Planned]:
+def plan(config: ExplorationSettings, number: int, training: Sequence[Configuration]) -> list[Planned]:
     """The simulations of round `number`: all combinations of structures, temperatures, strains and seeds.
 
     Without `structures` each begins in a configuration drawn from the training part.
@@ -68,7 +66,7 @@ def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> 
     else:
         starts = [
             (name, read_structure(name, condition[2], config.repeat), *condition)
-            for name in _listed(config.structures)
+            for name in config.structures
             for condition in conditions
         ]
     planned = []
@@ -81,13 +79,13 @@ def plan(config: DictConfig, number: int, training: Sequence[Configuration]) -> 
 
 
 def explore_by(
-    planned: Planned, checkpoint: Checkpoint, spread_limit: float, config: DictConfig, path: Path
+    planned: Planned, checkpoint: Checkpoint, spread_limit: float, config: ExplorationSettings, path: Path
 ) -> Explored:
     """Simulate, up to the first frame whose spread passes the limit, and read what was visited."""
     settings = config.md
     potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
-    thermostat = Thermostat.of(settings, planned.temperature, planned.seed)
-    run = Run.of(settings, thermostat.timestep, spread_limit)
+    thermostat = settings.thermostat(planned.temperature, planned.seed)
+    run = settings.run(spread_limit)
     identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -99,13 +97,13 @@ def explore_by(
     for configuration in frames:
         configuration.group = planned.name
         configuration.source = f"{planned.name}#{configuration.frame}"
-    spread = group[FORCE_SPREAD][:].astype(float)
+    spread = group["forces_std"][:].astype(float)
     return Explored(planned, frames, spread.max(1), spread.mean(1), group.attrs["stopped"])
 
 
-def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
+def displaced_cells(config: ExplorationSettings) -> Iterator[Configuration]:
     """Copies of the structures, strained along each axis and with displaced atoms, to begin with from nothing."""
-    rattle, names = Rattle(**config.rattle, seed=config.seed), _listed(config.structures)
+    rattle, names = config.copies, config.structures or []
     for name, origin in zip(names, group_names(list(map(Path, names))), strict=True):
         group = f"displaced_{origin}"
         for number in range(rattle.copies):
@@ -115,7 +113,3 @@ def displaced_cells(config: DictConfig) -> Iterator[Configuration]:
             yield Configuration(
                 atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, group, number, f"{group}#{number}"
             )
-
-
-def _listed(structures: str | Sequence[str]) -> list[str]:
-    return [structures] if isinstance(structures, str) else list(structures)

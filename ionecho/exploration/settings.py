@@ -1,29 +1,63 @@
-"""What `explore.py` is told beside the model, the engine and the dynamics: checked before anything is labelled."""
+"""What an exploration is told, checked before anything is labelled."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, Self
 
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
-from ionecho.config import plain
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
-from ionecho.prediction.predict import usable
-from ionecho.training.settings import DatasetSettings, TrainerSettings
+from ionecho.dynamics.start import three_numbers
+from ionecho.prediction.device import usable
+from ionecho.structures.displace import Rattle
+from ionecho.training.settings import STRICT, CrossValidation, DatasetSettings, TrainerSettings, TrainingSettings
 
 
-class RunSettings(BaseModel):
-    """Which simulations a round holds; what each is told is checked by `Thermostat` and `Run`."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunSettings:
+    """The simulations of a round, one for each combination of structure, temperature (K), strain and seed."""
 
     temperatures: list[PositiveFloat] = Field(min_length=1)
     strains: list[float] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
+    ensemble: str  # the thermostat, by `Thermostat`
+    time: str | float  # 500fs, 10ps, 1ns
+    timestep: PositiveFloat  # fs
+    thermostat_time: PositiveFloat  # fs
+    pressure: float  # GPa, of npt
+    barostat_time: PositiveFloat  # fs, of npt
+    every: PositiveInt  # steps between frames, and between looks at the spread
+    block: PositiveInt  # frames written at once
+    contact_limit: PositiveFloat | None  # sums of covalent radii
+    volume_limit: PositiveFloat | None  # share by which the volume may change
+    heat_limit: float | None = Field(gt=1)  # times the temperature
+    device: str
+    dtype: str
+
+    def thermostat(self, temperature: float, seed: int) -> Thermostat:
+        """What a run at this temperature (K) keeps constant."""
+        return Thermostat.of(vars(self), temperature, seed)
+
+    def run(self, spread_limit: float) -> Run:
+        """How long a run is, and when it stops; `spread_limit` in eV/Å."""
+        return Run.of(vars(self), self.timestep, spread_limit)
 
 
-class SelectSettings(BaseModel):
-    """Which frames are labelled."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SelectSettings:
+    """Which frames are labelled: those in the window, eV/Å, `per_round` at most and `resolution` (Å) apart."""
 
     window: Literal["published", "quantile"]
     low: PositiveFloat
@@ -39,30 +73,97 @@ class SelectSettings(BaseModel):
         return self
 
 
-class ValidatedSettings(DatasetSettings):
-    """Of the dataset, some of which calibrates the spread."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CopySettings:
+    """Displaced copies to begin with: `copies` of each structure, `displacement` in Å, `strain` along each axis."""
 
+    copies: NonNegativeInt
+    strain: NonNegativeFloat
+    displacement: tuple[NonNegativeFloat, NonNegativeFloat]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExploredDataset(DatasetSettings):
+    """The dataset that grows, None for none to begin with; some of it calibrates the spread."""
+
+    name: str | None = None  # type: ignore[assignment]
     validation: float = Field(gt=0, lt=1)
 
 
-class Settings(BaseModel):
-    """Of `conf/explore.yaml`; `rattle` and `repeat` are checked with the structures."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CardSettings:
+    """Of the versions' cards; None takes what the dataset to begin with says."""
 
+    licence: str | None
+    citation: str | None
+    quality_gate: dict[str, Any]
+    splits: dict[str, Any]
+
+
+def _listed(structures: Any) -> Any:
+    return [structures] if isinstance(structures, str) else structures
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExplorationSettings:
+    """Of `conf/explore.yaml`; `engine` and `workers` are for the labelling, `model` holds its name and arguments."""
+
+    name: str
+    output: str
     seed: NonNegativeInt
     ensemble: int = Field(ge=2)  # a spread needs two members
+    member_overrides: list[dict[str, Any]]
     rounds: PositiveInt
     converged: float = Field(le=1)
     accept_level: bool
-    retry: bool
+    structures: Annotated[list[str] | None, BeforeValidator(_listed)]
+    repeat: Annotated[tuple[int, int, int], BeforeValidator(three_numbers)]
+    rattle: CopySettings
     md: RunSettings
     select: SelectSettings
+    retry: bool
+    card: CardSettings
+    model: dict[str, Any]
     trainer: TrainerSettings
-    dataset: ValidatedSettings
+    dataset: ExploredDataset
+    engine: dict[str, Any]
+    workers: dict[str, Any]
+    logger: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _can_run(self) -> Self:
+        usable(self.md.device, self.md.dtype)
+        self.md.thermostat(self.md.temperatures[0], self.seed)
+        self.md.run(self.select.high)
+        return self
+
+    @property
+    def copies(self) -> Rattle:
+        """The displaced copies, drawn by the seed."""
+        return Rattle(**vars(self.rattle), seed=self.seed)
+
+    def training(self, dataset: str) -> TrainingSettings:
+        """The training on one version of the dataset."""
+        return TrainingSettings(
+            name=self.name,
+            seed=self.seed,
+            resume="auto",
+            ensemble=self.ensemble,
+            member_overrides=self.member_overrides,
+            cv=CrossValidation(folds=None),
+            learning_curve=None,
+            model=self.model,
+            dataset=DatasetSettings(**{**asdict(self.dataset), "name": dataset}),
+            trainer=self.trainer,
+            logger=self.logger,
+        )
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """All settings, as they are stored."""
+        return asdict(self)
 
 
-def check_settings(config: DictConfig) -> None:
-    """Raise InputError or pydantic's ValidationError, which the entry points print as a line, where one is wrong."""
-    found = Settings.model_validate(plain(OmegaConf.masked_copy(config, list(Settings.model_fields))))
-    usable(config.md.device, config.md.dtype)
-    thermostat = Thermostat.of(config.md, found.md.temperatures[0], found.seed)
-    Run.of(config.md, thermostat.timestep, found.select.high)
+def exploration_settings(config: Mapping[str, Any]) -> ExplorationSettings:
+    """From a composed config; raises InputError or pydantic's ValidationError where a setting is wrong."""
+    return ExplorationSettings(**config)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from omegaconf import DictConfig
 from rich.console import Console
 
-from ionecho.config import plain
 from ionecho.data.card import DatasetBlock, DatasetCard, read_card, size_category
 from ionecho.data.quality import QualityGate
 from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
+from ionecho.exploration.settings import ExplorationSettings
 from ionecho.labelling.engine import Engine
 from ionecho.labelling.queue import LabelQueue
 from ionecho.labelling.run import label_all, open_queue
@@ -26,29 +25,31 @@ console = Console(soft_wrap=True)
 
 
 @contextmanager
-def labelled(config: DictConfig, engine: Engine, chosen: Sequence[Configuration], folder: Path) -> Iterator[LabelQueue]:
+def labelled(
+    config: ExplorationSettings, engine: Engine, chosen: Sequence[Configuration], folder: Path
+) -> Iterator[LabelQueue]:
     """The queue in `folder`, open, with the labels of the chosen configurations."""
     with open_queue(folder, engine, chosen) as queue:
         waiting = queue.pending(chosen, config.retry)
         if waiting:
-            with executor(plain(config.workers)) as workers:
-                label_all(queue, waiting, plain(config.engine), workers, in_flight=config.workers.number)
+            with executor(config.workers) as workers:
+                label_all(queue, waiting, config.engine, workers, in_flight=config.workers["number"])
         for failure in queue.failures.values():
             console.print(f"failed: {failure['source']}: {failure['reason']}", markup=False)
         yield queue
 
 
 def card_of(
-    config: DictConfig, configurations: Sequence[Configuration], number: int, parent: Dataset | None = None
+    config: ExplorationSettings, configurations: Sequence[Configuration], number: int, parent: Dataset | None = None
 ) -> DatasetCard:
     """Card of the version that round `number` makes."""
-    content, told = plain(config.card), {} if parent is None else parent.attrs
+    content, told = config.card, {} if parent is None else parent.attrs
     elements = {int(z) for configuration in configurations for z in configuration.numbers}
     if parent is not None:
         elements |= set(np.unique(parent.rows("numbers", 0, len(parent))).tolist())
     return DatasetCard(
         pretty_name=config.name,
-        license=content["licence"] or told.get("licence", "other"),
+        license=content.licence or told.get("licence", "other"),
         tags=["chemistry", "active-learning"],
         size_categories=[size_category(len(configurations) + (0 if parent is None else len(parent)))],
         ionecho=DatasetBlock(
@@ -57,9 +58,9 @@ def card_of(
             elements=[chemical_symbols[z] for z in sorted(elements)],
             level_of_theory={},
             conventions={},
-            citation=content["citation"] or told.get("citation", "unpublished"),
-            quality_gate=QualityGate(**_inherited_gate(told, config.engine.labels) | content["quality_gate"]),
-            splits=content["splits"] if parent is None else {},
+            citation=content.citation or told.get("citation", "unpublished"),
+            quality_gate=QualityGate(**_inherited_gate(told, config.engine["labels"]) | content.quality_gate),
+            splits=content.splits if parent is None else {},
         ),
     )
 

@@ -62,7 +62,7 @@ class Ensemble(nn.Module):
         known = named(self.outputs)
         for name, values in outputs.items():
             joined[name] = values.mean(0)
-            if len(values) > 1:
+            if len(values) > 1 and not known[name].auxiliary:
                 joined[name + SPREAD] = self.calibration.get(name, 1.0) * known[name].spread(values)
                 joined[name + MEMBERS] = values
         return joined

@@ -18,7 +18,8 @@ ENERGIES = ("total", "per_atom")
 class Term(Protocol):
     """A part of the loss; `learns` names the outputs it is made of, in the order of their importance."""
 
-    learns: tuple[str, ...]
+    @property
+    def learns(self) -> tuple[str, ...]: ...
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor: ...
 

@@ -13,9 +13,8 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from ionecho.config import changed
 from ionecho.data.build import build
-from ionecho.data.files import write_json
+from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset

@@ -15,10 +15,10 @@ from ionecho.errors import InputError
 from ionecho.nmr.derived import Parameters, parameter_classes, parse_parameters
 from ionecho.training.losses import Term, check_terms, learns
 
-strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+STRICT = ConfigDict(extra="forbid")
 
 
-@strict
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainerSettings:
     """How a member is trained: `conf/trainer/default.yaml` and the model's recipe.
 
@@ -63,7 +63,7 @@ class TrainerSettings:
         return [outputs[name] for name in learns(self.terms(model).values()) or model.needed]
 
 
-@strict
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DatasetSettings:
     """Which data: the dataset, its split, the test fold (None: no test), and the share of the rest that validates.
 
@@ -90,14 +90,14 @@ class DatasetSettings:
         return parse_parameters(self.parameters)
 
 
-@strict
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CrossValidation:
     """Over the folds of the dataset's split."""
 
     folds: PositiveInt | None
 
 
-@strict
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingSettings:
     """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ."""
 
