@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig
 from rich.console import Console
 
+from ionecho.analysis import analyze
 from ionecho.data.registry import find_input
+from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 
 
@@ -15,16 +19,17 @@ from ionecho.entry import entry_point, run
 @entry_point
 def main(config: DictConfig) -> None:
     """Run one analysis; its settings, physics included, are printed and stored with the result."""
-    console = Console()
-    console.print(OmegaConf.to_yaml(config.analysis.settings, resolve=True), markup=False)
-    several = OmegaConf.is_list(config.input)
-    inputs = [str(find_input(name)) for name in (config.input if several else [config.input])]
-    summary = instantiate(config.analysis)(input=inputs if several else inputs[0], output=config.output)
-    if "contact_shift" in summary:
-        console.print(OmegaConf.to_yaml({"contact_shift applied": summary["contact_shift"]}), markup=False)
-    for line in (*summary["headline"], *summary["notes"]):
+    console, asked = Console(), content(config)
+    console.print(yaml.safe_dump(asked["analysis"]["settings"], sort_keys=False, allow_unicode=True), markup=False)
+    inputs = asked["input"]
+    input = [str(find_input(name)) for name in inputs] if isinstance(inputs, list) else str(find_input(inputs))
+    report = analyze(asked["analysis"]["name"], input, asked["analysis"]["settings"])
+    report.write(Path(asked["output"]))
+    for name, parameters in report.physics.items():
+        console.print(yaml.safe_dump({f"{name} applied": parameters}, sort_keys=False), markup=False)
+    for line in (*report.headline, *report.notes):
         console.print(line, markup=False)
-    console.print(f"report in {config.output}")
+    console.print(f"report in {asked['output']}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from rich.console import Console
 from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 from ionecho.exploration.active_learning import explore
+from ionecho.exploration.report import report as report_of
+from ionecho.exploration.report import table
 from ionecho.exploration.settings import exploration_settings
-from ionecho.report.exploration import table, write_report
 
 
 @hydra.main(config_path="conf", config_name="explore", version_base="1.3")
@@ -24,7 +25,7 @@ def main(config: DictConfig) -> None:
     console, reports = Console(), []
     for report in explore(exploration_settings(content(config)), folder):
         reports.append(report)
-        write_report(reports, folder / "report")
+        report_of(reports).write(folder / "report")
         console.print(table(reports))
     console.print(f"{'converged' if reports[-1]['converged'] else 'not converged'}; report in {folder / 'report'}")
 

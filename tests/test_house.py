@@ -31,28 +31,7 @@ ROOMS = (
     "exploration",
 )
 DOOR = ("ionecho.door", "ionecho.entry", "ionecho.cli")
-UPWARD = {
-    ("report.barrier", "analysis.barrier"),
-    ("report.diffusion", "analysis.arrhenius"),
-    ("report.diffusion", "analysis.diffusion"),
-    ("report.diffusion", "analysis.paths"),
-    ("report.diffusion_figures", "analysis.arrhenius"),
-    ("report.diffusion_figures", "analysis.diffusion"),
-    ("report.diffusion_figures", "analysis.msd"),
-    ("report.dynamic_shift", "analysis.dynamic_shift"),
-    ("report.dynamic_shift", "analysis.loading"),
-    ("report.dynamic_shift", "analysis.settings"),
-    ("report.dynamic_shift_figures", "analysis.dynamic_shift"),
-    ("report.dynamic_shift_figures", "analysis.exchange"),
-    ("report.dynamic_shift_figures", "analysis.histograms"),
-    ("report.dynamic_shift_figures", "analysis.maps"),
-    ("report.dynamic_shift_figures", "analysis.sites"),
-    ("report.dynamic_shift_figures", "analysis.statistics"),
-    ("report.errors", "analysis.options"),
-    ("report.errors", "training.metrics"),
-    ("report.rdf", "analysis.rdf"),
-    ("report.rdf", "analysis.rdf_difference"),
-}
+UPWARD: set[tuple[str, str]] = set()
 CIRCLES = {
     ("ionecho.models.continuation", "ionecho.models.uf3", "ionecho.models.least_squares"),
     ("ionecho.models.least_squares", "ionecho.models.uf3"),

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+import yaml
+from matplotlib.figure import Figure as Canvas
 
+from ionecho.analysis import ANALYSES
+from ionecho.analysis import analyze as analyze_by_name
 from ionecho.analysis.dynamic_shift import DynamicShift, analyze
+from ionecho.analysis.dynamic_shift_report import report as report_of
+from ionecho.analysis.dynamic_shift_report import total_shift
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
-from ionecho.report.dynamic_shift import summarise, total_shift, write_report
 from ionecho.report.files import plain, report_folder
+from ionecho.report.html import Table
+from ionecho.report.report import Figure, Report
+from ionecho.report.style import figure_style
 from tests.p2_layers import series
 from tests.test_analysis_dynamic_shift import CONVERSION, settings, write_predictions
 
@@ -29,7 +37,7 @@ def result() -> DynamicShift:
 @pytest.fixture(scope="module")
 def folder(result: DynamicShift, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("out") / "report"
-    write_report(result, target)
+    report_of(result).write(target)
     return target
 
 
@@ -38,7 +46,7 @@ def test_summary_is_strict_json_with_settings_and_conventions(result, folder):
         raise AssertionError(constant)
 
     summary = json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
-    assert summary == summarise(result)
+    assert summary == report_of(result).summary
     assert summary["dynamic_shift"] == result.overall.blocks.mean
     assert summary["composition"] == "delta_total = delta_FC only"
     assert summary["contact_shift"]["ppm_per_mhz"] == pytest.approx(CONVERSION.ppm_per_mhz)
@@ -68,7 +76,10 @@ def test_tables_repeat_the_numbers(result, folder):
 
 def test_page_is_self_contained(folder):
     page = (folder / "report.html").read_text()
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert not re.search(r"""src=["'](?!data:)""", page)
+    links = set(re.findall(r"""href=["'](.*?)["']""", page))
+    assert links == {"summary.json", *(f"{name}.csv" for name in ("blocks", "sites", "histogram", "map", "windows"))}
+    assert all((folder / link).exists() for link in links)
     assert page.count("data:image/png;base64,") == len(list(folder.glob("*.png"))) == 5
     for text in ("delta_total = delta_FC only", "weiss_constant", "Mn-Mg", "not the site-weighted mean"):
         assert text in page
@@ -110,7 +121,44 @@ def test_plain_data():
 def test_the_config_runs_from_predictions_to_report(tmp_path):
     data = series(40, {"p63mcm": 0}, seed=1)
     write_predictions(tmp_path / "pred.zarr", data, CONVERSION, np.zeros((40, 3)))
-    config = OmegaConf.load(Path(__file__).parents[1] / "conf/analysis/dynamic_shift.yaml")
-    summary = instantiate(config)(str(tmp_path / "pred.zarr"), str(tmp_path / "report"))
-    assert summary["dynamic_shift"] == pytest.approx(data.shift.mean())
-    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == summary
+    config = yaml.safe_load((Path(__file__).parents[1] / "conf/analysis/dynamic_shift.yaml").read_text())
+    report = analyze_by_name(config["name"], str(tmp_path / "pred.zarr"), config["settings"])
+    assert report.summary["dynamic_shift"] == pytest.approx(data.shift.mean())
+    report.write(tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == report.summary
+
+
+def test_an_analysis_is_found_by_its_name(tmp_path, monkeypatch):
+    """A toy, added by registration alone."""
+
+    def run(input: str, settings: dict) -> Report:
+        frame = pd.DataFrame({"r": [1.0, 2.0]})
+
+        def draw() -> Canvas:
+            canvas = Canvas()
+            canvas.subplots().plot(frame.r)
+            return canvas
+
+        shown = [Table("Lengths", frame, "Å. Data: lengths.csv.")]
+        figures = [Figure("lengths", draw, "Lengths. Data: lengths.csv.")]
+        told = [f"{input}: 1.5 ± 0.5 Å"]
+        return Report("toy", "Toy", told, [], {"mean_A": 1.5}, {"lengths": frame}, shown, figures, settings, {})
+
+    module = SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, "toy_analysis", module)
+    monkeypatch.setitem(ANALYSES, "toy", "toy_analysis")
+    analyze_by_name("toy", "x", {"a": 1}).write(tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["mean_A"] == 1.5
+    assert '<a href="lengths.csv">' in (tmp_path / "report" / "report.html").read_text()
+    with pytest.raises(InputError, match="expected one of barrier, .* found 'toys'"):
+        analyze_by_name("toys", "x", {})
+
+
+@pytest.mark.parametrize("count", [2, 17])
+def test_many_trajectories_are_as_readable_as_few(count, tmp_path):
+    phases = {f"run_{number:02d}": number % 2 for number in range(count)}
+    report = report_of(analyze(series(24, phases, seed=2), settings(), CONVERSION))
+    assert len(report.figures) == min(count, 8) + 3
+    with figure_style():
+        assert all(len(figure.draw().axes) <= 8 for figure in report.figures)
+    assert report.tables["sites"].group.nunique() == count + 1

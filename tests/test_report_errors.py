@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
+from ionecho.analysis import analyze
+from ionecho.door.config import content
 from ionecho.errors import InputError
 
 
@@ -19,7 +20,9 @@ def report(folder: Path, *overrides: str) -> dict[str, object]:
     """What `analyze.py analysis=errors` does."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose("analyze", overrides=["analysis=errors", f"input={folder}", "output=unused", *overrides])
-    return instantiate(config.analysis)(input=str(folder), output=str(folder / "report"))
+    found = analyze("errors", str(folder), content(config)["analysis"]["settings"])
+    found.write(folder / "report")
+    return found.summary
 
 
 def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:

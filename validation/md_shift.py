@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import yaml
 
+from ionecho.analysis.dynamic_shift_report import run as dynamic_shift
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.registry import REPOSITORY, find_dataset
@@ -26,7 +27,6 @@ from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.device import PredictionSettings, usable
 from ionecho.prediction.predictor import predictors
-from ionecho.report.dynamic_shift import run as dynamic_shift
 
 CHECKPOINTS = ("deep_pot-p2_nmmo", "painn-p2_nmmo", "uf3-p2_nmmo", "uf3-p2_painn")
 PHASE, MODEL = "p63mcm", "spin_transfer-p2_nmmo"
@@ -53,7 +53,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         print(
-            row("DFT, all frames", dynamic_shift(str(dataset.path), f"{folder}/dft", settings)["groups"][PHASE]),
+            row("DFT, all frames", dynamic_shift(str(dataset.path), settings).summary["groups"][PHASE]),
             flush=True,
         )
         for name in checkpoints:
@@ -61,7 +61,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
             thermostat = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
             attached = predictors(MODEL, atoms, {}, prediction)
             output = simulate(atoms, potential, thermostat, run, {}, folder / f"{name}.zarr", properties=attached)
-            report = dynamic_shift(str(output), f"{folder}/{name}", settings | {"skip": EQUILIBRATION})
+            report = dynamic_shift(str(output), settings | {"skip": EQUILIBRATION}).summary
             print(row(name, report["groups"]["trajectory"]), flush=True)
 
 

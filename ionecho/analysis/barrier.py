@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 class BarrierOptions(Options):
     """Everything the analysis depends on besides the inputs; see conf/analysis/barrier.yaml for each entry."""
 
+    reference: str | None
     tolerance: float = Field(gt=0)
 
 

@@ -42,6 +42,7 @@ class FrameOptions(ReadOptions):
 class RdfOptions(Options):
     """Everything the analysis depends on besides the inputs; see conf/analysis/rdf.yaml for each entry."""
 
+    reference: str | None
     r_max: float = Field(gt=0)
     bin_width: float = Field(gt=0)
     blocks: int = Field(ge=2, le=PARTS // 2)

@@ -11,6 +11,7 @@ from cycler import cycler
 
 SINGLE, DOUBLE = 3.35, 6.9  # inches, one and two columns
 RESOLUTION = 300  # dots per inch
+PANELS = 8  # at most, in one figure
 GREY = "#999999"
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), without yellow, which is too pale for lines.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"]

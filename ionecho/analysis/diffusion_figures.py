@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
@@ -12,18 +12,32 @@ from ionecho.analysis.arrhenius import Arrhenius, draw_arrhenius
 from ionecho.analysis.diffusion import TracerDiffusion
 from ionecho.analysis.msd import draw_msd
 from ionecho.report.files import SUMMARY
-from ionecho.report.html import Figure
-from ionecho.report.style import DOUBLE, PALETTE, SINGLE, colours, figure_style
+from ionecho.report.report import Figure
+from ionecho.report.style import DOUBLE, PALETTE, PANELS, SINGLE, colours
 
 
-def draw_figures(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, folder: Path) -> list[Figure]:
-    """Draw the displacement, that of every element and, with a fit, the Arrhenius line into `folder`."""
-    with figure_style():
-        figures = [_draw_msd(results, folder / "msd.png"), _draw_elements(results, folder / "elements.png")]
-        return [*figures, *([] if fit is None else [_draw_arrhenius(fit, folder / "arrhenius.png")])]
+def figures(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> list[Figure]:
+    """The displacement, that of every element and, with a fit, the Arrhenius line."""
+    moved = "Mean squared displacement over all time origins, one standard error over ions; dashed: the fit."
+    elements = "Mean squared displacement of every element since the first frame: a framework that holds levels off."
+    names = list(results)
+    pages = [names[start : start + PANELS] for start in range(0, len(names), PANELS)]
+    drawn = [Figure("msd", partial(_draw_msd, results), f"{moved} Data: msd.csv.")]
+    drawn += [
+        Figure(
+            "elements" if number == 0 else f"elements_{number}",
+            partial(_draw_elements, {name: results[name] for name in page}),
+            f"{elements} Data: elements.csv.",
+        )
+        for number, page in enumerate(pages)
+    ]
+    if fit is not None:
+        told = f"Arrhenius fit, Ea = {fit.activation_energy:.3f} eV. Data: {SUMMARY}, diffusivity.csv."
+        drawn.append(Figure("arrhenius", partial(_draw_arrhenius, fit), told))
+    return drawn
 
 
-def _draw_msd(results: Mapping[str, TracerDiffusion], path: Path) -> Figure:
+def _draw_msd(results: Mapping[str, TracerDiffusion]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.8))
     axes = canvas.subplots(1, 2, sharey=True)
     titles = ("In space, $d$ = 3", "In the plane, $d$ = 2")
@@ -42,12 +56,10 @@ def _draw_msd(results: Mapping[str, TracerDiffusion], path: Path) -> Figure:
         axis.set_ylim(bottom=0, auto=True)
         axis.label_outer()
     axes[0].legend(loc="upper left")
-    canvas.savefig(path)
-    caption = "Mean squared displacement over all time origins, one standard error over ions; dashed: the fit."
-    return Figure(path, f"{caption} Data: msd.csv.")
+    return canvas
 
 
-def _draw_elements(results: Mapping[str, TracerDiffusion], path: Path) -> Figure:
+def _draw_elements(results: Mapping[str, TracerDiffusion]) -> Canvas:
     columns = min(2, len(results))
     rows = -(-len(results) // columns)
     canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, 2.5 * rows))
@@ -67,13 +79,10 @@ def _draw_elements(results: Mapping[str, TracerDiffusion], path: Path) -> Figure
     )
     for spare in axes[len(results) :]:
         spare.remove()
-    canvas.savefig(path)
-    caption = "Mean squared displacement of every element since the first frame: a framework that holds levels off."
-    return Figure(path, f"{caption} Data: elements.csv.")
+    return canvas
 
 
-def _draw_arrhenius(fit: Arrhenius, path: Path) -> Figure:
+def _draw_arrhenius(fit: Arrhenius) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.5))
     draw_arrhenius(canvas.subplots(), fit, PALETTE[0])
-    canvas.savefig(path)
-    return Figure(path, f"Arrhenius fit, Ea = {fit.activation_energy:.3f} eV. Data: {SUMMARY}, diffusivity.csv.")
+    return canvas

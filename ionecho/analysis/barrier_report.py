@@ -1,9 +1,9 @@
-"""Report of barriers along minimum-energy paths: summary.json, tables, a figure and one HTML page."""
+"""Barriers of minimum-energy paths, and what another level of theory makes of the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from ionecho.analysis.barrier import (
 )
 from ionecho.data.registry import find_input
 from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DOUBLE, GREY, SINGLE, colours, figure_style
+from ionecho.report.files import plain
+from ionecho.report.html import Table
+from ionecho.report.report import Figure, Report
+from ionecho.report.style import DOUBLE, GREY, SINGLE, colours
 
 CONVENTIONS = {
     "barrier": "highest energy of the images less that of the first (forward) or of the last (backward)",
@@ -41,15 +42,16 @@ CONVENTIONS = {
 Paths = Mapping[str, tuple[Band, Barrier]]
 
 
-def run(input: str | list[str], output: str, settings: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
-    """Barriers of one path or several, the first compared with `reference`; writes the report folder, its summary.
+def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
+    """Barriers of one path or several, the first compared with the reference where there is one.
 
     Raises
     ------
     InputError
-        If the settings, an input, the reference or the output folder cannot be used.
+        If the settings, an input or the reference cannot be used.
     """
     options = BarrierOptions.parse(settings, "barrier")
+    reference = options.reference
     inputs = [input] if isinstance(input, str) else list(input)
     names = [Path(path).stem for path in inputs]
     names = inputs if len(set(names)) < len(names) else names
@@ -58,15 +60,27 @@ def run(input: str | list[str], output: str, settings: Mapping[str, Any], refere
     bands = {name: read_band(Path(path)) for name, path in zip(names, inputs, strict=True)}
     paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
     compared = None if reference is None else compare(*paths[names[0]], find_input(reference), options)
-    summary = summarise(paths, reference, compared, options)
-    write_report(paths, compared, summary, Path(output))
-    return summary
+    numbers = _all_numbers(paths, reference, compared)
+    frames = tables(paths, compared, numbers)
+    return Report(
+        analysis="barrier",
+        title="Barriers",
+        headline=_headline(paths, reference, compared),
+        notes=_notes(paths, reference, compared),
+        numbers=numbers,
+        tables=frames,
+        shown=[
+            Table("Barriers", frames["barriers"].round(4), "eV, Å, eV/Å. Data: barriers.csv."),
+            Table("Images", frames["images"].round(4), "Energies in eV above the first image. Data: images.csv."),
+        ],
+        figures=[_figure(paths, reference, compared)],
+        settings=options,
+        conventions=CONVENTIONS,
+        source=_source(paths, compared),
+    )
 
 
-def summarise(
-    paths: Paths, reference: str | None, compared: Comparison | None, options: BarrierOptions
-) -> dict[str, Any]:
-    """All numbers, settings and conventions as plain data (the content of summary.json)."""
+def _headline(paths: Paths, reference: str | None, compared: Comparison | None) -> list[str]:
     first = next(iter(paths))
     headline = [_line(name, band, found) for name, (band, found) in paths.items()]
     start = paths[first][1].forward
@@ -74,8 +88,10 @@ def summarise(
         f"Barrier of {name} less that of {first}: {found.forward - start:+.3f} eV."
         for name, (_, found) in list(paths.items())[1:]
     ]
-    if compared is not None:
-        headline.append(_compared_line(first, str(reference), compared))
+    return headline if compared is None else [*headline, _compared_line(first, str(reference), compared)]
+
+
+def _all_numbers(paths: Paths, reference: str | None, compared: Comparison | None) -> dict[str, Any]:
     entries = {
         name: {
             "computed_by": band.computed_by,
@@ -93,19 +109,7 @@ def summarise(
         **_numbers(compared.barrier),
         **{key: getattr(compared, key) for key in ("forward_difference", "energy_rmse", "force_rmse")},
     }
-    return plain(
-        {
-            "analysis": "barrier",
-            "ionecho": version("ionecho"),
-            "headline": headline,
-            "paths": entries,
-            "reference": other,
-            "source": _source(paths, compared),
-            "settings": options,
-            "conventions": CONVENTIONS,
-            "notes": _notes(paths, reference, compared),
-        }
-    )
+    return dict(plain({"paths": entries, "reference": other}))
 
 
 def _source(paths: Paths, compared: Comparison | None) -> dict[str, Any]:
@@ -184,25 +188,17 @@ def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
     return pd.DataFrame(columns | ({} if band.spread is None else {"force_spread": band.spread}))
 
 
-def write_report(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], folder: Path) -> None:
-    """Write summary.json, the csv tables, the figure and report.html into `folder`, all at once."""
-    with report_folder(folder) as target:
-        frames = tables(paths, compared, summary)
-        for name, frame in frames.items():
-            frame.to_csv(target / f"{name}.csv", index=False)
-        with figure_style():
-            figure = _draw(paths, compared, summary, target / "barrier.png")
-        write_json(target / SUMMARY, summary)
-        shown = [
-            Table("Barriers", frames["barriers"].round(4), "eV, Å, eV/Å. Data: barriers.csv."),
-            Table("Images", frames["images"].round(4), "Energies in eV above the first image. Data: images.csv."),
-        ]
-        blocks = {name: summary[name] for name in ("settings", "conventions", "source")}
-        page = render_page("Barriers", summary["headline"], summary["notes"], shown, [figure], blocks)
-        (target / "report.html").write_text(page, encoding="utf-8")
+def _figure(paths: Paths, reference: str | None, compared: Comparison | None) -> Figure:
+    caption = "Energy of the images above the first, with the fit"
+    if compared is not None:
+        caption += "; squares: the reference on the same images"
+    right = "; right: forces on them" if compared is not None and compared.force_rmse is not None else ""
+    return Figure(
+        "barrier", partial(_draw, paths, reference, compared), f"{caption}{right}. Data: images.csv, fit.csv."
+    )
 
 
-def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], path: Path) -> Figure:
+def _draw(paths: Paths, reference: str | None, compared: Comparison | None) -> Canvas:
     band = next(iter(paths.values()))[0]
     parity = compared is not None and compared.force_rmse is not None
     canvas = Canvas(figsize=(DOUBLE if parity else SINGLE, 2.6))
@@ -210,7 +206,7 @@ def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any],
     for colour, (name, (each, found)) in zip(colours(list(paths)).values(), paths.items(), strict=True):
         draw_profile(axes[0], each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
     if compared is not None:
-        label = f"{summary['reference']['name']}: {compared.computed_by}"
+        label = f"{reference}: {compared.computed_by}"
         draw_profile(axes[0], band.length, compared.barrier, label, "black", reference=True)
     axes[0].set_xlabel("path length / Å")
     axes[0].set_ylabel("energy / eV")
@@ -218,11 +214,7 @@ def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any],
     axes[0].legend(loc="best")
     if parity:
         _draw_forces(axes[1], band, compared)
-    canvas.savefig(path)
-    caption = "Energy of the images above the first, with the fit"
-    if compared is not None:
-        caption += "; squares: the reference on the same images"
-    return Figure(path, f"{caption}{'; right: forces on them' if parity else ''}. Data: images.csv, fit.csv.")
+    return canvas
 
 
 def _draw_forces(axes: Axes, band: Band, compared: Comparison | None) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ import pandas as pd
 import rich.table
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DOUBLE, GREY, SINGLE, figure_style, shades
+from ionecho.report.files import plain
+from ionecho.report.html import Table
+from ionecho.report.report import Figure, Report
+from ionecho.report.style import DOUBLE, GREY, SINGLE, shades
 
-Report = Mapping[str, Any]
+Round = Mapping[str, Any]
 CONVENTIONS = {
     "spread": "standard deviation of the members (M - 1), length of its vector, times the checkpoint's calibration",
     "calibration": "factor on the members' standard deviation that makes it the error of the held-out configurations",
@@ -29,12 +29,12 @@ CONVENTIONS = {
 }
 
 
-def rows(reports: Sequence[Report]) -> pd.DataFrame:
+def rows(reports: Sequence[Round]) -> pd.DataFrame:
     """One row a round; forces in eV/Å by component, energies in meV an atom."""
     return pd.DataFrame([_row(report) for report in reports])
 
 
-def _row(report: Report) -> dict[str, Any]:
+def _row(report: Round) -> dict[str, Any]:
     row = {"round": report["round"], "trained on": report["configurations"]["train"]}
     if "frames" in report:
         stopped = sum(run["stopped"] is not None for run in report["runs"])
@@ -57,7 +57,7 @@ def _row(report: Report) -> dict[str, Any]:
     return row
 
 
-def table(reports: Sequence[Report]) -> rich.table.Table:
+def table(reports: Sequence[Round]) -> rich.table.Table:
     """The rounds for the terminal, a column each."""
     frame = rows(reports)
     shown = rich.table.Table("round", *map(str, frame["round"]), caption="RMSE of forces in eV/Å, energies in meV/atom")
@@ -70,47 +70,48 @@ def _cell(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
-def write_report(reports: Sequence[Report], folder: Path) -> None:
-    """Write summary.json, csv tables, figures and report.html of the rounds so far into `folder`, all at once."""
+def report(reports: Sequence[Round]) -> Report:
+    """The rounds so far."""
     frame = rows(reports)
-    runs = pd.DataFrame([{"round": report["round"], **run} for report in reports for run in report.get("runs", [])])
-    last = reports[-1]
-    headline = [
-        f"{'Converged' if last['converged'] else 'Not converged'} after {sum('frames' in r for r in reports)} rounds",
-        f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+    runs = pd.DataFrame([{"round": each["round"], **run} for each in reports for run in each.get("runs", [])])
+    last, explored = reports[-1], sum("frames" in each for each in reports)
+    return Report(
+        analysis="exploration",
+        title="Active learning",
+        headline=[
+            f"{'Converged' if last['converged'] else 'Not converged'} after {explored} rounds",
+            f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+        ],
+        notes=[],
+        numbers={"rounds": reports},
+        tables={"rounds": frame, "runs": runs},
+        shown=[
+            Table("Rounds", frame, "RMSE of forces in eV/Å, of energies in meV an atom. Data: rounds.csv."),
+            Table("Simulations", runs, "Temperature in K, score and spread in eV/Å. Data: runs.csv."),
+        ],
+        figures=_figures(reports),
+        settings={"window": next((plain(each["window"]) for each in reports if "window" in each), {})},
+        conventions=CONVENTIONS,
+        source={f"round {each['round']}": plain(each["dataset"]) for each in reports},
+    )
+
+
+def _figures(reports: Sequence[Round]) -> list[Figure]:
+    explored, labelled = ([each for each in reports if key in each] for key in ("frames", "before"))
+    scores = "Scores of the frames of each round; between the dashed lines they are worth a label."
+    foretold = (
+        "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the "
+        "largest of each frame. Right: reliability, in equally filled bins of the spread."
+    )
+    errors = "Force errors of each round's model on the test part, and on the frames that it picked."
+    return [
+        Figure("scores", partial(_scores, explored), scores),
+        *([Figure("foretold", partial(_foretold, labelled), foretold)] if labelled else []),
+        Figure("errors", partial(_errors, reports), errors),
     ]
-    summary = plain({"analysis": "exploration", "ionecho": version("ionecho"), "rounds": reports})
-    with report_folder(folder) as target:
-        frame.to_csv(target / "rounds.csv", index=False)
-        runs.to_csv(target / "runs.csv", index=False)
-        write_json(target / SUMMARY, {**summary, "conventions": CONVENTIONS})
-        page = render_page(
-            "Active learning",
-            headline,
-            [],
-            [
-                Table("Rounds", frame, "RMSE of forces in eV/Å, of energies in meV an atom. Data: rounds.csv."),
-                Table("Simulations", runs, "Temperature in K, score and spread in eV/Å. Data: runs.csv."),
-            ],
-            _figures(reports, target),
-            {
-                "window": next((plain(report["window"]) for report in reports if "window" in report), {}),
-                "versions": {f"round {report['round']}": plain(report["dataset"]) for report in reports},
-                "conventions": CONVENTIONS,
-            },
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
 
 
-def _figures(reports: Sequence[Report], folder: Path) -> list[Figure]:
-    with figure_style():
-        figures = [_scores([report for report in reports if "frames" in report], folder / "scores.png")]
-        if labelled := [report for report in reports if "before" in report]:
-            figures.append(_foretold(labelled, folder / "foretold.png"))
-        return [*figures, _errors(reports, folder / "errors.png")]
-
-
-def _scores(reports: Sequence[Report], path: Path) -> Figure:
+def _scores(reports: Sequence[Round]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.2))
     axis = canvas.subplots()
     shade = shades([report["round"] for report in reports])
@@ -124,11 +125,10 @@ def _scores(reports: Sequence[Report], path: Path) -> Figure:
         axis.axvline(edge, color=GREY, lw=0.8, ls="--")
     axis.set(xlabel="score / eV Å$^{-1}$", ylabel="share of frames", xscale="log")
     axis.legend()
-    canvas.savefig(path)
-    return Figure(path, "Scores of the frames of each round; between the dashed lines they are worth a label.")
+    return canvas
 
 
-def _foretold(reports: Sequence[Report], path: Path) -> Figure:
+def _foretold(reports: Sequence[Round]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.8))
     frames, atoms = canvas.subplots(1, 2)
     shade = shades([report["round"] for report in reports])
@@ -145,12 +145,10 @@ def _foretold(reports: Sequence[Report], path: Path) -> Figure:
         axis.tick_params(which="minor", labelbottom=False, labelleft=False)
         axis.set(xlabel=what.format("spread") + " / eV Å$^{-1}$", ylabel=what.format(error) + " / eV Å$^{-1}$")
     frames.legend()
-    canvas.savefig(path)
-    caption = "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the"
-    return Figure(path, f"{caption} largest of each frame. Right: reliability, in equally filled bins of the spread.")
+    return canvas
 
 
-def _errors(reports: Sequence[Report], path: Path) -> Figure:
+def _errors(reports: Sequence[Round]) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.4))
     axis = canvas.subplots()
     frame = rows(reports)
@@ -159,5 +157,4 @@ def _errors(reports: Sequence[Report], path: Path) -> Figure:
             axis.plot(frame["trained on"], frame[name], "o-", ms=3, label=label)
     axis.set(xlabel="training configurations", ylabel="force RMSE / eV Å$^{-1}$", yscale="log")
     axis.legend()
-    canvas.savefig(path)
-    return Figure(path, "Force errors of each round's model on the test part, and on the frames that it picked.")
+    return canvas

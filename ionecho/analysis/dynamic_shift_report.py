@@ -1,9 +1,8 @@
-"""Report of a dynamic shift: summary.json, tables, figures and one HTML page."""
+"""Dynamic shift: its numbers, tables and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ionecho.analysis.dynamic_shift import ALL, DynamicShift, GroupResult, analyze
+from ionecho.analysis.dynamic_shift_figures import figures
 from ionecho.analysis.loading import read_series
 from ionecho.analysis.settings import DynamicShiftSettings
 from ionecho.errors import InputError
-from ionecho.report.dynamic_shift_figures import draw_figures
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Table, render_page
+from ionecho.report.files import SUMMARY, plain
+from ionecho.report.html import Table
+from ionecho.report.report import Report
 
 CONVENTIONS = {
     "shift": "ppm, positive towards high frequency",
@@ -33,21 +33,47 @@ CONVENTIONS = {
 }
 
 
-def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Analyse the shifts in `input` (predictions or dataset) and write the report folder `output`; its summary.
+def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
+    """The dynamic shift in `input`, predictions or a dataset.
 
     Raises
     ------
     InputError
-        If the settings, the input or the output folder cannot be used.
+        If the settings or the input cannot be used.
     """
     if not isinstance(input, str):
         raise InputError(f"dynamic_shift: expected one input, found {len(input)}; analyse them one by one")
     parsed = DynamicShiftSettings.parse(settings, "dynamic_shift")
     series, conversion = read_series(Path(input), parsed.element, parsed.contact_shift, parsed.time_per_frame)
-    result = analyze(series.after(parsed.skip), parsed, conversion)
-    write_report(result, Path(output))
-    return summarise(result)
+    return report(analyze(series.after(parsed.skip), parsed, conversion))
+
+
+def report(result: DynamicShift) -> Report:
+    """What was found, to be written."""
+    frames = tables(result)
+    return Report(
+        analysis="dynamic_shift",
+        title=f"Dynamic {result.settings.isotope} shift",
+        headline=_headline(result),
+        notes=result.notes,
+        numbers={
+            "dynamic_shift": result.overall.blocks.mean,
+            "error": result.overall.budget.total,
+            "unit": "ppm",
+            "composition": total_shift(result),
+            "additive_shift": result.settings.additive_shift,
+            "groups": {name: _numbers(group) for name, group in result.groups.items()},
+        },
+        tables=frames,
+        shown=[_overview(result), _sites_table(frames["sites"]), _exchange_table(result)],
+        figures=figures(result),
+        settings=result.settings,
+        conventions=CONVENTIONS,
+        source=result.source,
+        physics={
+            "contact_shift": {**result.conversion.to_dict(), "ppm_per_mhz": result.conversion.ppm_per_mhz},
+        },
+    )
 
 
 def total_shift(result: DynamicShift) -> str:
@@ -59,28 +85,6 @@ def total_shift(result: DynamicShift) -> str:
         induced = result.settings.additive_shift - additive.orbital - additive.pseudocontact
         parts.append(f"{induced:.2f} ppm (quadrupole-induced)")
     return f"delta_total = delta_FC + {' + '.join(parts)}" if parts else "delta_total = delta_FC only"
-
-
-def summarise(result: DynamicShift) -> dict[str, Any]:
-    """All numbers, settings and conventions as plain data (the content of summary.json)."""
-    return plain(
-        {
-            "analysis": "dynamic_shift",
-            "ionecho": version("ionecho"),
-            "dynamic_shift": result.overall.blocks.mean,
-            "error": result.overall.budget.total,
-            "unit": "ppm",
-            "headline": _headline(result),
-            "composition": total_shift(result),
-            "groups": {name: _numbers(group) for name, group in result.groups.items()},
-            "contact_shift": {**result.conversion.to_dict(), "ppm_per_mhz": result.conversion.ppm_per_mhz},
-            "additive_shift": result.settings.additive_shift,
-            "settings": result.settings,
-            "conventions": CONVENTIONS,
-            "source": result.source,
-            "notes": result.notes,
-        }
-    )
 
 
 def _numbers(group: GroupResult) -> dict[str, Any]:
@@ -170,26 +174,6 @@ def _map_frame(name: str, result: DynamicShift) -> pd.DataFrame:
     coordinates |= dict(zip("xy", np.moveaxis(centres @ field.plane, -1, 0), strict=True))
     columns = {**coordinates, "count": field.count, "mean": field.mean, "deviation": field.deviation}
     return pd.DataFrame({"group": name, **{key: value.ravel() for key, value in columns.items()}})
-
-
-def write_report(result: DynamicShift, folder: Path) -> None:
-    """Write summary.json, the csv tables, the png figures and report.html into `folder`, all at once."""
-    with report_folder(folder) as target:
-        frames = tables(result)
-        for name, frame in frames.items():
-            frame.to_csv(target / f"{name}.csv", index=False)
-        figures = draw_figures(result, target)
-        summary = summarise(result)
-        write_json(target / SUMMARY, summary)
-        page = render_page(
-            f"Dynamic {result.settings.isotope} shift",
-            _headline(result),
-            result.notes,
-            [_overview(result), _sites_table(frames["sites"]), _exchange_table(result)],
-            figures,
-            {name: summary[name] for name in ("contact_shift", "settings", "conventions", "source")},
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
 
 
 def _headline(result: DynamicShift) -> list[str]:

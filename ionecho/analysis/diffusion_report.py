@@ -1,10 +1,9 @@
-"""Report of tracer diffusion: summary.json, tables, figures and one HTML page."""
+"""Tracer diffusion in one trajectory or several, and what several temperatures say of its activation energy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import pandas as pd
 
 from ionecho.analysis.arrhenius import Arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, Diffusivity, TracerDiffusion, arrhenius, diffusion
+from ionecho.analysis.diffusion_figures import figures
 from ionecho.analysis.paths import follow
 from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
-from ionecho.report.diffusion_figures import draw_figures
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Table, render_page
+from ionecho.report.files import SUMMARY
+from ionecho.report.html import Table
+from ionecho.report.report import Report
 
 CONVENTIONS = {
     "diffusivity": "tracer (self) diffusivity of the ions; correlations between ions (Haven ratio) are not in it",
@@ -35,13 +35,13 @@ CONVENTIONS = {
 }
 
 
-def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Diffusion in one trajectory or several, and the Arrhenius fit; writes the report folder `output`, its summary.
+def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
+    """Diffusion in one trajectory or several, and the Arrhenius fit.
 
     Raises
     ------
     InputError
-        If the settings, an input or the output folder cannot be used.
+        If the settings or an input cannot be used.
     """
     options = DiffusionOptions.parse(settings, "diffusion")
     inputs = [input] if isinstance(input, str) else list(input)
@@ -54,9 +54,26 @@ def run(input: str | list[str], output: str, settings: Mapping[str, Any]) -> dic
     for name, path, temperature in zip(names, inputs, _temperatures(options, len(inputs)), strict=True):
         results[name] = analyze(Path(path), options, temperature)
     fit = arrhenius(results, options)
-    summary = summarise(results, fit, options)
-    write_report(results, fit, summary, Path(output))
-    return summary
+    lines = [line for name, result in results.items() for line in _lines(name, result, options)]
+    return Report(
+        analysis="diffusion",
+        title=f"Tracer diffusion of {options.element}",
+        headline=lines + ([] if fit is None else [_energy(fit, options)]),
+        notes=_notes(results, fit),
+        numbers={
+            "trajectories": {name: _numbers(result) for name, result in results.items()},
+            "arrhenius": fit,
+        },
+        tables=tables(results),
+        shown=[_overview(results)],
+        figures=figures(results, fit),
+        settings=options,
+        conventions=CONVENTIONS,
+        source={
+            name: {"sha256_of_displacements": result.paths.sha256(), "frames": result.frames}
+            for name, result in results.items()
+        },
+    )
 
 
 def analyze(path: Path, options: DiffusionOptions, temperature: float | None) -> TracerDiffusion:
@@ -87,33 +104,14 @@ def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:
     return list(given)
 
 
-def summarise(
-    results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, options: DiffusionOptions
-) -> dict[str, Any]:
-    """All numbers, settings and conventions as plain data (the content of summary.json)."""
+def _notes(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> list[str]:
     notes = [f"{name}: {note}" for name, result in results.items() for note in result.notes]
     if len(results) > 1 and fit is None:
         notes.append("no activation energy: that needs diffusivities, not limits, at two known temperatures or more.")
     left = [name for name, result in results.items() if result.space.value is None]
     if fit is not None and left:
         notes.append(f"left out of the activation energy, as there is a limit only: {', '.join(left)}.")
-    return plain(
-        {
-            "analysis": "diffusion",
-            "ionecho": version("ionecho"),
-            "headline": [line for name, result in results.items() for line in _lines(name, result, options)]
-            + ([] if fit is None else [_energy(fit, options)]),
-            "trajectories": {name: _numbers(result) for name, result in results.items()},
-            "arrhenius": fit,
-            "settings": options,
-            "conventions": CONVENTIONS,
-            "source": {
-                name: {"sha256_of_displacements": result.paths.sha256(), "frames": result.frames}
-                for name, result in results.items()
-            },
-            "notes": notes,
-        }
-    )
+    return notes
 
 
 def _numbers(result: TracerDiffusion) -> dict[str, Any]:
@@ -205,26 +203,6 @@ def tables(results: Mapping[str, TracerDiffusion]) -> dict[str, pd.DataFrame]:
         "msd": pd.concat(displacement),
         "elements": pd.concat(elements),
     }
-
-
-def write_report(
-    results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, summary: Mapping[str, Any], folder: Path
-) -> None:
-    """Write summary.json, the csv tables, the png figures and report.html into `folder`, all at once."""
-    with report_folder(folder) as target:
-        for name, frame in tables(results).items():
-            frame.to_csv(target / f"{name}.csv", index=False)
-        figures = draw_figures(results, fit, target)
-        write_json(target / SUMMARY, summary)
-        page = render_page(
-            f"Tracer diffusion of {summary['settings']['element']}",
-            summary["headline"],
-            summary["notes"],
-            [_overview(results)],
-            figures,
-            {name: summary[name] for name in ("settings", "conventions", "source")},
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
 
 
 def _overview(results: Mapping[str, TracerDiffusion]) -> Table:

@@ -1,9 +1,9 @@
-"""Report of radial distribution functions: summary.json, tables, figures and one HTML page."""
+"""Radial distribution functions of one input, beside those of a reference."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from ionecho.analysis.rdf_difference import PairDifference, compare, overall
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DOUBLE, PALETTE, figure_style
+from ionecho.report.files import plain
+from ionecho.report.html import Table
+from ionecho.report.report import Figure, Report
+from ionecho.report.style import DOUBLE, PALETTE, PANELS
 
 COLUMNS = 3
 CONVENTIONS = {
@@ -32,44 +33,52 @@ CONVENTIONS = {
 }
 
 
-def run(input: str, output: str, settings: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
-    """g(r) of `input`, compared with `reference` where given; writes the report folder `output`, its summary.
+def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
+    """g(r) of `input`, compared with the reference where there is one.
 
     Raises
     ------
     InputError
-        If the settings, an input or the output folder cannot be used.
+        If the settings or an input cannot be used.
     """
     options = RdfOptions.parse(settings, "rdf")
     if not isinstance(input, str):
         raise InputError(f"rdf: expected one input, found {len(input)}; a second one goes into reference=")
     found = distributions(Path(input), options.read, options)
-    other, differences = None, dict[str, PairDifference]()
+    reference, other, differences = options.reference, None, dict[str, PairDifference]()
     if reference is not None:
         other = distributions(find_input(reference), options.read_reference, options)
         differences = compare(found, other)
     name = _name(input, options.read.groups)
     reference = None if reference is None else _name(reference, options.read_reference.groups)
-    summary = summarise(name, found, reference, other, differences, options)
-    write_report(found, other, differences, summary, Path(output))
-    return summary
+    frames = tables(found, other, differences)
+    caption = "Å; neighbours of the first element, and of the second. Data: shells.csv."
+    shown = [Table("First shells", frames["shells"].round(3), caption)]
+    if differences:
+        caption = "g(r) against the reference; peak_shift in Å, the input's less the reference's."
+        shown.append(Table("Differences", frames["differences"].round(4), f"{caption} Data: differences.csv."))
+    sources = {"input": (name, found)} | ({"reference": (str(reference), other)} if other is not None else {})
+    whole = {key: overall(dict(differences), key) for key in ("difference", "noise")} if differences else None
+    return Report(
+        analysis="rdf",
+        title="Radial distribution functions",
+        headline=_headline(name, found, reference, whole, options),
+        notes=_notes(sources, options),
+        numbers={**_entries(sources), "overall": whole, "differences": dict(differences)},
+        tables=frames,
+        shown=shown,
+        figures=_figures(sources),
+        settings=options,
+        conventions=CONVENTIONS,
+    )
 
 
 def _name(source: str, groups: list[str] | None) -> str:
     return Path(source).name if groups is None else f"{Path(source).name} ({', '.join(groups)})"
 
 
-def summarise(
-    name: str,
-    found: Distributions,
-    reference: str | None,
-    other: Distributions | None,
-    differences: Mapping[str, PairDifference],
-    options: RdfOptions,
-) -> dict[str, Any]:
-    """All numbers, settings and conventions as plain data (the content of summary.json)."""
-    sources = {"input": (name, found)} | ({"reference": (str(reference), other)} if other is not None else {})
-    entries = {
+def _entries(sources: Mapping[str, tuple[str, Distributions]]) -> dict[str, Any]:
+    return {
         role: {
             "name": label,
             "frames": each.frames,
@@ -80,20 +89,6 @@ def summarise(
         }
         for role, (label, each) in sources.items()
     }
-    whole = {key: overall(dict(differences), key) for key in ("difference", "noise")} if differences else None
-    return plain(
-        {
-            "analysis": "rdf",
-            "ionecho": version("ionecho"),
-            "headline": _headline(name, found, reference, whole, options),
-            **entries,
-            "overall": whole,
-            "differences": dict(differences),
-            "settings": options,
-            "conventions": CONVENTIONS,
-            "notes": _notes(sources, options),
-        }
-    )
 
 
 def _headline(
@@ -149,56 +144,33 @@ def _shells(found: Distributions) -> pd.DataFrame:
     return pd.DataFrame([{"pair": name, **vars(pair.shell)} for name, pair in found.pairs.items()])
 
 
-def write_report(
-    found: Distributions,
-    other: Distributions | None,
-    differences: Mapping[str, PairDifference],
-    summary: Mapping[str, Any],
-    folder: Path,
-) -> None:
-    """Write summary.json, the csv tables, the figure and report.html into `folder`, all at once."""
-    with report_folder(folder) as target:
-        frames = tables(found, other, differences)
-        for name, frame in frames.items():
-            frame.to_csv(target / f"{name}.csv", index=False)
-        with figure_style():
-            figure = _draw(found, other, summary, target / "rdf.png")
-        write_json(target / SUMMARY, summary)
-        caption = "Å; neighbours of the first element, and of the second. Data: shells.csv."
-        shown = [Table("First shells", frames["shells"].round(3), caption)]
-        if differences:
-            caption = "g(r) against the reference; peak_shift in Å, the input's less the reference's."
-            shown.append(Table("Differences", frames["differences"].round(4), f"{caption} Data: differences.csv."))
-        page = render_page(
-            "Radial distribution functions",
-            summary["headline"],
-            summary["notes"],
-            shown,
-            [figure],
-            {name: summary[name] for name in ("settings", "conventions")},
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
+def _figures(sources: Mapping[str, tuple[str, Distributions]]) -> list[Figure]:
+    """The pairs, at most eight in a figure."""
+    (_, found), dashed = sources["input"], "; dashed: the reference" if "reference" in sources else ""
+    pages = [list(found.pairs)[start : start + PANELS] for start in range(0, len(found.pairs), PANELS)]
+    caption = f"g(r) of pairs of elements with one standard error{dashed}. Data: rdf.csv."
+    return [
+        Figure("rdf" if number == 0 else f"rdf_{number}", partial(_draw, sources, names), caption)
+        for number, names in enumerate(pages)
+    ]
 
 
-def _draw(found: Distributions, other: Distributions | None, summary: Mapping[str, Any], path: Path) -> Figure:
-    rows = -(-len(found.pairs) // COLUMNS)
+def _draw(sources: Mapping[str, tuple[str, Distributions]], names: list[str]) -> Canvas:
+    rows = -(-len(names) // COLUMNS)
     canvas = Canvas(figsize=(DOUBLE, 0.4 + 1.6 * rows))
     axes = list(np.array(canvas.subplots(rows, COLUMNS, squeeze=False)).flat)
-    references = {} if other is None else {frozenset(name.split("-")): pair for name, pair in other.pairs.items()}
-    for axis, (name, pair) in zip(axes, found.pairs.items(), strict=False):
-        draw_pair(axis, pair, summary["input"]["name"], PALETTE[0], dashed=False)
-        reference = references.get(frozenset(name.split("-")))
-        if reference is not None:
-            draw_pair(axis, reference, summary["reference"]["name"], PALETTE[1], dashed=True)
+    for axis, name in zip(axes, names, strict=False):
+        for (label, each), colour in zip(sources.values(), PALETTE, strict=False):
+            of_pairs = {frozenset(pair.split("-")): values for pair, values in each.pairs.items()}
+            if (values := of_pairs.get(frozenset(name.split("-")))) is not None:
+                draw_pair(axis, values, label, colour, dashed=colour != PALETTE[0])
         axis.set_title(name.replace("-", "–"), loc="left")
-    for spare in axes[len(found.pairs) :]:
+    for spare in axes[len(names) :]:
         spare.remove()
-    for axis in axes[max(0, len(found.pairs) - COLUMNS) : len(found.pairs)]:
+    for axis in axes[max(0, len(names) - COLUMNS) : len(names)]:
         axis.set_xlabel("$r$ / Å")
-    for axis in axes[: len(found.pairs) : COLUMNS]:
+    for axis in axes[: len(names) : COLUMNS]:
         axis.set_ylabel("$g(r)$")
     handles, labels = axes[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside upper center", ncols=2)
-    canvas.savefig(path)
-    caption = "g(r) of every pair of elements with one standard error"
-    return Figure(path, f"{caption}{'' if other is None else '; dashed: the reference'}. Data: rdf.csv.")
+    return canvas
