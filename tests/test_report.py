@@ -150,7 +150,7 @@ def test_an_analysis_is_found_by_its_name(tmp_path, monkeypatch):
     analyze_by_name("toy", "x", {"a": 1}).write(tmp_path / "report")
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["mean_A"] == 1.5
     assert '<a href="lengths.csv">' in (tmp_path / "report" / "report.html").read_text()
-    with pytest.raises(InputError, match="expected one of barrier, .* found 'toys'"):
+    with pytest.raises(InputError, match=r"expected one of barrier, .* found 'toys'"):
         analyze_by_name("toys", "x", {})
 
 
