@@ -201,7 +201,7 @@ def test_a_grown_version_keeps_the_rules_of_its_parent(copper: Path) -> None:
     rules = card.ionecho.quality_gate
     assert rules.max_moment == {"Na": 0.05}
     assert rules.required_labels == ["energy"]
-    assert rules.energy_outlier_sigmas == config.card.quality_gate.energy_outlier_sigmas
+    assert rules.energy_outlier_sigmas == config.card.quality_gate["energy_outlier_sigmas"]
 
 
 def test_labels_of_the_new_version_are_the_engines(explored: tuple[Path, list[dict[str, Any]]]) -> None:

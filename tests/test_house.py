@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ionecho.data.schema import LABELS
 from ionecho.dynamics.path import NebSettings
 from ionecho.dynamics.settings import SimulationSettings
 
@@ -30,7 +31,7 @@ ROOMS = (
     "analysis",
     "exploration",
 )
-DOOR = ("ionecho.door", "ionecho.entry", "ionecho.cli")
+DOOR = ("ionecho.door", "ionecho.entry", "ionecho.cli", "ionecho.face")
 UPWARD: set[tuple[str, str]] = set()
 CIRCLES = {
     ("ionecho.models.continuation", "ionecho.models.uf3", "ionecho.models.least_squares"),
@@ -134,3 +135,13 @@ def test_a_script_has_the_defaults_of_the_command(file: str, settings: type, of_
     assert set(defaults) - set(told) == of_a_group
     for key, value in told.items():
         assert (list(defaults[key]) if isinstance(value, list) else defaults[key]) == value
+
+
+@pytest.mark.parametrize("room", ["training", "prediction", "checkpoints"])
+def test_no_room_above_the_data_knows_a_label_by_its_name(room: str) -> None:
+    """But for the loss that a paper defines for energies and forces."""
+    for file in (REPOSITORY / "ionecho" / room).glob("*.py"):
+        if file.name == "losses.py":
+            continue
+        strings = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        assert {text for text in strings if isinstance(text, str)} & set(LABELS) == set(), file

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Literal
+from typing import Any, Literal
 
 import ase
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
@@ -87,6 +89,9 @@ ARRAYS: Mapping[str, Array] = {array.name: array for array in _ARRAYS}
 LABELS = tuple(array.name for array in _ARRAYS if array.is_label)
 
 
+ASE_RESULTS = {"energy": "energy", "stress": "stress", "forces": "forces", "magnetic_moment": "magmoms"}
+
+
 class Quality(IntFlag):
     """Why a configuration is out of the default splits."""
 
@@ -132,8 +137,15 @@ class Configuration:
 
     @property
     def atoms(self) -> ase.Atoms:
-        """The structure for ASE, without labels."""
-        return ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+        """For ASE, with its labels: by `get_forces()` and the like, others in `arrays[label]`; grids are left out."""
+        atoms = ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+        results = {ASE_RESULTS[name]: value for name, value in self.labels.items() if name in ASE_RESULTS}
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **_as_ase_has_them(results))
+        for name, value in self.labels.items():
+            if name not in ASE_RESULTS and ARRAYS[name].per == "atom":
+                atoms.arrays[name] = np.asarray(value)
+        return atoms
 
     def array(self, name: str) -> NDArray:
         """The array `name` of this configuration with its schema shape; a missing label is NaN."""
@@ -149,6 +161,16 @@ class Configuration:
         if value.shape != shape:
             raise InputError(f"{self.source}: {name} should have shape {shape}, found {value.shape}")
         return value
+
+
+def _as_ase_has_them(results: dict[str, NDArray]) -> dict[str, Any]:
+    """Energy as a number, stress as six components; what is missing is left out."""
+    known: dict[str, Any] = {name: value for name, value in results.items() if np.isfinite(value).all()}
+    if "energy" in known:
+        known["energy"] = float(known["energy"])
+    if "stress" in known:
+        known["stress"] = full_3x3_to_voigt_6_stress(known["stress"])
+    return known
 
 
 def voigt_to_tensor(voigt: NDArray[np.floating]) -> NDArray[np.floating]:

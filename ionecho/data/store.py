@@ -158,6 +158,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __getitem__(self, index: int) -> Configuration:
+        """One configuration with all of its labels."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.path}: configuration {index} of {len(self)}")
+        place = index % len(self)
+        return next(self.configurations(place, place + 1, self.labels))
+
     @property
     def good(self) -> NDArray[np.int64]:
         """Configurations that passed the quality gate."""

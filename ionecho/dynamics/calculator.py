@@ -95,6 +95,8 @@ class Potential(Calculator):
         graph = self._graph(self.atoms)
         with torch.no_grad():
             outputs = {name: value.double().cpu().numpy() for name, value in self.model(graph).items()}
+        if "forces" not in outputs:
+            raise InputError(f"the model predicts {', '.join(outputs)}: expected a potential, with energy and forces")
         energy = float(outputs["energy"][0])
         self.results = {"energy": energy, "free_energy": energy, "forces": outputs["forces"]}
         if self.atoms.pbc.all():

@@ -1,0 +1,152 @@
+"""What a script or a notebook calls: each function is one command, with the same settings and the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import ase
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ionecho import analysis
+from ionecho.checkpoints import run
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import Checkpoint
+from ionecho.checkpoints.store import load as load_checkpoint
+from ionecho.data.registry import find_input
+from ionecho.data.store import Dataset
+from ionecho.data.trajectory import Frames, Trajectory, open_trajectory
+from ionecho.door.config import compose
+from ionecho.dynamics.calculator import Potential
+from ionecho.dynamics.settings import SimulationSettings
+from ionecho.dynamics.simulate import run_simulation
+from ionecho.errors import InputError
+from ionecho.prediction.device import PredictionSettings, usable
+from ionecho.prediction.predictor import Predictor, Structure, conversions
+from ionecho.prediction.stream import describe_input
+from ionecho.prediction.stream import predict as stream
+from ionecho.report.report import Report
+from ionecho.training.run import open_dataset
+from ionecho.training.settings import training_settings
+
+Structures = ase.Atoms | Sequence[ase.Atoms] | str | Path | Trajectory
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with its description."""
+
+    checkpoint: Checkpoint
+
+    def predict(
+        self,
+        structures: Structures,
+        parameters: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        threads: int | None = None,
+        block: int = 512,
+        batch: int | None = None,
+        output: str | Path | None = None,
+    ) -> dict[str, NDArray]:
+        """What the model gives, with spreads and derived quantities, by name; the settings are those of `predict.py`.
+
+        Parameters
+        ----------
+        structures
+            ASE atoms, a list of frames of the same atoms, a trajectory, or the name of a dataset or file of frames.
+        parameters
+            Of derived quantities by key, such as `contact_shift`; those not given are the checkpoint's.
+        output
+            Zarr folder to stream a named trajectory into, in bounded memory; a killed call goes on.
+
+        Returns
+        -------
+        Arrays (T, ...) of all frames, without the first axis for single atoms; `centres` (K,) are the atoms that rows
+        belong to. With `output` nothing but `centres`.
+        """
+        settings = PredictionSettings.choose(device, dtype, threads, block, batch)
+        given = conversions(self.checkpoint, parameters or {})
+        if isinstance(structures, str | Path):
+            path = find_input(str(structures))
+            trajectory = open_trajectory(path)
+            predictor = Predictor(self.checkpoint, given, trajectory, settings)
+            if output is not None:
+                stream(predictor, trajectory, describe_input(path, [None] * 4), Path(output))
+                return {"centres": predictor.centres}
+            return _along(predictor, trajectory)
+        if output is not None:
+            raise InputError("output: frames in memory are returned; name a file to stream it")
+        single = isinstance(structures, ase.Atoms)
+        if not single and hasattr(structures, "blocks"):
+            trajectory = cast(Trajectory, structures)
+            return _along(Predictor(self.checkpoint, given, trajectory, settings), trajectory)
+        images: list[ase.Atoms] = [structures] if single else list(structures)  # type: ignore[list-item, arg-type]
+        first = _checked(images)
+        predictor = Predictor(self.checkpoint, given, first, settings)
+        frames = Frames(
+            np.stack([atoms.positions for atoms in images]), np.stack([atoms.cell.array for atoms in images])
+        )
+        found = predictor(frames, 0)
+        found = {name: values[0] for name, values in found.items()} if single else found
+        return {**found, "centres": predictor.centres}
+
+    def calculator(self, device: str = "auto", dtype: str = "float64") -> Potential:
+        """An ASE calculator; the model has to be a potential."""
+        if not self.checkpoint.drives_ions:
+            raise InputError(f"{self.checkpoint.config.name} is no potential: it predicts no energy and forces")
+        return Potential(self.checkpoint.model, getattr(torch, dtype), usable(device, dtype))
+
+
+def _checked(images: Sequence[ase.Atoms]) -> Structure:
+    """The atoms that all frames share."""
+    if not images:
+        raise InputError("predict: expected one frame or more, found none")
+    for number, atoms in enumerate(images):
+        if not np.array_equal(atoms.numbers, images[0].numbers):
+            raise InputError(f"predict: frame {number} holds other atoms than frame 0; predict them one by one")
+    first: Any = images[0]
+    return first
+
+
+def _along(predictor: Predictor, trajectory: Trajectory) -> dict[str, NDArray]:
+    parts: list[dict[str, NDArray]] = []
+    done = 0
+    for frames in trajectory.blocks(0, predictor.settings.block):
+        parts.append(predictor(frames, done))
+        done += len(frames)
+    return {**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, "centres": predictor.centres}
+
+
+def load(name: str | Path) -> Model:
+    """A model by the name of its checkpoint, its folder, or owner/name on the Hub."""
+    return Model(load_checkpoint(resolve(str(name))))
+
+
+def dataset(name: str | Path) -> Dataset:
+    """A dataset by name or path, built first if it is not there; `dataset[i]` is a configuration with its labels."""
+    return open_dataset(str(name))
+
+
+def train(*overrides: str, folder: str | Path) -> dict[str, Any]:
+    """Train as `train.py` with these overrides does, into `folder`; the errors. A killed call goes on."""
+    return run.train(training_settings(compose("train", overrides)), Path(folder))
+
+
+def simulate(**settings: Any) -> Path:
+    """Run molecular dynamics with the keys of `simulate.py`; structure may be atoms. The trajectory's place."""
+    return run_simulation(SimulationSettings(**settings))
+
+
+def analyze(name: str, input: str | Path | Sequence[str | Path], *overrides: str) -> Report:
+    """Run an analysis as `analyze.py` with these overrides does; `Report.write(folder)` writes what it found."""
+    several = not isinstance(input, str | Path)
+    inputs = [str(find_input(str(each))) for each in (input if several else [input])]  # type: ignore[union-attr, list-item]
+    config = compose("analyze", [f"analysis={name}", "input=unused", "output=unused", *overrides])
+    return analysis.analyze(
+        config["analysis"]["name"], inputs if several else inputs[0], config["analysis"]["settings"]
+    )
