@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Any, Literal
@@ -85,8 +84,16 @@ _ARRAYS = (
     ),
     Array("spin_density", "grid", (), "float32", "μB/Å³", "spin density, up minus down, on the same points", "scalar"),
 )
-ARRAYS: Mapping[str, Array] = {array.name: array for array in _ARRAYS}
-LABELS = tuple(array.name for array in _ARRAYS if array.is_label)
+ARRAYS: dict[str, Array] = {array.name: array for array in _ARRAYS}
+LABELS = [array.name for array in _ARRAYS if array.is_label]
+
+
+def add_label(array: Array) -> None:
+    """Make a label of one's own known, as an entry above would."""
+    if not array.is_label or array.name in ARRAYS:
+        raise InputError(f"label {array.name}: expected a kind, and a name that is not taken")
+    ARRAYS[array.name] = array
+    LABELS.append(array.name)
 
 
 ASE_RESULTS = {"energy": "energy", "stress": "stress", "forces": "forces", "magnetic_moment": "magmoms"}
