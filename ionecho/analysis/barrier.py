@@ -40,7 +40,7 @@ class Band:
     eV/Å the largest of an ensemble's on an atom. `request` is what the path was asked for, and of whom.
     """
 
-    numbers: NDArray[np.int64]
+    numbers: NDArray[np.integer]
     cell: Floats
     pbc: NDArray[np.bool_]
     positions: Floats

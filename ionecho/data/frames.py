@@ -38,7 +38,7 @@ class Frames:
         """The frames of a slice, mask or list."""
         values = [getattr(self, each.name) for each in fields(self)[:-1]]
         arrays = {name: array[chosen] for name, array in self.arrays.items()}
-        return Frames(*(None if array is None else array[chosen] for array in values), arrays)  # type: ignore[arg-type]
+        return Frames(*(None if array is None else array[chosen] for array in values), arrays)  # type: ignore[arg-type, call-arg]
 
 
 class Trajectory:
