@@ -1,6 +1,6 @@
 """Time a frame of `predict.py` against the number of atoms: python -m benchmarks.prediction_size [checkpoint].
 
-Linear scaling is a slope of one in the logarithms (science.md A22).
+Linear scaling is a slope of one in the logarithms (Chem. Sci. 2022, 13, 7863 reports one).
 """
 
 from __future__ import annotations

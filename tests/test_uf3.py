@@ -263,7 +263,7 @@ def test_curvature_is_penalised() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"centres": [11]}, "uf3 predicts for every element"),
+        ({"centres": [11]}, "a potential predicts for every element"),
         ({"three_body_cutoff": 5.0}, "three_body_cutoff: expected a length in Å up to the cutoff 4.5, found 5.0"),
     ],
 )

@@ -106,3 +106,15 @@ class Gaussians(nn.Module):
         """Values (1, n_max, P) at the distances (P,) in Å."""
         gaussians = torch.exp(-0.5 * ((r - self.centres) / self.sigma).square())
         return (gaussians * cosine_cutoff(r, self.r_cut, self.cutoff_width))[None]
+
+
+def envelope(r: Tensor, cutoff: float) -> Tensor:
+    """Cosine cut-off: one at zero, zero with zero slope from the cut-off on; lengths in Å."""
+    return 0.5 + 0.5 * torch.cos(torch.pi * (r / cutoff).clamp(max=1.0))
+
+
+def radial_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
+    """Spherical Bessel functions sin(nπr/c)/r times the envelope, (P, count) (Gasteiger et al., ICLR 2020, eq. 7)."""
+    order = torch.arange(1, count + 1, dtype=r.dtype, device=r.device)
+    bessel = (2 / cutoff) ** 0.5 * torch.sin(order * torch.pi / cutoff * r[:, None]) / r[:, None]
+    return bessel * envelope(r, cutoff)[:, None]

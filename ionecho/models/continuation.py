@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from ionecho.data.loader import Batch
-
-if TYPE_CHECKING:
-    from ionecho.models.uf3 import UF3
+from ionecho.models.spline_potential import SplinePotential
 
 STEP = 0.05  # of the displacement, for the derivative of the forces along it
 
 
-def harmonic_continuation(model: UF3, batch: Batch, displacement: float) -> Batch:
+def harmonic_continuation(model: SplinePotential, batch: Batch, displacement: float) -> Batch:
     """Displaced copies of labelled configurations, with the forces of the quadratic expansion about each.
 
     All atoms move by normal random vectors u, of a standard deviation drawn between 0 and `displacement` (Å) for every

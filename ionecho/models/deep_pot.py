@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
-from ionecho.data.outputs import POTENTIAL
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.base import PotentialModel
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
 from ionecho.models.species import Species, Statistics, composition, one_body_and_scale
 
@@ -21,7 +20,7 @@ SPARE = 1.1  # more slots than neighbours in the training part, then rounded up 
 SMALLEST_DEVIATION = 0.01  # 1/Å (DeePMD-kit)
 
 
-class DeepPot(nn.Module):
+class DeepPot(PotentialModel):
     r"""Energy of atoms whose surroundings are described by learned radial functions, invariant by construction.
 
     The neighbours j of atom i make up the rows s(r) (1, x/r, y/r, z/r) of its environment matrix R_i, where s(r) is 1/r
@@ -52,9 +51,6 @@ class DeepPot(nn.Module):
         Widths of the hidden layers of the fitting networks.
     """
 
-    pairs_of: PairsOf = "atoms"
-    outputs = POTENTIAL
-    needed = ("energy",)
     embeddings: Any  # [a][b]: of neighbours of element b around element a
     fittings: Any
     slots: Tensor  # (S,) for neighbours of each element
@@ -75,16 +71,12 @@ class DeepPot(nn.Module):
         axis: int,
         fitting: Sequence[int],
     ) -> None:
-        super().__init__()
-        if set(numbers) != set(centres):
-            raise InputError(
-                f"deep_pot predicts for every element: expected centres {list(numbers)}, found {list(centres)}"
-            )
+        super().__init__(numbers, centres, cutoff)
         if not 0 <= smooth_cutoff < cutoff:
             raise InputError(f"smooth_cutoff: expected a length in Å below the cutoff {cutoff}, found {smooth_cutoff}")
         if not 0 < axis <= embedding[-1]:
             raise InputError(f"axis: expected 1 to {embedding[-1]}, the width of the embedding, found {axis}")
-        self.numbers, self.centres, self.cutoff, self.axis = tuple(numbers), tuple(centres), cutoff, axis
+        self.axis = axis
         self.smooth_cutoff = smooth_cutoff
         self.species = Species(numbers)
         kinds = len(self.numbers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,12 +21,9 @@ from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models.continuation import harmonic_continuation
 from ionecho.models.processes import across, processes
+from ionecho.models.spline_potential import MARGIN, SplinePotential, windows
 from ionecho.models.wall import shortest_distances
 
-if TYPE_CHECKING:
-    from ionecho.models.uf3 import UF3
-
-MARGIN = 0.9  # inner radius over the shortest distance
 CHUNK = 4096  # triplets whose products are held at once
 COMPOSITION_RIDGE = 1e-10
 
@@ -64,7 +60,7 @@ class NormalEquations:
         return whole
 
 
-def fit(model: UF3, batches: Iterable[Batch]) -> None:
+def fit(model: SplinePotential, batches: Iterable[Batch]) -> None:
     """Set the inner radii and all coefficients of a model from labelled batches.
 
     They are run through once for the shortest distances, which the knots depend on, and once for the normal equations;
@@ -90,7 +86,7 @@ def fit(model: UF3, batches: Iterable[Batch]) -> None:
         assign(model, columns, solve(model, columns, normal.joined()))
 
 
-def assign(model: UF3, columns: Columns, solution: NDArray) -> None:
+def assign(model: SplinePotential, columns: Columns, solution: NDArray) -> None:
     """Set the coefficients of a model from the unknowns (count,)."""
     padded = torch.from_numpy(np.append(solution, [0.0, 0.0]))
     for name in ("one_body", "two_body", "three_body"):
@@ -98,14 +94,14 @@ def assign(model: UF3, columns: Columns, solution: NDArray) -> None:
     model.tabulate()
 
 
-def inner_radii(model: UF3, batches: Iterable[Batch]) -> Tensor:
+def inner_radii(model: SplinePotential, batches: Iterable[Batch]) -> Tensor:
     """`MARGIN` times the shortest distance of every pair of elements, (S, S) Å; as it was where there is no pair."""
     shortest = shortest_distances(model.species, len(model.numbers), batches)
     limit = MARGIN * model.three_body_cutoff
     return torch.where(torch.isfinite(shortest), (MARGIN * shortest).clamp(max=limit), model.inner.double())
 
 
-def unknowns(model: UF3) -> Columns:
+def unknowns(model: SplinePotential) -> Columns:
     """Number the unknowns: the first three splines share one, the last three of r_ij and r_ik vanish, V_abc = V_acb."""
     count = len(model.numbers)
     a, b = np.indices((count, count))
@@ -148,7 +144,7 @@ def _mark(numbered: NDArray, total: int) -> Tensor:
     return torch.from_numpy(np.where(numbered < 0, total - 1 - numbered, numbered))
 
 
-def _reached(model: UF3) -> NDArray[np.bool_]:
+def _reached(model: SplinePotential) -> NDArray[np.bool_]:
     """Whether some triangle has sides in the supports of the three splines, like `three_body`."""
     inner = model.inner.double().numpy()
     a, b, c, x, y, z = np.indices(model.three_body.shape, sparse=True)
@@ -168,7 +164,7 @@ def _support(start: NDArray, stop: float, intervals: int, spline: NDArray) -> tu
     return start + width * first, start + width * last
 
 
-def equations(model: UF3, columns: Columns, batch: Batch, force_error: float) -> tuple[NDArray, NDArray]:
+def equations(model: SplinePotential, columns: Columns, batch: Batch, force_error: float) -> tuple[NDArray, NDArray]:
     """Rows (R, count) and targets (R,) of the energies an atom and the forces a batch has labels for, divided by the
     errors; what the model has besides its coefficients is taken off the targets."""
     batch = batch.to(dtype=torch.float64)
@@ -185,7 +181,7 @@ def equations(model: UF3, columns: Columns, batch: Batch, force_error: float) ->
     return rows[present].numpy(), targets[present].numpy()
 
 
-def _prior(model: UF3, graph: Graph) -> tuple[Tensor, Tensor]:
+def _prior(model: SplinePotential, graph: Graph) -> tuple[Tensor, Tensor]:
     """Energies (C,) and forces (A, 3) of the repulsion."""
     species = model.species(graph.numbers)
     i, j = graph.pairs
@@ -196,7 +192,7 @@ def _prior(model: UF3, graph: Graph) -> tuple[Tensor, Tensor]:
     return energy, torch.zeros_like(graph.positions).index_add(0, i, (slope / r)[:, None] * vectors)
 
 
-def design(model: UF3, columns: Columns, graph: Graph) -> tuple[Tensor, Tensor]:
+def design(model: SplinePotential, columns: Columns, graph: Graph) -> tuple[Tensor, Tensor]:
     """Derivatives of the energies (C, count) and forces (3 A, count; x of all atoms first) by the unknowns."""
     width = columns.count + 2
     energies = torch.zeros(len(graph.cell) * width, dtype=torch.float64)
@@ -239,13 +235,6 @@ def design(model: UF3, columns: Columns, graph: Graph) -> tuple[Tensor, Tensor]:
     return energies.view(-1, width)[:, : columns.count], forces.view(-1, width)[:, : columns.count]
 
 
-def windows(coefficients: Tensor) -> Tensor:
-    """The 4³ entries (S³ M² N, 64) that belong to each cell of the grid, from (S, S, S, M + 3, M + 3, N + 3)."""
-    for axis in (3, 4, 5):
-        coefficients = coefficients.unfold(axis, DEGREE + 1, 1)
-    return coefficients.reshape(-1, (DEGREE + 1) ** 3)
-
-
 def _products(in_xy: Tensor, in_z: Tensor) -> Tensor:
     """(64, T) products of (4, 4, T) and (4, T)."""
     return (in_xy[:, :, None] * in_z).flatten(0, 2)
@@ -264,7 +253,7 @@ def roughness(table: Tensor, axes: Sequence[int], count: int) -> sparse.csr_arra
     return sparse.csr_array((values, (row, triples.ravel())), shape=(len(triples), count + 1))[:, :-1]
 
 
-def solve(model: UF3, columns: Columns, normal: NormalEquations) -> NDArray:
+def solve(model: SplinePotential, columns: Columns, normal: NormalEquations) -> NDArray:
     """Solution (count,) of the penalised normal equations."""
     matrix = np.triu(normal.gram) + np.triu(normal.gram, 1).T
     composition = columns.one_body.numpy()

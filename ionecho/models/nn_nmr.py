@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -14,19 +13,20 @@ from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import PairsOf
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
-from ionecho.models.species import Species, Statistics
+from ionecho.models.base import Model
+from ionecho.models.perceptron import perceptron
+from ionecho.models.species import Statistics
 
 Rows = Iterator[tuple[Tensor, Tensor]]
 
 
-class NNNMR(nn.Module):
+class NNNMR(Model):
     """Contact couplings of the centres from a description of their surroundings and a perceptron.
 
     c_{alm}     density of the surroundings in channels a (element and radial function)
-    soap        p = power spectrum of c, of unit length; coupling = mean + std MLP(p)            (rows A5 and A6)
+    soap        p = power spectrum of c, of unit length; coupling = mean + std MLP(p)
     factored    z = (c_{a00}, Σ_m (Σ_a u_{kla} c_{alm})²); coupling = mean + std (w·z + MLP(z))
 
     `factored` is the power spectrum in the basis that the target chooses, as in the tensor-reduced densities of Darby
@@ -53,7 +53,7 @@ class NNNMR(nn.Module):
         Penalty of the regression relative to the mean squared length of its feature vector; unused by "soap".
     """
 
-    pairs_of: PairsOf = "centres"
+    pairs_of = "centres"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
     mean: Tensor  # (centres,) MHz
@@ -76,7 +76,6 @@ class NNNMR(nn.Module):
         dropout: float,
         ridge: float,
     ) -> None:
-        super().__init__()
         if descriptor not in ("soap", "factored"):
             raise InputError(f"nn_nmr: expected descriptor soap or factored, found {descriptor!r}")
         if not len(numbers) == len(cutoffs) == len(n_max):
@@ -84,9 +83,8 @@ class NNNMR(nn.Module):
                 f"nn_nmr: expected one of model.cutoffs and of model.n_max for each of model.numbers {list(numbers)}, "
                 f"found {list(cutoffs)} and {list(n_max)}"
             )
-        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), max(cutoffs)
+        super().__init__(numbers, centres, max(cutoffs))
         self.ridge = ridge
-        self.species, self.centre_species = Species(numbers), Species(centres)
         smeared = descriptor == "soap"
         radial: list[nn.Module] = [
             SmearedOrbitals(r_cut, cutoff_width, sigma, n, l_max)
@@ -196,11 +194,3 @@ def ridge_weights(rows: Rows, ridge: float, first: int) -> Tensor:
 def _square(rows: Sequence[Tensor]) -> Tensor:
     matrix = torch.cat(list(rows)).double()
     return matrix.T @ matrix
-
-
-def perceptron(widths: Sequence[int], activation: type[nn.Module], dropout: float) -> nn.Sequential:
-    """Linear layers of these widths, activation and dropout between them."""
-    layers: list[nn.Module] = []
-    for pair in pairwise(widths):
-        layers += [nn.Linear(*pair), activation(), nn.Dropout(dropout)]
-    return nn.Sequential(*layers[:-2])

@@ -11,12 +11,10 @@ from schnetpack.representation import PaiNN as Representation
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
-from ionecho.data.outputs import POTENTIAL
-from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.base import PotentialModel
 from ionecho.models.painn_batched import BatchedPaiNN, evaluate
-from ionecho.models.species import Species, Statistics, one_body_and_scale
+from ionecho.models.species import Statistics, one_body_and_scale
 from ionecho.models.wall import contacts, shortest_distances
 
 
@@ -28,7 +26,7 @@ def network(features: int, interactions: int, cutoff: float, basis: nn.Module) -
     return representation, snn.build_mlp(features, 1, n_layers=2)
 
 
-class PaiNN(nn.Module):
+class PaiNN(PotentialModel):
     """Energy as a sum over atoms of PaiNN's scalar features through a perceptron; forces are its gradient.
 
     E = Σ_i e(a_i) + s Σ_i p(q_i) + Σ_{i<j} w(r_ij). The energies e of the elements come from least squares on the
@@ -49,9 +47,6 @@ class PaiNN(nn.Module):
         Width, number of layers, number of radial functions sin(kπr/cutoff)/r.
     """
 
-    pairs_of: PairsOf = "atoms"
-    outputs = POTENTIAL
-    needed = ("energy",)
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
     contacts: Tensor  # (S, S) Å
@@ -66,14 +61,8 @@ class PaiNN(nn.Module):
         interactions: int,
         radial: int,
     ) -> None:
-        super().__init__()
-        if set(numbers) != set(centres):
-            raise InputError(
-                f"painn predicts for every element: expected centres {list(numbers)}, found {list(centres)}"
-            )
-        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
+        super().__init__(numbers, centres, cutoff)
         self.interactions = interactions
-        self.species = Species(numbers)
         basis = snn.BesselRBF(n_rbf=radial, cutoff=cutoff)
         self.representation, self.head = network(features, interactions, cutoff, basis)
         self.register_buffer("one_body", torch.zeros(len(self.numbers)))

@@ -141,7 +141,7 @@ def dense(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias[:, None], inputs, weight)
 
 
-def perceptron(weights: Mapping[str, Tensor], name: str, inputs: Tensor) -> Tensor:
+def two_layers(weights: Mapping[str, Tensor], name: str, inputs: Tensor) -> Tensor:
     """Two layers from (M, A, I) to three features (M, A, 3, F)."""
     hidden = silu(dense(inputs, weights[name + "_in"].flatten(1, -2), weights[name + "_in_bias"]))
     out, bias = weights[name + "_out"], weights[name + "_out_bias"]
@@ -152,7 +152,7 @@ def first_message(
     weights: Mapping[str, Tensor], functions: Functions, species: Tensor, blocks: Blocks
 ) -> tuple[Tensor, Tensor]:
     """What the neighbours add to scalars (M, A, F) and vectors (M, A, 3, F) that are those of their elements."""
-    states = perceptron(weights, "context_0", weights["embedding"]).unbind(2)  # three (M, S, F)
+    states = two_layers(weights, "context_0", weights["embedding"]).unbind(2)  # three (M, S, F)
     kinds = one_hot(blocks.at_columns(species[None]), states[0].shape[1]).to(functions.radial)  # (1, B, K, S)
     radial, angular = functions.sums(kinds, kinds)
     scalar, along, _ = weights["filter_0"].unbind(2)  # (M, R, F)
@@ -166,7 +166,7 @@ def message(
     weights: Mapping[str, Tensor], layer: int, functions: Functions, q: Tensor, mu: Tensor, blocks: Blocks
 ) -> tuple[Tensor, Tensor]:
     """Equations 7 and 8: what the neighbours add to scalars (M, A, F) and vectors (M, A, 3, F)."""
-    state, along_state, carry_state = perceptron(weights, f"context_{layer}", q).unbind(2)  # (M, A, F)
+    state, along_state, carry_state = two_layers(weights, f"context_{layer}", q).unbind(2)  # (M, A, F)
     scalar, along, carry = weights[f"filter_{layer}"].unbind(2)  # (M, R, F)
     sent = torch.cat([state[:, :, None], carry_state[:, :, None] * mu], 2).flatten(2)  # (M, A, 4 F)
     filters = torch.cat([scalar, carry, carry, carry], 2)
@@ -182,7 +182,7 @@ def update(weights: Mapping[str, Tensor], layer: int, q: Tensor, mu: Tensor) -> 
     mixing = weights[f"mixing_{layer}"].flatten(2)
     v, w = (mu.flatten(1, 2) @ mixing).unflatten(1, mu.shape[1:3]).chunk(2, -1)
     norm = torch.sqrt(v.square().sum(2) + EPSILON)
-    to_q, to_mu, of_both = perceptron(weights, f"update_{layer}", torch.cat([q, norm], 2)).unbind(2)
+    to_q, to_mu, of_both = two_layers(weights, f"update_{layer}", torch.cat([q, norm], 2)).unbind(2)
     return to_q + of_both * (v * w).sum(2), to_mu[:, :, None] * w
 
 

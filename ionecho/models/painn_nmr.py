@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import schnetpack.nn as snn
 import torch
 from schnetpack import properties
-from torch import Tensor, nn
+from torch import Tensor
 
 from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.base import Model
 from ionecho.models.painn import network
-from ionecho.models.species import Species, Statistics
+from ionecho.models.species import Statistics
 
 
-class PaiNNNMR(nn.Module):
+class PaiNNNMR(Model):
     """Contact couplings of the centres from PaiNN's scalar features.
 
     Parameters
@@ -30,7 +30,7 @@ class PaiNNNMR(nn.Module):
         Width, number of message-passing layers, number of Gaussian radial functions.
     """
 
-    pairs_of: PairsOf = "atoms"
+    pairs_of = "atoms"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
     mean: Tensor
@@ -45,9 +45,7 @@ class PaiNNNMR(nn.Module):
         interactions: int,
         radial: int,
     ) -> None:
-        super().__init__()
-        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
-        self.species = Species(numbers)
+        super().__init__(numbers, centres, cutoff)
         basis = snn.GaussianRBF(n_rbf=radial, cutoff=cutoff)
         self.representation, self.head = network(features, interactions, cutoff, basis)
         self.register_buffer("mean", torch.zeros(len(self.numbers)))

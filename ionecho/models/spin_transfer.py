@@ -9,7 +9,6 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,8 +20,11 @@ from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.neighbours import PairsOf
-from ionecho.models.species import Species, Statistics
+from ionecho.geometry.radial import envelope, radial_basis
+from ionecho.geometry.tensors import degrees, traceless
+from ionecho.models.base import Model
+from ionecho.models.perceptron import perceptron
+from ionecho.models.species import Statistics
 
 LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
@@ -63,37 +65,6 @@ class Atoms(NamedTuple):
         return torch.cat(parts, dim=1) * self.gates.index_select(0, pairs.j)
 
 
-def envelope(r: Tensor, cutoff: float) -> Tensor:
-    """Cosine cut-off: one at zero, zero with zero slope from the cut-off on; lengths in Å."""
-    return 0.5 + 0.5 * torch.cos(torch.pi * (r / cutoff).clamp(max=1.0))
-
-
-def radial_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
-    """Spherical Bessel functions sin(nπr/c)/r times the envelope, (P, count) (Gasteiger et al., ICLR 2020, eq. 7)."""
-    order = torch.arange(1, count + 1, dtype=r.dtype, device=r.device)
-    bessel = (2 / cutoff) ** 0.5 * torch.sin(order * torch.pi / cutoff * r[:, None]) / r[:, None]
-    return bessel * envelope(r, cutoff)[:, None]
-
-
-def degrees(harmonics: Tensor, l_max: int) -> tuple[Tensor, ...]:
-    """Blocks (P, 2l + 1, ...) of every degree l of an array (P, (l_max + 1)², ...)."""
-    return harmonics.split([2 * degree + 1 for degree in range(l_max + 1)], dim=1)
-
-
-def traceless(components: Tensor) -> Tensor:
-    """Symmetric traceless matrices (A, 3, 3) of real l = 2 components (A, 5) in the order m = -2 ... 2."""
-    xy, yz, zz, xz, xx_yy = (components / 2**0.5).unbind(1)
-    zz = zz / 3**0.5
-    rows = [xx_yy - zz, xy, xz, xy, -xx_yy - zz, yz, xz, yz, 2 * zz]
-    return torch.stack(rows, dim=1).unflatten(1, (3, 3))
-
-
-def perceptron(*widths: int) -> nn.Sequential:
-    """Linear layers of these widths with SiLU between them."""
-    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
-    return nn.Sequential(*layers[:-1])
-
-
 def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Tensor, Tensor, Tensor]:
     """Triangles i-k, k-j, i-j of the same images: indices (T,) of their sides in `first`, `second` and `direct`."""
     count = torch.bincount(second.i, minlength=atoms)
@@ -128,7 +99,7 @@ class Surroundings(nn.Module):
         self.mixing = nn.Parameter(scale * torch.randn(l_max + 1, kinds, kinds * radial, 2 * channels))
         invariants = (l_max + 2) * channels
         self.norm = nn.LayerNorm(invariants)
-        self.features = perceptron(invariants + kinds, width, width, features)
+        self.features = perceptron([invariants + kinds, width, width, features])
         self.gates = nn.Linear(features, l_max * channels)
 
     def forward(self, species: Tensor, pairs: Pairs) -> Atoms:
@@ -153,7 +124,7 @@ class Surroundings(nn.Module):
         return density.unflatten(0, (len(species), self.kinds)).transpose(1, 2).flatten(2)
 
 
-class SpinTransfer(nn.Module):
+class SpinTransfer(Model):
     """Couplings of the centres i as sums over sources j of a function of all bridges k between the two.
 
     h, A        invariant features and equivariant channels of the surroundings of an atom
@@ -177,7 +148,7 @@ class SpinTransfer(nn.Module):
         Equivariant channels and invariant features of an atom, hidden width, vectors and l = 2 tensors of a pair.
     """
 
-    pairs_of: PairsOf = "atoms"
+    pairs_of = "atoms"
     needed = ("hyperfine_contact",)
     outputs = (
         Output("hyperfine_contact", "centres"),
@@ -201,15 +172,13 @@ class SpinTransfer(nn.Module):
         width: int,
         tensors: int,
     ) -> None:
-        super().__init__()
+        super().__init__(numbers, centres, cutoff)
         if max(surroundings_cutoff, bridge_cutoff, bond_cutoff) > cutoff:
             raise InputError(f"spin_transfer: expected no other cut-off above cutoff = {cutoff} Å; raise cutoff")
         if l_max < 2:
             raise InputError(f"spin_transfer: expected l_max of at least 2, found {l_max}")
-        self.numbers, self.centres, self.cutoff = tuple(numbers), tuple(centres), cutoff
         self.surroundings_cutoff, self.bridge_cutoff, self.bond_cutoff = surroundings_cutoff, bridge_cutoff, bond_cutoff
         self.radial, self.l_max, self.pooled = radial, l_max, (features, tensors, tensors)
-        self.species, self.centre_species = Species(numbers), Species(centres)
         self.harmonics = SphericalHarmonics(l_max)
         kinds, seen = len(self.numbers), l_max * channels
         distance = len(self.centres) * kinds * radial
@@ -219,7 +188,7 @@ class SpinTransfer(nn.Module):
         self.source = nn.Linear(distance + features, width)
         self.angle = nn.Linear(ANGLE_POWERS, width)
         self.pathway = nn.Linear(width, sum(self.pooled))
-        self.pair = perceptron(sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1)
+        self.pair = perceptron([sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1])
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
         self.register_buffer("mean", torch.zeros(len(LABELS), kinds))

@@ -1,4 +1,4 @@
-"""Errors of predictions, over configurations left out of training (science.md A7), and of their spreads."""
+"""Errors of predictions, over configurations left out of training, and of their spreads."""
 
 from __future__ import annotations
 

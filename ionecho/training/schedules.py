@@ -22,6 +22,6 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float, final: float) 
 
 
 def inverse_decay(optimizer: Optimizer, total_steps: int, rate: float, max_epochs: int, decay_epochs: int) -> LambdaLR:
-    """lr0 / (1 + rate e / N) at epoch e with N = `decay_epochs`: Chem. Sci. 2022, 13, 7863 (science.md A6)."""
+    """lr0 / (1 + rate e / N) at epoch e with N = `decay_epochs`: the schedule of Chem. Sci. 2022, 13, 7863."""
     steps_per_epoch = total_steps / max_epochs
     return LambdaLR(optimizer, lambda step: 1 / (1 + rate * (step / steps_per_epoch) / decay_epochs))
