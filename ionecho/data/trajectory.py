@@ -1,66 +1,35 @@
-"""Trajectories of the same atoms, streamed in blocks: zarr (Format 2), datasets, and the text formats of MD codes."""
+"""The one reader of trajectories of the same atoms, streamed in blocks: zarr (Format 2), datasets, text of MD codes."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import ase
-import ase.io
 import numpy as np
 import zarr
 from ase.cell import Cell
 from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
-from ase.io.lammpsrun import iread_lammps_dump_text
-from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
+from ionecho.data.frames import Frames, Trajectory, used
+from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, open_zarr
+from ionecho.data.text_trajectory import TextTrajectory
 from ionecho.errors import InputError
-from ionecho.structures.read import refuse_disorder
 
-LAMMPS_SUFFIXES = (".lammpstrj", ".dump")
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Consecutive frames: positions (T, N, 3) Å, cell (T, 3, 3) Å, time (T,) fs if known, group (T,) if there are."""
-
-    positions: NDArray[np.floating]
-    cell: NDArray[np.floating]
-    time: NDArray[np.floating] | None = None
-    group: NDArray | None = None
-    frame: NDArray[np.integer] | None = None
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def part(self, start: int, stop: int) -> Frames:
-        """The frames start..stop."""
-        arrays = (self.positions, self.cell, self.time, self.group, self.frame)
-        return Frames(*(None if array is None else array[start:stop] for array in arrays))  # type: ignore[arg-type]
-
-
-class Trajectory(Protocol):
-    """`numbers` (N,), `pbc` (3,), the number of frames and the temperature (K) where known, and blocks of frames.
-
-    `friction_time` is the relaxation time (fs) of Langevin dynamics, None for others and where it is not known;
-    `stopped` why the simulation ended early, if it did.
-    """
-
-    numbers: NDArray[np.integer]
-    pbc: NDArray[np.bool_]
-    n_frames: int | None
-    temperature: float | None
-    friction_time: float | None
-    stopped: str | None
-
-    def blocks(self, start: int, size: int) -> Iterator[Frames]: ...
+__all__ = [
+    "DatasetTrajectory",
+    "Frames",
+    "TextTrajectory",
+    "Trajectory",
+    "ZarrTrajectory",
+    "cell_of",
+    "early_end",
+    "open_trajectory",
+    "used",
+]
+STRUCTURE = ("positions", "cell", "numbers", "time", "group", "frame")
 
 
 def early_end(stopped: object) -> list[str]:
@@ -85,41 +54,47 @@ def _ensemble(group: zarr.Group) -> Mapping[str, Any]:
     return request.get("ensemble") or {}
 
 
-class ZarrTrajectory:
-    """Format 2: `positions` (T, N, 3), `cell` (T or 1, 3, 3), `numbers` (N,), and perhaps `time`, `group`, `frame`."""
+class ZarrTrajectory(Trajectory):
+    """Format 2: `positions` (T, N, 3), `cell` (T or 1, 3, 3), `numbers` (N,), and perhaps `time`, `group`, `frame`.
+
+    Everything else over its frames, such as predictions at its `centres`, comes with the blocks if asked for.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.zarr = open_zarr(path, "r")
-        if missing := {"positions", "cell", "numbers"} - set(self.zarr.array_keys()):
+        self.path, self.zarr = path, open_zarr(path, "r")
+        held = set(self.zarr.array_keys())
+        if missing := {"positions", "cell", "numbers"} - held:
             raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
+        self.attrs = self.zarr.attrs.asdict()
         self.numbers = self.zarr["numbers"][:].astype(np.int64)
-        self.pbc = np.asarray(self.zarr.attrs.get("pbc", [True] * 3), dtype=bool)
-        self.n_frames: int | None = int(self.zarr["positions"].shape[0])
+        self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
+        self.n_frames = int(self.zarr["positions"].shape[0])
         self.temperature = simulated_temperature(self.zarr)
         ensemble = _ensemble(self.zarr)
         self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
-        self.stopped: str | None = self.zarr.attrs.get("stopped")  # type: ignore[assignment]
+        self.stopped = self.attrs.get("stopped")
+        self.centres = self.zarr["centres"][:] if "centres" in held else None
+        self.group, self.frame = (self.zarr[name][:] if name in held else None for name in ("group", "frame"))
+        self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
 
-    def blocks(self, start: int, size: int) -> Iterator[Frames]:
-        """Blocks of frames from `start` on."""
+    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
+        """Blocks of frames from `start` on, with the arrays `names`."""
+        self.refuse_missing(names, self.path)
         assert self.n_frames is not None
         cell = self.zarr["cell"]
         for first in range(start, self.n_frames, size):
             stop = min(first + size, self.n_frames)
             cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
             extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
-            yield Frames(self.zarr["positions"][first:stop], cells, **extra)
+            arrays = {name: self.zarr[name][first:stop] for name in names}
+            yield Frames(self.zarr["positions"][first:stop], cells, **extra, arrays=arrays)
 
 
-class DatasetTrajectory:
-    """The configurations of a dataset, or of these groups of it, in its order; group and frame are passed on.
+class DatasetTrajectory(Trajectory):
+    """The configurations of a dataset, or of these groups of it, in its order; all of them hold the same atoms.
 
-    All of them hold the same atoms.
+    Labels by atom are (T, N, ...), as every atom is a centre.
     """
-
-    temperature: float | None = None
-    friction_time: float | None = None
-    stopped: str | None = None
 
     def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
         self.dataset = Dataset(path)
@@ -131,108 +106,31 @@ class DatasetTrajectory:
         if not len(self.chosen):
             raise InputError(f"{path}: expected some groups, found none in groups={list(groups or ())}")
         numbers = np.split(self.dataset.rows("numbers", 0, len(names)), self.dataset.offsets[1:-1])
-        self.numbers: NDArray[np.integer] = numbers[self.chosen[0]].astype(np.int64)
+        self.numbers = numbers[self.chosen[0]].astype(np.int64)
         if not all(np.array_equal(numbers[index], self.numbers) for index in self.chosen):
             raise InputError(f"{path}: configurations differ in their atoms, expected the same atoms throughout")
         self.pbc = self.dataset.rows("pbc", self.chosen[0], self.chosen[0] + 1)[0]
-        self.n_frames: int | None = len(self.chosen)
+        self.n_frames = len(self.chosen)
+        self.group, self.frame = self.dataset.group[self.chosen], self.dataset.frame[self.chosen]
+        self.centres, self.attrs = np.arange(len(self.numbers)), self.dataset.attrs
+        self.stored = [name for name in self.dataset.names if name not in STRUCTURE and ARRAYS[name].per != "grid"]
 
-    def blocks(self, start: int, size: int) -> Iterator[Frames]:
-        """Blocks of at most `size` configurations from `start` on."""
+    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
+        """Blocks of at most `size` configurations from `start` on, with the labels (or `quality`) `names`."""
+        self.refuse_missing(names, self.dataset.path)
         data, rest = self.dataset, self.chosen[start:]
         if not len(rest):
             return
         for together in np.split(rest, np.flatnonzero(np.diff(rest) > 1) + 1):
             for block in np.split(together, range(size, len(together), size)):
                 first, stop = int(block[0]), int(block[-1]) + 1
-                positions = data.rows("positions", first, stop).reshape(len(block), -1, 3)
-                group = data.group[first:stop]
-                yield Frames(positions, data.rows("cell", first, stop), None, group, data.frame[first:stop])
-
-
-class TextTrajectory:
-    """Any format ASE reads (XDATCAR through a reader of our own, as ASE's holds the whole file), read line by line.
-
-    Parameters
-    ----------
-    species
-        Element of every LAMMPS type, where the dump has no element column.
-    cell
-        Cell (3, 3) Å for files that hold none; the trajectory is then periodic.
-    time_step
-        fs between frames, for formats that hold no time.
-    """
-
-    temperature: float | None = None
-    friction_time: float | None = None
-    stopped: str | None = None
-
-    def __init__(
-        self,
-        path: Path,
-        format: str | None,
-        species: Sequence[str] | None,
-        cell: NDArray[np.floating] | None,
-        time_step: float | None,
-    ) -> None:
-        self.path, self.format, self.species, self.cell, self.time_step = path, format, species, cell, time_step
-        self.n_frames: int | None = None
-        if species is not None and not self._is_dump:
-            raise InputError(f"{path}: its format names the elements; species= is for the types of LAMMPS dumps")
-        first = next(self._images(), None)
-        if first is None:
-            raise InputError(f"{path}: holds no frame")
-        self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
-
-    @property
-    def _is_dump(self) -> bool:
-        name = self.path.name.lower().removesuffix(".gz")
-        return self.format == "lammps-dump-text" or (self.format is None and name.endswith(LAMMPS_SUFFIXES))
-
-    def _images(self) -> Iterator[ase.Atoms]:
-        try:
-            for atoms in self._read():
-                if self.cell is not None:
-                    if atoms.cell.rank:
-                        raise InputError(f"{self.path}: it holds a cell; leave out cell=")
-                    atoms.set_cell(self.cell)
-                    atoms.pbc = True
-                yield atoms
-        except InputError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.path}: cannot be read ({what}); is it complete?") from error
-
-    def _read(self) -> Iterator[ase.Atoms]:
-        """Frames one at a time; `ase.io.iread` would hold the whole of an XDATCAR, OUTCAR or LAMMPS dump."""
-        name, format = self.path.name.lower(), self.format
-        if format == "vasp-xdatcar" or (format is None and "xdatcar" in name):
-            yield from _read_xdatcar(self.path)
-        elif self._is_dump:
-            options = {} if self.species is None else {"specorder": list(self.species)}
-            with open_with_compression(str(self.path)) as file:
-                yield from iread_lammps_dump_text(file, index=":", **options)
-        elif format == "vasp-out" or (format is None and "outcar" in name):
-            with open_with_compression(str(self.path)) as file:
-                yield from iread_vasp_out(file, index=":")
-        else:
-            for atoms in ase.io.iread(self.path, index=":", format=format):
-                refuse_disorder(atoms, self.path)
-                yield atoms
-
-    def blocks(self, start: int, size: int) -> Iterator[Frames]:
-        """Blocks of frames from `start` on."""
-        images = islice(self._images(), start, None)
-        first = start
-        while block := list(islice(images, size)):
-            for number, atoms in enumerate(block, start=first):
-                if not np.array_equal(atoms.numbers, self.numbers):
-                    raise InputError(f"{self.path}: frame {number} holds other atoms than frame 0")
-            time = None if self.time_step is None else self.time_step * np.arange(first, first + len(block))
-            positions = np.stack([atoms.positions for atoms in block])
-            yield Frames(positions, np.stack([np.array(atoms.cell) for atoms in block]), time)
-            first += len(block)
+                arrays = {}
+                for name in ("positions", *names):
+                    rows = data.rows(name, first, stop)
+                    by_atom = ARRAYS[name].per == "atom"
+                    arrays[name] = rows.reshape(len(block), -1, *rows.shape[1:]) if by_atom else rows
+                cell, group = data.rows("cell", first, stop), data.group[first:stop]
+                yield Frames(arrays.pop("positions"), cell, None, group, data.frame[first:stop], arrays)
 
 
 def cell_of(parameters: Sequence[float]) -> NDArray[np.floating]:
@@ -269,22 +167,3 @@ def open_trajectory(
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
         return DatasetTrajectory(path, groups) if is_dataset else ZarrTrajectory(path)
     return TextTrajectory(path, format, species, cell, time_step)
-
-
-def _read_xdatcar(path: Path) -> Iterator[ase.Atoms]:
-    """Frames of an XDATCAR, with a fixed cell or one a frame, one at a time."""
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        cell, numbers = np.eye(3), np.array([], dtype=int)
-        for line in file:
-            if "configuration=" not in line:
-                if not line.strip() and not len(numbers):
-                    continue
-                scale = float(next(file))
-                cell = scale * np.array([next(file).split() for _ in range(3)], dtype=float)
-                symbols, counts = next(file).split(), [int(word) for word in next(file).split()]
-                numbers = np.repeat([atomic_numbers[symbol] for symbol in symbols], counts)
-                next(file)
-            rows = [row.split()[:3] for row in islice(file, len(numbers))]
-            if len(rows) < len(numbers):
-                raise InputError(f"{path}: the last frame breaks off after {len(rows)} of {len(numbers)} atoms")
-            yield ase.Atoms(numbers, scaled_positions=np.array(rows, dtype=float), cell=cell, pbc=True)
