@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ionecho.data.registry import find_input
+from ionecho.analysis import analyze
+from ionecho.config import plain
 from ionecho.entry import entry_point, run
+from ionecho.report import write
 
 
 @hydra.main(config_path="conf", config_name="analyze", version_base="1.3")
 @entry_point
 def main(config: DictConfig) -> None:
     """Run one analysis; its settings, physics included, are printed and stored with the result."""
-    console = Console()
-    console.print(OmegaConf.to_yaml(config.analysis.settings, resolve=True), markup=False)
-    several = OmegaConf.is_list(config.input)
-    inputs = [str(find_input(name)) for name in (config.input if several else [config.input])]
-    summary = instantiate(config.analysis)(input=inputs if several else inputs[0], output=config.output)
-    if "contact_shift" in summary:
-        console.print(OmegaConf.to_yaml({"contact_shift applied": summary["contact_shift"]}), markup=False)
+    console, settings = Console(), config.analysis.settings
+    console.print(OmegaConf.to_yaml(settings, resolve=True), markup=False)
+    inputs = list(config.input) if OmegaConf.is_list(config.input) else str(config.input)
+    report = analyze(config.analysis.name, inputs, plain(settings))
+    summary = write(report, Path(config.output))
+    if report.physics:
+        console.print(OmegaConf.to_yaml({name: summary[name] for name in report.physics}), markup=False)
     for line in (*summary["headline"], *summary["notes"]):
         console.print(line, markup=False)
     console.print(f"report in {config.output}")

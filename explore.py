@@ -11,7 +11,9 @@ from rich.console import Console
 
 from ionecho.entry import entry_point, run
 from ionecho.exploration.active_learning import explore
-from ionecho.report.exploration import table, write_report
+from ionecho.exploration.report import report as report_of
+from ionecho.exploration.report import table
+from ionecho.report import write
 
 
 @hydra.main(config_path="conf", config_name="explore", version_base="1.3")
@@ -22,7 +24,7 @@ def main(config: DictConfig) -> None:
     console, reports = Console(), []
     for report in explore(config, folder):
         reports.append(report)
-        write_report(reports, folder / "report")
+        write(report_of(reports), folder / "report")
         console.print(table(reports))
     console.print(f"{'converged' if reports[-1]['converged'] else 'not converged'}; report in {folder / 'report'}")
 

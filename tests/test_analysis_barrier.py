@@ -15,13 +15,14 @@ import zarr
 from conftest import EMT_ENGINE, run_entry, vacancy_hop
 from numpy.typing import NDArray
 
+from ionecho.analysis import analyze
 from ionecho.analysis.barrier import Barrier, BarrierOptions, Comparison, barrier, compare, read_band
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter
 from ionecho.dynamics.commands import find_path
 from ionecho.errors import InputError
 from ionecho.labelling import commands
-from ionecho.report.barrier import run
+from ionecho.report import write as write_report
 
 HEIGHT, TILT, LENGTH = 0.4, 0.1, 4.0  # eV, eV, Å
 CELL = np.diag([5.0, 5.0, 5.0])
@@ -146,7 +147,7 @@ def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
 def test_two_paths_with_a_partial_reference_are_told_apart(tmp_path: Path) -> None:
     inputs = [str(write(tmp_path / f"{name}.zarr", images=n)) for name, n in (("a", 8), ("b", 5))]
     labels = str(reference(tmp_path / "r.zarr", 8, [0, 4]))
-    summary = run(inputs, str(tmp_path / "report"), {"tolerance": 1e-3}, labels)
+    summary = write_report(analyze("barrier", inputs, {"tolerance": 1e-3, "reference": labels}), tmp_path / "report")
     assert [entry["images"] for entry in summary["paths"].values()] == [8, 5]
     assert summary["notes"] == [f"{labels} labels 2 of 8 images; its barrier is over these."]
     images = pd.read_csv(tmp_path / "report" / "images.csv")

@@ -14,16 +14,16 @@ import pytest
 import yaml
 import zarr
 from conftest import run_entry
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 
+from ionecho import analysis
 from ionecho.analysis.arrhenius import KB, fit_arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, TracerDiffusion, arrhenius, diffusion, poisson_limit
+from ionecho.analysis.diffusion_report import analyze
 from ionecho.analysis.msd import squared_displacements
 from ionecho.analysis.paths import IonPaths, follow
 from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
-from ionecho.report.diffusion import analyze
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "conf/analysis/diffusion.yaml").read_text())
 CELL = np.array([[12.0, 0.0, 0.0], [-4.0, 11.0, 0.0], [1.0, -2.0, 13.0]])
@@ -338,11 +338,11 @@ def test_from_the_command_line_to_the_report(tmp_path):
 
 
 def test_several_inputs_need_as_many_temperatures(tmp_path):
-    analysis = instantiate(CONFIG | {"settings": CONFIG["settings"] | {"temperature": [300.0, 400.0]}})
+    settings = CONFIG["settings"] | {"temperature": [300.0, 400.0]}
     with pytest.raises(InputError, match=r"one or one an input \(1\), found 2"):
-        analysis(input=str(tmp_path), output=str(tmp_path / "r"))
+        analysis.analyze("diffusion", tmp_path, settings)
     with pytest.raises(InputError, match="given twice"):
-        analysis(input=["a.zarr", "a.zarr"], output=str(tmp_path / "r"))
+        analysis.analyze("diffusion", ["a.zarr", "a.zarr"], settings)
 
 
 @pytest.mark.mirror

@@ -15,10 +15,10 @@ import pytest
 import zarr
 from conftest import REPOSITORY, run_entry
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from ionecho.analysis import analyze
 from ionecho.analysis.rdf import Distributions, RdfOptions, _Histograms, distributions, pair_names
 from ionecho.analysis.rdf_difference import compare, overall
 from ionecho.data.trajectory import open_trajectory
@@ -241,11 +241,9 @@ def test_from_the_command_line_to_the_report(tmp_path):
     assert "Differences" in page
 
 
-def test_a_list_of_inputs_is_refused(tmp_path):
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        config = compose("analyze", overrides=["analysis=rdf", "input=i", "output=o"])
+def test_a_list_of_inputs_is_refused():
     with pytest.raises(InputError, match="expected one input, found 2"):
-        instantiate(config.analysis)(input=["a", "b"], output=str(tmp_path / "r"))
+        analyze("rdf", ["a", "b"], settings().model_dump())
 
 
 @pytest.mark.mirror

@@ -36,12 +36,14 @@ from ionecho.errors import InputError, explain
 from ionecho.exploration import versions
 from ionecho.exploration.active_learning import explore
 from ionecho.exploration.honest_test import by_frame, predictions
+from ionecho.exploration.report import report as report_of
+from ionecho.exploration.report import table
 from ionecho.exploration.rounds import Round
 from ionecho.exploration.runs import displaced_cells, explore_by, plan
 from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.publish import grow
-from ionecho.report.exploration import table, write_report
+from ionecho.report import write
 from ionecho.training.data import fold_parts
 from ionecho.training.module import FORCES
 
@@ -233,7 +235,7 @@ def test_reports_tell_what_was_foretold(explored: tuple[Path, list[dict[str, Any
             assert row["distance"] > report["resolution"]
         scores = sorted(row["score"] for row in chosen)  # from the run's float32; the test evaluates float64
         np.testing.assert_allclose(sorted(before["frames"]["score"]), scores, rtol=1e-4)
-    write_report(reports, tmp_path / "report")
+    write(report_of(reports), tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
     assert "rank correlation" in page
     assert page.count("data:image/png") == 3

@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
+from ionecho.analysis import analyze
+from ionecho.config import plain
 from ionecho.errors import InputError
+from ionecho.report import write
 
 
 def report(folder: Path, *overrides: str) -> dict[str, object]:
     """What `analyze.py analysis=errors` does."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose("analyze", overrides=["analysis=errors", f"input={folder}", "output=unused", *overrides])
-    return instantiate(config.analysis)(input=str(folder), output=str(folder / "report"))
+    return write(analyze("errors", folder, plain(config.analysis.settings)), folder / "report")
 
 
 def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import yaml
 
+from ionecho.analysis import analyze
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.registry import REPOSITORY, find_dataset
@@ -25,7 +26,6 @@ from ionecho.dynamics.integrators import Ensemble
 from ionecho.dynamics.run import Run, femtoseconds
 from ionecho.dynamics.simulate import simulate
 from ionecho.prediction.predict import PredictionSettings, predictors, usable
-from ionecho.report.dynamic_shift import run as dynamic_shift
 
 CHECKPOINTS = ("deep_pot-p2_nmmo", "painn-p2_nmmo", "uf3-p2_nmmo", "uf3-p2_painn")
 PHASE, MODEL = "p63mcm", "spin_transfer-p2_nmmo"
@@ -52,7 +52,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         print(
-            row("DFT, all frames", dynamic_shift(str(dataset.path), f"{folder}/dft", settings)["groups"][PHASE]),
+            row("DFT, all frames", analyze("dynamic_shift", dataset.path, settings).numbers["groups"][PHASE]),
             flush=True,
         )
         for name in checkpoints:
@@ -60,8 +60,8 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
             ensemble = Ensemble("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
             attached = predictors(MODEL, atoms, "checkpoint", prediction)
             output = simulate(atoms, potential, ensemble, run, {}, folder / f"{name}.zarr", properties=attached)
-            report = dynamic_shift(str(output), f"{folder}/{name}", settings | {"skip": EQUILIBRATION})
-            print(row(name, report["groups"]["trajectory"]), flush=True)
+            report = analyze("dynamic_shift", output, settings | {"skip": EQUILIBRATION})
+            print(row(name, report.numbers["groups"]["trajectory"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""Analyses of trajectories and of models, each a module with `Settings` and `run(inputs, settings) -> Report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ionecho.data.registry import find_input
+from ionecho.errors import InputError
+from ionecho.report import Report
+
+ANALYSES = {
+    "barrier": "ionecho.analysis.barrier_report",
+    "diffusion": "ionecho.analysis.diffusion_report",
+    "dynamic_shift": "ionecho.analysis.dynamic_shift_report",
+    "errors": "ionecho.analysis.errors",
+    "rdf": "ionecho.analysis.rdf_report",
+}
+
+
+def analyze(name: str, inputs: str | Path | Sequence[str | Path], settings: Mapping[str, Any]) -> Report:
+    """What the analysis `name` makes of one input or several: paths, or names of built datasets.
+
+    `settings` are those of conf/analysis/NAME.yaml.
+
+    Raises
+    ------
+    InputError
+        If there is no such analysis, or the settings or an input cannot be used.
+    """
+    if name not in ANALYSES:
+        raise InputError(f"no analysis {name!r}; known: {', '.join(ANALYSES)}")
+    module = import_module(ANALYSES[name])
+    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    return module.run([find_input(str(path)) for path in given], module.Settings.parse(settings, name))

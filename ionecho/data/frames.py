@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ class Frames:
 
     def rows(self, chosen: slice | NDArray) -> Frames:
         """The frames of a slice, mask or list."""
-        values = [getattr(self, each.name) for each in fields(self)[:-1]]
+        known = {name: getattr(self, name) for name in ("time", "group", "frame")}
+        known = {name: None if array is None else array[chosen] for name, array in known.items()}
         arrays = {name: array[chosen] for name, array in self.arrays.items()}
-        return Frames(*(None if array is None else array[chosen] for array in values), arrays)  # type: ignore[arg-type]
+        return Frames(self.positions[chosen], self.cell[chosen], **known, arrays=arrays)
 
 
 class Trajectory:
@@ -82,7 +83,7 @@ def used(
     groups: Sequence[str] | None = None,
     names: Sequence[str] = (),
 ) -> Iterator[Frames]:
-    """The frames that an analysis uses, in blocks in the order of the file.
+    """The frames that an analysis uses, in blocks in the order of the file; `frame` is their place in it if not stored.
 
     Parameters
     ----------
@@ -106,6 +107,7 @@ def used(
     first, count = skip if chosen is None else int(chosen.argmax()), 0
     for frames in trajectory.blocks(first, size, names):
         numbers = np.arange(first, first + len(frames))
+        frames = frames if frames.frame is not None else replace(frames, frame=numbers)
         kept = frames.rows((numbers - skip) % every == 0 if chosen is None else chosen[numbers])
         first += len(frames)
         count += len(kept)

@@ -1,47 +1,52 @@
-"""Writing results: strict JSON, and folders that appear complete or not at all."""
+"""Writing a report: a folder of strict JSON, csv, png and one page, that appears complete or not at all."""
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from pydantic import BaseModel
 
 from ionecho.data.files import replace_folder
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
+from ionecho.report.content import SHOWN, Figure, Report
+from ionecho.report.html import page
+from ionecho.report.style import figure_style
 
 SUMMARY = "summary.json"
 WRITTEN = (".json", ".html", ".csv", ".png")  # endings of what a report consists of
 
 
-def plain(value: Any) -> Any:
-    """`value` as what JSON can hold: dataclasses, models and arrays unfolded, NaN and infinities as None."""
-    if isinstance(value, BaseModel):
-        return plain(value.model_dump())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+def write(report: Report, folder: Path) -> dict[str, Any]:
+    """Write summary.json, tables, figures and report.html into `folder`, all at once; returns the summary.
+
+    Raises
+    ------
+    InputError
+        If `folder` holds something that is not a report, or another process writes it.
+    """
+    summary = report.summary()
+    with report_folder(folder) as target:
+        for name, table in report.tables.items():
+            table.frame.to_csv(target / f"{name}.csv", index=False)
+        with figure_style():
+            for name, figure in report.figures.items():
+                _draw(figure, target / f"{name}.png")
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        (target / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        (target / "report.html").write_text(page(report, summary, target), encoding="utf-8")
+    return summary
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as strict JSON."""
-    path.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def _draw(figure: Figure, path: Path) -> None:
+    canvas = figure.draw(figure.shown)
+    panels = [axes for axes in canvas.axes if axes.get_label() != "<colorbar>"]
+    if len(panels) > SHOWN:
+        raise ValueError(f"{path.name}: {len(panels)} panels, expected at most {SHOWN}; draw the names given alone")
+    canvas.savefig(path)
 
 
 @contextmanager
@@ -76,4 +81,4 @@ def _is_report(folder: Path) -> bool:
     if any(path.suffix not in WRITTEN for path in held):
         return False
     summary = folder / SUMMARY
-    return not held or (summary.exists() and "analysis" in json.loads(summary.read_text(encoding="utf-8")))
+    return not held or (summary.exists() and '"analysis"' in summary.read_text(encoding="utf-8"))

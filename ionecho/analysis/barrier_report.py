@@ -1,9 +1,9 @@
-"""Report of barriers along minimum-energy paths: summary.json, tables, a figure and one HTML page."""
+"""The report of barriers along minimum-energy paths: numbers, tables and a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,12 @@ from ase.data import chemical_symbols
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.analysis.barrier import (
-    Band,
-    Barrier,
-    BarrierOptions,
-    Comparison,
-    barrier,
-    compare,
-    draw_profile,
-    read_band,
-)
+from ionecho.analysis.barrier import Band, Barrier, Comparison, barrier, compare, draw_profile, read_band
+from ionecho.analysis.barrier import BarrierOptions as Settings
+from ionecho.analysis.options import by_name
 from ionecho.data.registry import find_input
-from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DOUBLE, GREY, SINGLE, colours, figure_style
+from ionecho.report import Figure, Report, Table, by_unit
+from ionecho.report.style import DOUBLE, GREY, SINGLE, colours
 
 CONVENTIONS = {
     "barrier": "highest energy of the images less that of the first (forward) or of the last (backward)",
@@ -38,44 +29,62 @@ CONVENTIONS = {
     "force_rmse": "over the Cartesian components on all atoms of the labelled images",
     "force_spread": "largest standard deviation of the ensemble's forces on an atom",
 }
+UNITS = by_unit(
+    {
+        "eV": "forward_eV backward_eV reaction_energy_eV fit_forward_eV fit_backward_eV forward_difference energy_rmse "
+        "energy reference difference",
+        "eV/Å": "largest_force_spread force_rmse force_spread",
+        "Å": "path_length_A length position_A fit_position_A",
+        "": "images image highest_image",
+    }
+)
 Paths = Mapping[str, tuple[Band, Barrier]]
 
 
-def run(input: str | list[str], output: str, settings: Mapping[str, Any], reference: str | None) -> dict[str, Any]:
-    """Barriers of one path or several, the first compared with `reference`; writes the report folder, its summary.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """Barriers of one path or several, the first compared with the reference where given.
 
     Raises
     ------
     InputError
-        If the settings, an input, the reference or the output folder cannot be used.
+        If an input or the reference cannot be used.
     """
-    options = BarrierOptions.parse(settings, "barrier")
-    inputs = [input] if isinstance(input, str) else list(input)
-    names = [Path(path).stem for path in inputs]
-    names = inputs if len(set(names)) < len(names) else names
-    if len(set(names)) < len(names):
-        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
-    bands = {name: read_band(Path(path)) for name, path in zip(names, inputs, strict=True)}
+    bands = {name: read_band(path) for name, path in by_name(inputs, ending=False).items()}
     paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
-    compared = None if reference is None else compare(*paths[names[0]], find_input(reference), options)
-    summary = summarise(paths, reference, compared, options)
-    write_report(paths, compared, summary, Path(output))
-    return summary
+    name, first = settings.reference, next(iter(paths.values()))
+    compared = None if name is None else compare(*first, find_input(name), settings)
+    numbers = _entries(paths, name, compared)
+    caption = "Energy of the images above the first, with the fit"
+    caption += "" if compared is None else "; squares: the reference on the same images"
+    caption += "; right: forces on them" if compared is not None and compared.force_rmse is not None else ""
+    tables = _tables(paths, compared, numbers)
+    curves = [each for each in ("images", "fit") if each in tables]
+    return Report(
+        analysis="barrier",
+        title="Barriers",
+        headline=_headline(paths, name, compared),
+        numbers=numbers,
+        units=UNITS,
+        notes=_notes(paths, name, compared),
+        tables=tables,
+        figures={"barrier": Figure(partial(_draw, paths, name, compared), f"{caption}.", curves, list(paths))},
+        settings=settings,
+        conventions=CONVENTIONS,
+        source=_source(paths, compared),
+    )
 
 
-def summarise(
-    paths: Paths, reference: str | None, compared: Comparison | None, options: BarrierOptions
-) -> dict[str, Any]:
-    """All numbers, settings and conventions as plain data (the content of summary.json)."""
-    first = next(iter(paths))
+def _headline(paths: Paths, reference: str | None, compared: Comparison | None) -> list[str]:
+    first, (_, begun) = next(iter(paths.items()))
     headline = [_line(name, band, found) for name, (band, found) in paths.items()]
-    start = paths[first][1].forward
     headline += [
-        f"Barrier of {name} less that of {first}: {found.forward - start:+.3f} eV."
+        f"Barrier of {name} less that of {first}: {found.forward - begun.forward:+.3f} eV."
         for name, (_, found) in list(paths.items())[1:]
     ]
-    if compared is not None:
-        headline.append(_compared_line(first, str(reference), compared))
+    return headline if compared is None else [*headline, _compared_line(first, str(reference), compared)]
+
+
+def _entries(paths: Paths, reference: str | None, compared: Comparison | None) -> dict[str, Any]:
     entries = {
         name: {
             "computed_by": band.computed_by,
@@ -93,19 +102,7 @@ def summarise(
         **_numbers(compared.barrier),
         **{key: getattr(compared, key) for key in ("forward_difference", "energy_rmse", "force_rmse")},
     }
-    return plain(
-        {
-            "analysis": "barrier",
-            "ionecho": version("ionecho"),
-            "headline": headline,
-            "paths": entries,
-            "reference": other,
-            "source": _source(paths, compared),
-            "settings": options,
-            "conventions": CONVENTIONS,
-            "notes": _notes(paths, reference, compared),
-        }
-    )
+    return {"paths": entries, "reference": other}
 
 
 def _source(paths: Paths, compared: Comparison | None) -> dict[str, Any]:
@@ -158,11 +155,11 @@ def _notes(paths: Paths, reference: str | None, compared: Comparison | None) -> 
     return notes
 
 
-def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def _tables(paths: Paths, compared: Comparison | None, numbers: Mapping[str, Any]) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the path."""
-    rows = [{"path": name} | row for name, row in summary["paths"].items()]
+    rows = [{"path": name} | row for name, row in numbers["paths"].items()]
     if compared is not None:
-        reference = dict(summary["reference"])
+        reference = dict(numbers["reference"])
         rows.append({"path": f"{reference.pop('name')} (reference)"} | reference)
     known = [{key: value for key, value in row.items() if value is not None} for row in rows]
     barriers = pd.json_normalize(known, sep="_")
@@ -176,7 +173,11 @@ def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]
         for name, (_, found) in paths.items()
         if found.fit is not None
     ]
-    return {"barriers": barriers, "images": images} | ({"fit": pd.concat(curves)} if curves else {})
+    tables = {
+        "barriers": Table(barriers, "Barriers", "By the highest image, and by the fit."),
+        "images": Table(images, "Images", "Energies above the first image."),
+    }
+    return tables | ({"fit": Table(pd.concat(curves))} if curves else {})
 
 
 def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
@@ -184,33 +185,16 @@ def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
     return pd.DataFrame(columns | ({} if band.spread is None else {"force_spread": band.spread}))
 
 
-def write_report(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], folder: Path) -> None:
-    """Write summary.json, the csv tables, the figure and report.html into `folder`, all at once."""
-    with report_folder(folder) as target:
-        frames = tables(paths, compared, summary)
-        for name, frame in frames.items():
-            frame.to_csv(target / f"{name}.csv", index=False)
-        with figure_style():
-            figure = _draw(paths, compared, summary, target / "barrier.png")
-        write_json(target / SUMMARY, summary)
-        shown = [
-            Table("Barriers", frames["barriers"].round(4), "eV, Å, eV/Å. Data: barriers.csv."),
-            Table("Images", frames["images"].round(4), "Energies in eV above the first image. Data: images.csv."),
-        ]
-        blocks = {name: summary[name] for name in ("settings", "conventions", "source")}
-        page = render_page("Barriers", summary["headline"], summary["notes"], shown, [figure], blocks)
-        (target / "report.html").write_text(page, encoding="utf-8")
-
-
-def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any], path: Path) -> Figure:
+def _draw(paths: Paths, reference: str | None, compared: Comparison | None, names: list[str]) -> Canvas:
     band = next(iter(paths.values()))[0]
     parity = compared is not None and compared.force_rmse is not None
     canvas = Canvas(figsize=(DOUBLE if parity else SINGLE, 2.6))
     axes = list(canvas.subplots(1, 2 if parity else 1, squeeze=False)[0])
-    for colour, (name, (each, found)) in zip(colours(list(paths)).values(), paths.items(), strict=True):
+    for name, colour in colours(names).items():
+        each, found = paths[name]
         draw_profile(axes[0], each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
     if compared is not None:
-        label = f"{summary['reference']['name']}: {compared.computed_by}"
+        label = f"{reference}: {compared.computed_by}"
         draw_profile(axes[0], band.length, compared.barrier, label, "black", reference=True)
     axes[0].set_xlabel("path length / Å")
     axes[0].set_ylabel("energy / eV")
@@ -218,11 +202,7 @@ def _draw(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any],
     axes[0].legend(loc="best")
     if parity:
         _draw_forces(axes[1], band, compared)
-    canvas.savefig(path)
-    caption = "Energy of the images above the first, with the fit"
-    if compared is not None:
-        caption += "; squares: the reference on the same images"
-    return Figure(path, f"{caption}{'; right: forces on them' if parity else ''}. Data: images.csv, fit.csv.")
+    return canvas
 
 
 def _draw_forces(axes: Axes, band: Band, compared: Comparison | None) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ import pandas as pd
 import rich.table
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DOUBLE, GREY, SINGLE, figure_style, shades
+from ionecho.report import Figure, Report, Table
+from ionecho.report.style import DOUBLE, GREY, SINGLE, shades
 
-Report = Mapping[str, Any]
+Round = Mapping[str, Any]
 CONVENTIONS = {
     "spread": "standard deviation of the members (M - 1), length of its vector, times the checkpoint's calibration",
     "calibration": "factor on the members' standard deviation that makes it the error of the held-out configurations",
@@ -27,14 +25,45 @@ CONVENTIONS = {
     "rank_correlation": "Spearman's, of the largest spread with the largest force error of a frame",
     "error/spread": "root mean squares of the errors and of the spreads of the forces of the new labels, 1 is ideal",
 }
+UNITS = {
+    **dict.fromkeys(("new forces", "test forces", "largest_score", "mean_spread", "score", "error", "spread"), "eV/Å"),
+    **dict.fromkeys(("new energy", "test energy"), "meV/atom"),
+    "temperature": "K",
+    "seconds": "s",
+}
 
 
-def rows(reports: Sequence[Report]) -> pd.DataFrame:
+def report(rounds: Sequence[Round]) -> Report:
+    """The rounds so far."""
+    runs = pd.DataFrame([{"round": each["round"], **run} for each in rounds for run in each.get("runs", [])])
+    last, explored = rounds[-1], [each for each in rounds if "frames" in each]
+    window = next((each["window"] for each in rounds if "window" in each), None)
+    return Report(
+        analysis="exploration",
+        title="Active learning",
+        headline=[
+            f"{'Converged' if last['converged'] else 'Not converged'} after {len(explored)} rounds",
+            f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+        ],
+        numbers={"rounds": rounds},
+        units=UNITS,
+        tables={
+            "rounds": Table(rows(rounds), "Rounds", "RMSE of forces by component, of energies an atom."),
+            "runs": Table(runs, "Simulations", "Largest score of a frame, mean spread of the forces."),
+        },
+        figures=_figures(rounds),
+        physics={} if window is None else {"window": window},
+        conventions=CONVENTIONS,
+        source={f"round {each['round']}": each["dataset"] for each in rounds},
+    )
+
+
+def rows(rounds: Sequence[Round]) -> pd.DataFrame:
     """One row a round; forces in eV/Å by component, energies in meV an atom."""
-    return pd.DataFrame([_row(report) for report in reports])
+    return pd.DataFrame([_row(report) for report in rounds])
 
 
-def _row(report: Report) -> dict[str, Any]:
+def _row(report: Round) -> dict[str, Any]:
     row = {"round": report["round"], "trained on": report["configurations"]["train"]}
     if "frames" in report:
         stopped = sum(run["stopped"] is not None for run in report["runs"])
@@ -57,9 +86,9 @@ def _row(report: Report) -> dict[str, Any]:
     return row
 
 
-def table(reports: Sequence[Report]) -> rich.table.Table:
+def table(rounds: Sequence[Round]) -> rich.table.Table:
     """The rounds for the terminal, a column each."""
-    frame = rows(reports)
+    frame = rows(rounds)
     shown = rich.table.Table("round", *map(str, frame["round"]), caption="RMSE of forces in eV/Å, energies in meV/atom")
     for name, values in frame.drop(columns="round").items():
         shown.add_row(str(name), *map(_cell, values))
@@ -70,69 +99,42 @@ def _cell(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
-def write_report(reports: Sequence[Report], folder: Path) -> None:
-    """Write summary.json, csv tables, figures and report.html of the rounds so far into `folder`, all at once."""
-    frame = rows(reports)
-    runs = pd.DataFrame([{"round": report["round"], **run} for report in reports for run in report.get("runs", [])])
-    last = reports[-1]
-    headline = [
-        f"{'Converged' if last['converged'] else 'Not converged'} after {sum('frames' in r for r in reports)} rounds",
-        f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
-    ]
-    summary = plain({"analysis": "exploration", "ionecho": version("ionecho"), "rounds": reports})
-    with report_folder(folder) as target:
-        frame.to_csv(target / "rounds.csv", index=False)
-        runs.to_csv(target / "runs.csv", index=False)
-        write_json(target / SUMMARY, {**summary, "conventions": CONVENTIONS})
-        page = render_page(
-            "Active learning",
-            headline,
-            [],
-            [
-                Table("Rounds", frame, "RMSE of forces in eV/Å, of energies in meV an atom. Data: rounds.csv."),
-                Table("Simulations", runs, "Temperature in K, score and spread in eV/Å. Data: runs.csv."),
-            ],
-            _figures(reports, target),
-            {
-                "window": next((plain(report["window"]) for report in reports if "window" in report), {}),
-                "versions": {f"round {report['round']}": plain(report["dataset"]) for report in reports},
-                "conventions": CONVENTIONS,
-            },
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
+def _figures(rounds: Sequence[Round]) -> dict[str, Figure]:
+    explored = [each for each in rounds if "frames" in each]
+    labelled = [each for each in rounds if "before" in each]
+    scores = "Scores of the frames of each round; between the dashed lines they are worth a label."
+    foretold = (
+        "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the "
+    )
+    foretold += "largest of each frame. Right: reliability, in equally filled bins of the spread."
+    errors = "Force errors of each round's model on the test part, and on the frames that it picked."
+    made = {"scores": Figure(partial(_scores, explored), scores)} if explored else {}
+    made |= {"foretold": Figure(partial(_foretold, labelled), foretold)} if labelled else {}
+    return made | {"errors": Figure(partial(_errors, rounds), errors, ["rounds"])}
 
 
-def _figures(reports: Sequence[Report], folder: Path) -> list[Figure]:
-    with figure_style():
-        figures = [_scores([report for report in reports if "frames" in report], folder / "scores.png")]
-        if labelled := [report for report in reports if "before" in report]:
-            figures.append(_foretold(labelled, folder / "foretold.png"))
-        return [*figures, _errors(reports, folder / "errors.png")]
-
-
-def _scores(reports: Sequence[Report], path: Path) -> Figure:
+def _scores(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.2))
     axis = canvas.subplots()
-    shade = shades([report["round"] for report in reports])
-    for report in reports:
+    shade = shades([report["round"] for report in rounds])
+    for report in rounds:
         histogram = report["histogram"]
         edges, counts = np.array(histogram["score"]), np.array(histogram["frames"])
         axis.stairs(
             counts / max(counts.sum(), 1), edges, color=shade[report["round"]], label=f"round {report['round']}"
         )
-    for edge in (reports[0]["window"]["low"], reports[0]["window"]["high"]):
+    for edge in (rounds[0]["window"]["low"], rounds[0]["window"]["high"]):
         axis.axvline(edge, color=GREY, lw=0.8, ls="--")
     axis.set(xlabel="score / eV Å$^{-1}$", ylabel="share of frames", xscale="log")
     axis.legend()
-    canvas.savefig(path)
-    return Figure(path, "Scores of the frames of each round; between the dashed lines they are worth a label.")
+    return canvas
 
 
-def _foretold(reports: Sequence[Report], path: Path) -> Figure:
+def _foretold(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.8))
     frames, atoms = canvas.subplots(1, 2)
-    shade = shades([report["round"] for report in reports])
-    for report in reports:
+    shade = shades([report["round"] for report in rounds])
+    for report in rounds:
         colour, before = shade[report["round"]], report["before"]
         spread = np.array(before["frames"]["score"]) / report["window"]["scale"]
         frames.scatter(spread, before["frames"]["error"], s=8, color=colour, label=f"round {report['round']}")
@@ -145,19 +147,16 @@ def _foretold(reports: Sequence[Report], path: Path) -> Figure:
         axis.tick_params(which="minor", labelbottom=False, labelleft=False)
         axis.set(xlabel=what.format("spread") + " / eV Å$^{-1}$", ylabel=what.format(error) + " / eV Å$^{-1}$")
     frames.legend()
-    canvas.savefig(path)
-    caption = "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the"
-    return Figure(path, f"{caption} largest of each frame. Right: reliability, in equally filled bins of the spread.")
+    return canvas
 
 
-def _errors(reports: Sequence[Report], path: Path) -> Figure:
+def _errors(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.4))
     axis = canvas.subplots()
-    frame = rows(reports)
+    frame = rows(rounds)
     for name, label in (("test forces", "test part"), ("new forces", "new labels")):
         if name in frame:
             axis.plot(frame["trained on"], frame[name], "o-", ms=3, label=label)
     axis.set(xlabel="training configurations", ylabel="force RMSE / eV Å$^{-1}$", yscale="log")
     axis.legend()
-    canvas.savefig(path)
-    return Figure(path, "Force errors of each round's model on the test part, and on the frames that it picked.")
+    return canvas

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,54 +16,49 @@ from ionecho.analysis.histograms import draw_histogram
 from ionecho.analysis.maps import draw_map
 from ionecho.analysis.sites import UNCOVERED
 from ionecho.analysis.statistics import draw_block_average
-from ionecho.report.html import Figure
-from ionecho.report.style import DENSITY, DOUBLE, GREY, SEQUENTIAL, SINGLE, SPREAD, colours, figure_style, shades
-
-COLUMNS = 2
-
-
-def draw_figures(result: DynamicShift, folder: Path) -> list[Figure]:
-    """Draw all figures of `result` into `folder`."""
-    with figure_style():
-        figures = [_histograms(result, folder / "histogram.png")]
-        for index, (name, plane) in enumerate(result.planes.items()):
-            figures.append(_maps(result, name, plane, folder / f"map_{index}.png"))
-        return [*figures, _windows(result, folder / "windows.png"), _blocks(result, folder / "blocks.png")]
+from ionecho.report import Figure
+from ionecho.report.content import SHOWN
+from ionecho.report.style import DENSITY, DOUBLE, GREY, SEQUENTIAL, SINGLE, SPREAD, colours, panels, shades
 
 
-def _single_groups(result: DynamicShift) -> list[str]:
-    return [name for name in result.groups if name != ALL]
-
-
-def _panels(names: list[str]) -> tuple[Canvas, list[Axes]]:
-    columns = min(COLUMNS, len(names))
-    rows = -(-len(names) // columns)
-    canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, 2.5 * rows))
-    axes = list(canvas.subplots(rows, columns, squeeze=False, sharex=True).flat)
-    for spare in axes[len(names) :]:
-        spare.remove()
-    for axis, name in zip(axes, names, strict=False):
-        axis.set_title(name, loc="left")
-    return canvas, axes[: len(names)]
+def figures(result: DynamicShift) -> dict[str, Figure]:
+    """Histograms, the maps of the first eight trajectories, window averages and block averages."""
+    names = [name for name in result.groups if name != ALL]
+    maps = {
+        f"map_{index}": Figure(
+            partial(_maps, result, name),
+            f"{name}: shift, its spread and the density of ions in the layer, folded onto one repeat (dashed); circles "
+            f"are the sites; bins with fewer than {result.planes[name].map.n_min} samples are blank.",
+            ["map"],
+        )
+        for index, name in enumerate(names[:SHOWN])
+    }
+    split = "Shifts of all ions in all frames, split by the site an ion is at; dashed: the mean."
+    averaged = "Shift of each ion averaged over windows of time; exchange narrows it towards the mean (dashed)."
+    plateau = "Standard error of the mean shift against block length; dashed: the plateau."
+    return {
+        "histogram": Figure(partial(_histograms, result), split, ["histogram"], names),
+        **maps,
+        "windows": Figure(partial(_windows, result), averaged, ["windows"], names),
+        "blocks": Figure(partial(_blocks, result), plateau, ["blocks"], names),
+    }
 
 
 def _site_colours(result: DynamicShift) -> dict[str, str]:
     return {**colours([site.name for site in result.overall.sites]), UNCOVERED: GREY}
 
 
-def _histograms(result: DynamicShift, path: Path) -> Figure:
-    names = _single_groups(result)
-    canvas, axes = _panels(names)
+def _histograms(result: DynamicShift, names: list[str]) -> Canvas:
+    canvas, axes = panels(names, sharex=True)
     for axis, name in zip(axes, names, strict=True):
         draw_histogram(axis, result.groups[name].histogram, _site_colours(result))
         axis.set_title(f"{name}, mean {result.groups[name].blocks.mean:.0f} ppm", loc="left")
         axis.legend(loc="upper right")
-    canvas.savefig(path)
-    caption = "Shifts of all ions in all frames, split by the site an ion is at; dashed: the mean. Data: histogram.csv."
-    return Figure(path, caption)
+    return canvas
 
 
-def _maps(result: DynamicShift, name: str, plane: PlaneResult, path: Path) -> Figure:
+def _maps(result: DynamicShift, name: str, _: list[str]) -> Canvas:
+    plane = result.planes[name]
     field = plane.map
     canvas = Canvas(figsize=(DOUBLE, 2.6))
     panels = (
@@ -78,12 +73,7 @@ def _maps(result: DynamicShift, name: str, plane: PlaneResult, path: Path) -> Fi
         canvas.colorbar(mesh, ax=axis, location="top", label=label, shrink=0.95, aspect=25)
     handles = [Line2D([], [], color=colour, label=kind) for kind, colour in _site_colours(result).items()]
     canvas.legend(handles=[h for h in handles if h.get_label() in plane.kinds], loc="outside lower center", ncols=6)
-    canvas.savefig(path)
-    return Figure(
-        path,
-        f"{name}: shift, its spread and the density of ions in the layer, folded onto one repeat (dashed); circles are "
-        f"the sites; bins with fewer than {field.n_min} samples are blank. Data: map.csv.",
-    )
+    return canvas
 
 
 def _circles(axes: Axes, plane: PlaneResult, result: DynamicShift) -> None:
@@ -99,18 +89,15 @@ def _circles(axes: Axes, plane: PlaneResult, result: DynamicShift) -> None:
             axes.add_patch(Circle(centre, result.settings.sites.radius, fill=False, ec=colour, lw=1.0))
 
 
-def _windows(result: DynamicShift, path: Path) -> Figure:
-    names = _single_groups(result)
-    canvas, axes = _panels(names)
+def _windows(result: DynamicShift, names: list[str]) -> Canvas:
+    canvas, axes = panels(names, sharex=True)
     for axis, name in zip(axes, names, strict=True):
         group = result.groups[name]
         labels = {window: _duration(window, group.exchange.frame_spacing) for window in group.windows}
         draw_windows(axis, group.windows, group.histogram.edges, labels, shades(list(group.windows)))
         axis.axvline(group.blocks.mean, color="black", lw=0.8, ls="--")
         axis.legend(loc="upper right")
-    canvas.savefig(path)
-    caption = "Shift of each ion averaged over windows of time; exchange narrows it towards the mean (dashed)."
-    return Figure(path, f"{caption} Data: windows.csv.")
+    return canvas
 
 
 def _duration(window: int, spacing: float | None) -> str:
@@ -119,12 +106,10 @@ def _duration(window: int, spacing: float | None) -> str:
     return f"{window} frames" if spacing is None else f"{window} frames ({window * spacing * 1e-6:.3g} ns)"
 
 
-def _blocks(result: DynamicShift, path: Path) -> Figure:
-    names = _single_groups(result)
+def _blocks(result: DynamicShift, names: list[str]) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.5))
     axis = canvas.subplots()
     for name, colour in colours(names).items():
         draw_block_average(axis, result.groups[name].blocks, name, colour)
     axis.legend(loc="lower left")
-    canvas.savefig(path)
-    return Figure(path, "Standard error of the mean shift against block length; dashed: the plateau. Data: blocks.csv.")
+    return canvas

@@ -1,9 +1,9 @@
-"""Report of a model's errors on configurations left out of training: parity, histograms, reliability of the spread."""
+"""A model's errors on configurations left out of training: parity, histograms, reliability of the spread."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from pydantic import Field
 
-from ionecho.analysis.options import Options
+from ionecho.analysis.options import Options, one
 from ionecho.data.schema import ARRAYS
 from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY, plain, report_folder, write_json
-from ionecho.report.html import Figure, Table, render_page
-from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours, figure_style
+from ionecho.report import Figure, Report, Table
+from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours
 from ionecho.training.metrics import errors, reliability
 
 ALL = "all"
@@ -31,7 +30,7 @@ CONVENTIONS = {
 }
 
 
-class ErrorOptions(Options):
+class Settings(Options):
     """What of a training run is shown, and how; see conf/analysis/errors.yaml."""
 
     part: Literal["test", "validation"]
@@ -40,34 +39,29 @@ class ErrorOptions(Options):
     reliability_bins: int = Field(ge=1)
 
 
-def run(input: str, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Errors of the training run in the folder `input`; writes the report folder `output`, its summary.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """Errors of the training run in one folder.
 
     Raises
     ------
     InputError
-        If the settings or the output folder cannot be used, or `input` holds no predictions of that part.
+        If it holds no predictions of that part.
     """
-    options = ErrorOptions.parse(settings, "errors")
-    if not isinstance(input, str):
-        raise InputError(f"errors: expected the folder of one training run, found {len(input)}")
-    found = read_predictions(Path(input), options.part)
+    folder = one(inputs, "errors", "give the folder of one training run")
+    found = read_predictions(folder, settings.part)
     rows = [row for label, values in found.items() for row in _rows(label, values)]
-    table = pd.DataFrame(rows)
-    summary = plain(
-        {
-            "analysis": "errors",
-            "ionecho": version("ionecho"),
-            "input": str(input),
-            "headline": [_line(row, options.part) for row in rows if row["element"] == ALL],
-            "errors": rows,
-            "settings": options,
-            "conventions": CONVENTIONS,
-            "notes": [],
-        }
+    caption = "Root mean square, mean absolute and mean signed error in the unit given."
+    return Report(
+        analysis="errors",
+        title="Errors of a model",
+        headline=[_line(row, settings.part) for row in rows if row["element"] == ALL],
+        numbers={"input": str(folder), "errors": rows},
+        units=dict.fromkeys(("rmse", "mae", "bias"), "unit") | {"r2": "", "n": ""},
+        tables={"errors": Table(pd.DataFrame(rows), "Errors", caption)},
+        figures={label: _figure(label, values, settings) for label, values in found.items()},
+        settings=settings,
+        conventions=CONVENTIONS,
     )
-    _write(found, table, summary, options, Path(output))
-    return summary
 
 
 def read_predictions(folder: Path, part: str) -> dict[str, pd.DataFrame]:
@@ -107,31 +101,13 @@ def _line(row: Mapping[str, Any], part: str) -> str:
     return f"{row['label']}: RMSE {row['rmse']:.3g} {row['unit']} on the {part} part ({row['n']} values{r2})."
 
 
-def _write(
-    found: Mapping[str, pd.DataFrame],
-    table: pd.DataFrame,
-    summary: Mapping[str, Any],
-    options: ErrorOptions,
-    folder: Path,
-) -> None:
-    with report_folder(folder) as target:
-        table.to_csv(target / "errors.csv", index=False)
-        with figure_style():
-            figures = [_draw(label, values, options, target / f"{label}.png") for label, values in found.items()]
-        write_json(target / SUMMARY, summary)
-        caption = "Root mean square, mean absolute and mean signed error in the unit given. Data: errors.csv."
-        page = render_page(
-            "Errors of a model",
-            summary["headline"],
-            summary["notes"],
-            [Table("Errors", table.round(6), caption)],
-            figures,
-            {name: summary[name] for name in ("settings", "conventions")},
-        )
-        (target / "report.html").write_text(page, encoding="utf-8")
+def _figure(label: str, values: pd.DataFrame, settings: Settings) -> Figure:
+    last = ", and error against spread" if "spread" in values else ""
+    caption = f"{label}: predicted against true, errors by element{last}."
+    return Figure(partial(_draw, label, values, settings), caption, ["errors"])
 
 
-def _draw(label: str, values: pd.DataFrame, options: ErrorOptions, path: Path) -> Figure:
+def _draw(label: str, values: pd.DataFrame, options: Settings, _: list[str]) -> Canvas:
     spread = "spread" in values
     canvas = Canvas(figsize=(DOUBLE, 2.3))
     axes = canvas.subplots(1, 3 if spread else 2)
@@ -143,9 +119,7 @@ def _draw(label: str, values: pd.DataFrame, options: ErrorOptions, path: Path) -
     if spread:
         _reliability(axes[2], values, options.reliability_bins)
         axes[2].set(xlabel=f"spread / {unit}", ylabel=f"RMSE / {unit}")
-    canvas.savefig(path)
-    last = ", and error against spread" if spread else ""
-    return Figure(path, f"{label}: predicted against true, errors by element{last}. Data: errors.csv.")
+    return canvas
 
 
 def _parity(axes: Axes, values: pd.DataFrame) -> None:
@@ -154,7 +128,7 @@ def _parity(axes: Axes, values: pd.DataFrame) -> None:
     axes.plot(ends, ends, color=PALETTE[1], lw=0.7)
 
 
-def _histogram(axes: Axes, values: pd.DataFrame, options: ErrorOptions) -> None:
+def _histogram(axes: Axes, values: pd.DataFrame, options: Settings) -> None:
     error = values.predicted - values.true
     width = options.range * np.sqrt(np.mean(error**2))
     edges = np.linspace(-width, width, options.bins + 1)
