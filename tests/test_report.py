@@ -252,3 +252,11 @@ def test_an_analysis_is_one_module_found_by_its_name(tmp_path, monkeypatch):
         analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "efg", "word": 1})
     with pytest.raises(InputError, match="no analysis 'magic'; known: barrier"):
         analysis.analyze("magic", tmp_path, {})
+
+
+def test_reports_know_no_analysis_and_analyses_no_hydra():
+    package = Path(analysis.__file__).parents[1]
+    hydra = {"hydra", "omegaconf"}
+    for room, forbidden in (("report", hydra | {*analysis.ANALYSES} - {"errors"}), ("analysis", hydra)):
+        for file in (package / room).glob("*.py"):
+            assert not forbidden & {*re.findall(r"[a-z_]+", file.read_text())}, file

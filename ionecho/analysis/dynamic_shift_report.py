@@ -155,9 +155,8 @@ def tables(result: DynamicShift) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the trajectory."""
 
     def joined(frame: Callable[[GroupResult], pd.DataFrame]) -> pd.DataFrame:
-        return pd.concat(frame(group).assign(group=name)[["group", *frame(group)]] for name, group in groups)
+        return pd.concat({name: frame(group) for name, group in result.groups.items()}, names=["group"]).reset_index(0)
 
-    groups = result.groups.items()
     shown = {
         "overview": (
             _overview,
