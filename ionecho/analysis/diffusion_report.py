@@ -128,7 +128,8 @@ def _headline(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, set
     for name, result in list(results.items())[:SHOWN]:
         where = f"{name}, {'temperature not known' if result.temperature is None else f'{result.temperature:g} K'}"
         who = f"{where}: tracer D of {result.ions} {settings.element}"
-        lines += [_number(f"{who} in space", result.space, settings), _number("in the plane", result.plane, settings)]
+        space, plane = _number(f"{who} in space", result.space, settings), _number("plane", result.plane, settings)
+        lines.append(f"{space}; {plane}")
     if len(results) > SHOWN:
         lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
     if fit is not None:

@@ -29,8 +29,8 @@ class Number:
     remark: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.limit}{' ' if self.limit else ''}{rounded(self.value, self.error)} {self.unit}"
-        return text.rstrip() + self.remark
+        number = f"{self.limit} {rounded(self.value, digits=2)}" if self.limit else rounded(self.value, self.error)
+        return f"{self.name}: {number} {self.unit}".rstrip() + self.remark
 
 
 @dataclass(frozen=True)

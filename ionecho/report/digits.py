@@ -9,8 +9,8 @@ PLAIN = range(-3, 6)  # powers of ten written out
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def rounded(value: float, error: float | None = None) -> str:
-    """`value ± error` without a unit, the value cut where its error begins; four digits where there is none.
+def rounded(value: float, error: float | None = None, digits: int = DIGITS) -> str:
+    """`value ± error` without a unit, the value cut where its error begins; so many `digits` where there is none.
 
     An error has two digits. Very large and very small numbers get a power of ten.
     """
@@ -20,7 +20,7 @@ def rounded(value: float, error: float | None = None) -> str:
     if not math.isfinite(value):
         return "–"
     size = math.floor(math.log10(max(abs(value), error or 0.0) or 1.0))
-    place = size - DIGITS + 1 if error is None else math.floor(math.log10(error)) - 1  # of the last digit
+    place = size - digits + 1 if error is None else math.floor(math.log10(error)) - 1  # of the last digit
     power = 0 if size in PLAIN else size
     text = _cut(value, place, power)
     text = _trimmed(text) if error is None else f"{text} ± {_cut(error, place, power)}"
