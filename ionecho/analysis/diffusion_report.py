@@ -227,5 +227,4 @@ def _row(name: str, result: TracerDiffusion, entries: Mapping[str, Any]) -> dict
         "from": start,
         "to": stop,
         "run": result.run * 1e-3,
-        "drift_removed_of": "-".join(result.paths.framework) or "nothing",
     }

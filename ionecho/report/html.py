@@ -36,12 +36,12 @@ figcaption, .small { color: #555; font-size: .87rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th { vertical-align: bottom; font-weight: 600; } td { white-space: nowrap; } thead { display: table-header-group; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; } tr { break-inside: avoid; }
-th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 4rem; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: break-word; }
 pre { background: #f6f6f6; padding: .8rem; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .82rem; }
 @media print {
   @page { margin: 14mm; } body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
   .wide { overflow: visible; } table { font-size: 7.5pt; width: 100%; } th, td { padding: .15rem .3rem; }
-  td { white-space: normal; } th.text, td.text { min-width: 0; } img { max-height: 230mm; }
+  td { white-space: normal; } th.text, td.text { overflow-wrap: anywhere; } img { max-height: 230mm; }
 }
 </style>
 </head>
