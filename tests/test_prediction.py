@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 import zarr
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY, p2_crystal
 
 from ionecho.checkpoints.store import Checkpoint, load
-from ionecho.data.trajectory import cell_of, open_trajectory
+from ionecho.data.outputs import Output
+from ionecho.data.trajectory import Frames, cell_of, open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
 from ionecho.errors import InputError
+from ionecho.geometry.graph import Graph
+from ionecho.models.ensemble import Ensemble
+from ionecho.nmr.derived import parse_parameters
 from ionecho.nmr.hyperfine import ContactShift
+from ionecho.nmr.isotopes import isotope
+from ionecho.nmr.quadrupole import quadrupole_coupling
 from ionecho.prediction.device import PredictionSettings
 from ionecho.prediction.predictor import Predictor, conversions, predictors
 from ionecho.prediction.stream import describe_input, predict
 from ionecho.structures.prototypes import PROTOTYPES
+from ionecho.training.metrics import calibration
 
 FRAMES = 23
 
@@ -159,6 +169,45 @@ def test_a_potential_gives_forces_and_their_spread_along_a_trajectory(tmp_path: 
     how = Thermostat("nve", 300, 1, 100, 0, 1000, 0), Run(2, 1, 1, None, 0.5, None, None)
     with pytest.raises(InputError, match=r"painn-p2_gpaw is a potential; predict\.py applies it"):
         simulate(images[0], EMT(), *how, {}, tmp_path / "md.zarr", properties=attached)
+
+
+def test_the_spread_of_a_coupling_covers_as_often_as_members_of_its_size_should(frames: list[ase.Atoms]) -> None:
+    """Four members drawn about tensors whose largest component is decided, calibrated on the tensors."""
+    count, rng = 4000, np.random.default_rng(0)
+    turns = np.linalg.qr(rng.normal(size=(2 * count, 3, 3)))[0]
+    truth = turns @ np.diag([-0.3, -0.7, 1.0]) @ turns.mT
+
+    class Drawn(torch.nn.Module):
+        numbers, centres, cutoff, pairs_of = (8, 11, 12, 25), (11,), 3.0, "centres"
+        outputs = (Output("efg", "centres"),)
+
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            noise = 0.02 * np.random.default_rng(seed).normal(size=truth.shape)
+            noise = (noise + noise.mT) / 2
+            noise -= np.trace(noise, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+            self.register_buffer("drawn", torch.from_numpy(truth + noise))
+
+        def forward(self, graph: Graph) -> dict[str, torch.Tensor]:
+            return {"efg": self.drawn[: len(graph.centres)]}
+
+    model = Ensemble([Drawn(seed) for seed in range(1, 5)], {"efg": 0.5})  # the mean of four errs by half of one
+    config = SimpleNamespace(name="drawn", calibration={"efg": 0.5})
+    settings = PredictionSettings.choose("cpu", "float64", 1, count, count)
+    nucleus = parse_parameters({"quadrupole": {"isotope": "7Li", "tolerance": 1e-6}})
+    stub: Any = SimpleNamespace(model=model, config=config)
+    along = Frames(np.repeat(frames[0].positions[None], count, 0), np.repeat(frames[0].cell.array[None], count, 0))
+    found = Predictor(stub, nucleus, frames[0], settings)(along, 0)
+    assert found["efg"].shape == (count, 2, 3, 3)
+    assert found["efg_std"].shape == found["quadrupolar_coupling_std"].shape == (count, 2)
+    expected = 1e-3 * quadrupole_coupling(truth, isotope("7Li").quadrupole_moment)
+    for error, name, components in (
+        (np.linalg.norm(found["efg"].reshape(-1, 9) - truth.reshape(-1, 9), axis=1), "efg", 5),
+        (np.abs(found["quadrupolar_coupling"].ravel() - expected), "quadrupolar_coupling", 1),
+    ):
+        told = calibration(error, found[f"{name}_std"].ravel(), 4, components=components)
+        assert told["rmse_over_spread"] == pytest.approx(1.0, abs=0.03)
+        assert [told["within_1"], told["within_2"]] == pytest.approx(told["expected_within"], abs=0.02)
 
 
 def test_predictions_grow_with_the_run_they_are_made_from(

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ionecho.checkpoints.store import CheckpointConfig
 from ionecho.data.outputs import drives_ions
 from ionecho.models import build_model
-from ionecho.nmr.derived import DERIVED
+from ionecho.nmr.derived import made_by
 
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
@@ -67,7 +67,7 @@ def _usage(config: CheckpointConfig) -> str:
 def _parameters(config: CheckpointConfig) -> list[str]:
     told = []
     for key, parameters in config.parameters.items():
-        made = [entry for entry in DERIVED.values() if entry.parameters and entry.parameters.key == key]
+        made = made_by(key)
         names = ", ".join(f"`{entry.name}` ({entry.unit})" for entry in made)
         told += [f"{names} by `{key}`{made[0].note}:", _yaml(parameters)]
     return told

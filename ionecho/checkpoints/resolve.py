@@ -8,8 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from ionecho.checkpoints.store import FILES as NAMES
-from ionecho.checkpoints.store import load
+from ionecho.checkpoints.store import FILES, load
 from ionecho.data.fetch import home, sha256
 from ionecho.data.files import replace_folder
 from ionecho.data.lock import locked
@@ -17,7 +16,6 @@ from ionecho.data.registry import named_folders
 from ionecho.errors import InputError
 
 HUB_OWNER = "ionecho"
-FILES = list(NAMES)
 
 
 def local_checkpoints() -> dict[str, Path]:

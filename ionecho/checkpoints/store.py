@@ -28,7 +28,7 @@ FORMAT_VERSION = 2
 MANIFEST, MANIFEST_SINCE = "manifest.json", 2
 WEIGHTS = "weights.safetensors"
 HASHED = ("config.yaml", WEIGHTS, "metrics.json", "README.md", "environment.txt")
-FILES = (*HASHED, MANIFEST)
+FILES = [*HASHED, MANIFEST]
 
 
 class CheckpointConfig(BaseModel):

@@ -150,6 +150,11 @@ def derived_from(label: str, given: Mapping[str, Parameters]) -> list[tuple[Deri
     ]
 
 
+def made_by(key: str) -> list[Derived]:
+    """The quantities whose parameters go by this key."""
+    return [entry for entry in DERIVED.values() if entry.parameters is not None and entry.parameters.key == key]
+
+
 def parse_parameters(given: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Parameters]:
     """Parameters by key from plain mappings, None standing for none; `stored` are those the labels were made for.
 

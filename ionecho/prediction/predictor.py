@@ -20,7 +20,7 @@ from ionecho.data.trajectory import Frames
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
-from ionecho.nmr.derived import DERIVED, Derived, Parameters, derived_from, parse_parameters
+from ionecho.nmr.derived import Derived, Parameters, derived_from, made_by, parse_parameters
 from ionecho.prediction.device import PredictionSettings
 
 OWN = "checkpoint"  # asks for the parameters that the checkpoint was trained with
@@ -84,9 +84,7 @@ class Predictor:
     def units(self) -> dict[str, str]:
         """Units of all that is predicted."""
         derived = [entry for output in self.outputs for entry, _ in self._derived(output)]
-        return units(self.outputs) | {
-            entry.name + suffix: entry.unit for entry in derived for suffix in ("", SPREAD, MEMBERS)
-        }
+        return units(self.outputs) | {entry.name + suffix: entry.unit for entry in derived for suffix in ("", SPREAD)}
 
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
         """Outputs of the model, their spreads and members, and what is derived from them.
@@ -129,13 +127,12 @@ class Predictor:
         """A derived quantity along the frames, with its spread and members where it has them."""
         atoms = np.array(len(self.numbers))
         found = {entry.name: entry.function(arrays[output.name], parameters, atoms)}
-        if output.name + MEMBERS in arrays:
+        if output.name + MEMBERS in arrays and entry.linear:
+            found[entry.name + SPREAD] = np.abs(entry.function(arrays[output.name + SPREAD], parameters, atoms))
+        elif output.name + MEMBERS in arrays:
             members = entry.function(arrays[output.name + MEMBERS], parameters, atoms)
-            if entry.linear:
-                found[entry.name + SPREAD] = np.abs(entry.function(arrays[output.name + SPREAD], parameters, atoms))
-            else:
-                factor = self.checkpoint.config.calibration.get(output.name, 1.0)
-                found[entry.name + SPREAD] = factor * members.std(axis=1, ddof=1)
+            factor = self.checkpoint.config.calibration.get(output.name, 1.0)
+            found[entry.name + SPREAD] = factor * members.std(axis=1, ddof=1)
         return found
 
     def _graph(self, frames: Frames) -> Graph:
@@ -176,8 +173,7 @@ def conversions(checkpoint: Checkpoint, requested: Mapping[str, Any]) -> dict[st
     labels = {output.label for output in checkpoint.model.outputs}
     used = {}
     for key, parameters in found.items():
-        made = [entry for entry in DERIVED.values() if entry.parameters and entry.parameters.key == key]
-        made = [entry for entry in made if entry.label in labels]
+        made = [entry for entry in made_by(key) if entry.label in labels]
         if made:
             used[key] = parameters
             names = ", ".join(entry.name for entry in made)

@@ -112,8 +112,7 @@ def part_metrics(
     metrics: dict[str, Any] = {}
     if not any(entry.in_place for entry, _ in found):
         metrics[output.label] = errors(predictions.predicted.ravel(), predictions.true.ravel())
-    leading = replace(predictions, spread=predictions.spread)
-    name = output.label
+    leading, name = predictions, output.label
     for entry, own in found:
         predicted, true = (entry.function(values, own, of_rows) for values in (predictions.predicted, predictions.true))
         metrics[entry.name] = errors(predicted.ravel(), true.ravel())
