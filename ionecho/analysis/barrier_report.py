@@ -23,8 +23,8 @@ from ionecho.analysis.barrier import (
     draw_profile,
     read_band,
 )
+from ionecho.analysis.options import named_inputs
 from ionecho.data.registry import find_input
-from ionecho.errors import InputError
 from ionecho.report.files import plain
 from ionecho.report.html import Table
 from ionecho.report.report import Figure, Report
@@ -52,14 +52,9 @@ def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
     """
     options = BarrierOptions.parse(settings, "barrier")
     reference = options.reference
-    inputs = [input] if isinstance(input, str) else list(input)
-    names = [Path(path).stem for path in inputs]
-    names = inputs if len(set(names)) < len(names) else names
-    if len(set(names)) < len(names):
-        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
-    bands = {name: read_band(Path(path)) for name, path in zip(names, inputs, strict=True)}
+    bands = {name: read_band(Path(path)) for name, path in named_inputs(input, lambda path: path.stem).items()}
     paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
-    compared = None if reference is None else compare(*paths[names[0]], find_input(reference), options)
+    compared = None if reference is None else compare(*next(iter(paths.values())), find_input(reference), options)
     numbers = _all_numbers(paths, reference, compared)
     frames = tables(paths, compared, numbers)
     return Report(

@@ -13,6 +13,7 @@ import pandas as pd
 from ionecho.analysis.arrhenius import Arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, Diffusivity, TracerDiffusion, arrhenius, diffusion
 from ionecho.analysis.diffusion_figures import figures
+from ionecho.analysis.options import named_inputs
 from ionecho.analysis.paths import follow
 from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
@@ -44,15 +45,11 @@ def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
         If the settings or an input cannot be used.
     """
     options = DiffusionOptions.parse(settings, "diffusion")
-    inputs = [input] if isinstance(input, str) else list(input)
-    names = [Path(path).name for path in inputs]
-    if len(set(names)) < len(names):
-        names = inputs
-    if len(set(names)) < len(names):
-        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
-    results = {}
-    for name, path, temperature in zip(names, inputs, _temperatures(options, len(inputs)), strict=True):
-        results[name] = analyze(Path(path), options, temperature)
+    inputs = named_inputs(input, lambda path: path.name)
+    results = {
+        name: analyze(Path(path), options, temperature)
+        for (name, path), temperature in zip(inputs.items(), _temperatures(options, len(inputs)), strict=True)
+    }
     fit = arrhenius(results, options)
     lines = [line for name, result in results.items() for line in _lines(name, result, options)]
     return Report(

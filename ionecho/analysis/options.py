@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ionecho.data.trajectory import Trajectory, cell_of, open_trajectory
 from ionecho.errors import InputError, explain
+
+
+def named_inputs(input: str | list[str], short: Callable[[Path], str]) -> dict[str, str]:
+    """Name -> input: by its short name, or as it was given where two short ones are the same.
+
+    Raises
+    ------
+    InputError
+        If an input is given twice.
+    """
+    inputs = [input] if isinstance(input, str) else list(input)
+    names = [short(Path(path)) for path in inputs]
+    names = inputs if len(set(names)) < len(names) else names
+    if len(set(names)) < len(names):
+        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
+    return dict(zip(names, inputs, strict=True))
 
 
 class Options(BaseModel):

@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.frames import Frames, Trajectory, used
+from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
@@ -27,7 +27,6 @@ __all__ = [
     "cell_of",
     "early_end",
     "open_trajectory",
-    "used",
 ]
 STRUCTURE = ("positions", "cell", "numbers", "time", "group", "frame")
 
