@@ -10,7 +10,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ionecho.analysis import analyze
-from ionecho.data.registry import find_input
 from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 
@@ -21,13 +20,12 @@ def main(config: DictConfig) -> None:
     """Run one analysis; its settings, physics included, are printed and stored with the result."""
     console, asked = Console(), content(config)
     console.print(yaml.safe_dump(asked["analysis"]["settings"], sort_keys=False, allow_unicode=True), markup=False)
-    inputs = asked["input"]
-    input = [str(find_input(name)) for name in inputs] if isinstance(inputs, list) else str(find_input(inputs))
-    report = analyze(asked["analysis"]["name"], input, asked["analysis"]["settings"])
+    report = analyze(asked["analysis"]["name"], asked["input"], asked["analysis"]["settings"])
     report.write(Path(asked["output"]))
-    for name, parameters in report.physics.items():
-        console.print(yaml.safe_dump({f"{name} applied": parameters}, sort_keys=False), markup=False)
-    for line in (*report.headline, *report.notes):
+    applied = {f"{name} applied": report.summary[name] for name in report.physics}
+    if applied:
+        console.print(yaml.safe_dump(applied, sort_keys=False), markup=False)
+    for line in (*report.summary["headline"], *report.notes):
         console.print(line, markup=False)
     console.print(f"report in {asked['output']}")
 

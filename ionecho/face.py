@@ -29,7 +29,7 @@ from ionecho.prediction.device import PredictionSettings, usable
 from ionecho.prediction.predictor import Predictor, Structure, conversions
 from ionecho.prediction.stream import describe_input
 from ionecho.prediction.stream import predict as stream
-from ionecho.report.report import Report
+from ionecho.report import Report
 from ionecho.training.run import open_dataset
 from ionecho.training.settings import training_settings
 
@@ -144,9 +144,5 @@ def simulate(**settings: Any) -> Path:
 
 def analyze(name: str, input: str | Path | Sequence[str | Path], *overrides: str) -> Report:
     """Run an analysis as `analyze.py` with these overrides does; `Report.write(folder)` writes what it found."""
-    several = not isinstance(input, str | Path)
-    inputs = [str(find_input(str(each))) for each in (input if several else [input])]  # type: ignore[union-attr, list-item]
     config = compose("analyze", [f"analysis={name}", "input=unused", "output=unused", *overrides])
-    return analysis.analyze(
-        config["analysis"]["name"], inputs if several else inputs[0], config["analysis"]["settings"]
-    )
+    return analysis.analyze(config["analysis"]["name"], input, config["analysis"]["settings"])

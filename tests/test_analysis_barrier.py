@@ -15,8 +15,8 @@ import zarr
 from conftest import EMT_ENGINE, run_entry, vacancy_hop
 from numpy.typing import NDArray
 
+from ionecho.analysis import analyze
 from ionecho.analysis.barrier import Barrier, BarrierOptions, Comparison, barrier, compare, read_band
-from ionecho.analysis.barrier_report import run
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter
 from ionecho.door import label as commands
@@ -26,7 +26,7 @@ from ionecho.errors import InputError
 HEIGHT, TILT, LENGTH = 0.4, 0.1, 4.0  # eV, eV, Å
 CELL = np.diag([5.0, 5.0, 5.0])
 NUMBERS = np.array([11, 8])
-OPTIONS = BarrierOptions(reference=None, tolerance=1e-3)
+OPTIONS = BarrierOptions(tolerance=1e-3)
 
 
 def hop(images: int) -> tuple[NDArray, NDArray, NDArray]:
@@ -146,7 +146,7 @@ def test_what_is_no_path_is_refused(tmp_path: Path) -> None:
 def test_two_paths_with_a_partial_reference_are_told_apart(tmp_path: Path) -> None:
     inputs = [str(write(tmp_path / f"{name}.zarr", images=n)) for name, n in (("a", 8), ("b", 5))]
     labels = str(reference(tmp_path / "r.zarr", 8, [0, 4]))
-    report = run(inputs, {"tolerance": 1e-3, "reference": labels})
+    report = analyze("barrier", inputs, {"tolerance": 1e-3, "reference": labels})
     report.write(tmp_path / "report")
     summary = report.summary
     assert [entry["images"] for entry in summary["paths"].values()] == [8, 5]

@@ -16,9 +16,10 @@ import zarr
 from conftest import run_entry
 from numpy.typing import NDArray
 
+from ionecho import analysis
 from ionecho.analysis.arrhenius import KB, fit_arrhenius
 from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, TracerDiffusion, arrhenius, diffusion, poisson_limit
-from ionecho.analysis.diffusion_report import analyze, run
+from ionecho.analysis.diffusion_report import analyze
 from ionecho.analysis.msd import squared_displacements
 from ionecho.analysis.paths import IonPaths, follow
 from ionecho.data.trajectory import open_trajectory
@@ -339,9 +340,9 @@ def test_from_the_command_line_to_the_report(tmp_path):
 def test_several_inputs_need_as_many_temperatures(tmp_path):
     settings = CONFIG["settings"] | {"temperature": [300.0, 400.0]}
     with pytest.raises(InputError, match=r"one or one an input \(1\), found 2"):
-        run(str(tmp_path), settings)
+        analysis.analyze("diffusion", tmp_path, settings)
     with pytest.raises(InputError, match="given twice"):
-        run(["a.zarr", "a.zarr"], settings)
+        analysis.analyze("diffusion", ["a.zarr", "a.zarr"], settings)
 
 
 @pytest.mark.mirror

@@ -14,6 +14,7 @@ import zarr
 from ionecho.analysis.dynamic_shift import ALL, DynamicShift, analyze
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.loading import framework_drift, read_series, settle_conversion
+from ionecho.analysis.options import ReadOptions
 from ionecho.analysis.series import ShiftSeries
 from ionecho.analysis.settings import DynamicShiftSettings
 from ionecho.data.schema import Configuration, Quality
@@ -127,16 +128,27 @@ def test_ions_that_stay_where_they_began_are_noted(data):
     assert any("no ion changed its site" in note for note in analyze(still, settings(), CONVERSION).notes)
 
 
-def test_frames_at_the_start_are_left_out_of_every_trajectory(data):
-    later = data.after(3)
-    assert len(later.shift) == len(data.shift) - 3 * len(data.groups)
+def test_frames_at_the_start_are_left_out_of_every_trajectory(data, tmp_path):
+    path = tmp_path / "pred.zarr"
+    write_predictions(path, data, CONVERSION, np.zeros((512, 3)))
+
+    def read(**chosen: object) -> ShiftSeries:
+        return read_series(path, "Na", None, None, ReadOptions(**chosen))[0]
+
+    later = read(skip=3, every=2)
+    assert len(later.shift) == 2 * 127
     for group in data.groups:
-        np.testing.assert_array_equal(later.of(group).shift, data.of(group).shift[3:])
-    with pytest.raises(InputError, match="leaves no frame of p63mcm, p6322"):
-        data.after(len(data.shift))
-    unequal = data._rows(np.arange(len(data.shift)) >= 250, data.frameworks)
-    with pytest.raises(InputError, match="leaves no frame of p63mcm;"):
-        unequal.after(6)
+        np.testing.assert_allclose(later.of(group).shift, data.of(group).shift[3::2])
+        np.testing.assert_allclose(later.of(group).time, data.of(group).time[3::2])
+    np.testing.assert_allclose(read(groups=["p6322"]).shift, data.of("p6322").shift)
+    with pytest.raises(InputError, match="no frame after skip=256 of p63mcm, p6322"):
+        read(skip=256)
+    with pytest.raises(InputError, match="no group p3, expected some of p6322, p63mcm"):
+        read(groups=["p3"])
+    unequal = data._rows(np.arange(512) >= 250, data.frameworks)
+    write_predictions(path, unequal, CONVERSION, np.zeros((262, 3)))
+    with pytest.raises(InputError, match="of p63mcm;"):
+        read(skip=6)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +276,11 @@ def test_wrong_predictions_are_refused(data, tmp_path):
     with pytest.raises(InputError, match="none of the 16 predicted centres is Li"):
         read_series(tmp_path / "pred.zarr", "Li", CONVERSION, None)
     zarr.open_group(str(tmp_path / "empty.zarr"), mode="w")
-    with pytest.raises(InputError, match="centres"):
+    with pytest.raises(InputError, match="not a trajectory, it has no cell, numbers, positions"):
         read_series(tmp_path / "empty.zarr", "Na", CONVERSION, None)
+    del zarr.open_group(str(tmp_path / "pred.zarr"))["centres"]
+    with pytest.raises(InputError, match="no array centres"):
+        read_series(tmp_path / "pred.zarr", "Na", CONVERSION, None)
     with pytest.raises(InputError, match="no input"):
         read_series(tmp_path / "absent.zarr", "Na", CONVERSION, None)
 

@@ -18,9 +18,9 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from ionecho.analysis import analyze
 from ionecho.analysis.rdf import Distributions, RdfOptions, _Histograms, distributions, pair_names
 from ionecho.analysis.rdf_difference import compare, overall
-from ionecho.analysis.rdf_report import run
 from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
 
@@ -243,7 +243,7 @@ def test_from_the_command_line_to_the_report(tmp_path):
 
 def test_a_list_of_inputs_is_refused():
     with pytest.raises(InputError, match="expected one input, found 2"):
-        run(["a", "b"], settings().model_dump())
+        analyze("rdf", ["a", "b"], settings().model_dump())
 
 
 @pytest.mark.mirror

@@ -99,7 +99,7 @@ def test_it_predicts_along_a_trajectory_and_is_analysed(run: Path, tmp_path: Pat
     assert group["pair_tensor"].shape == (12, 2, 3, 3)
     assert group["pair_strength"].shape == (12, 2)
     assert group.attrs["units"]["pair_strength"] == "1"
-    report = analyze("pair_strength", str(tmp_path / "pred.zarr"), {"skip": 2})
+    report = analyze("pair_strength", tmp_path / "pred.zarr", {"skip": 2})
     assert report.summary["strength"] == pytest.approx(group["pair_strength"][2:].mean())
     report.write(tmp_path / "report")
     assert (tmp_path / "report" / "strength.csv").exists()

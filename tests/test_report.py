@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,17 +12,17 @@ import pytest
 import yaml
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.analysis import ANALYSES
-from ionecho.analysis import analyze as analyze_by_name
+from ionecho import analysis
 from ionecho.analysis.dynamic_shift import DynamicShift, analyze
-from ionecho.analysis.dynamic_shift_report import report as report_of
-from ionecho.analysis.dynamic_shift_report import total_shift
+from ionecho.analysis.dynamic_shift_report import report, total_shift
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
-from ionecho.report.files import plain, report_folder
-from ionecho.report.html import Table
-from ionecho.report.report import Figure, Report
-from ionecho.report.style import figure_style
+from ionecho.report import Figure, Number, Report, Table, once, rounded
+from ionecho.report.content import SHOWN
+from ionecho.report.files import report_folder
+from ionecho.report.html import ROWS
+from ionecho.report.plain import plain
+from ionecho.report.style import panels
 from tests.p2_layers import series
 from tests.test_analysis_dynamic_shift import CONVERSION, settings, write_predictions
 
@@ -37,7 +35,7 @@ def result() -> DynamicShift:
 @pytest.fixture(scope="module")
 def folder(result: DynamicShift, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("out") / "report"
-    report_of(result).write(target)
+    report(result).write(target)
     return target
 
 
@@ -46,7 +44,7 @@ def test_summary_is_strict_json_with_settings_and_conventions(result, folder):
         raise AssertionError(constant)
 
     summary = json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
-    assert summary == report_of(result).summary
+    assert summary == report(result).summary
     assert summary["dynamic_shift"] == result.overall.blocks.mean
     assert summary["composition"] == "delta_total = delta_FC only"
     assert summary["contact_shift"]["ppm_per_mhz"] == pytest.approx(CONVERSION.ppm_per_mhz)
@@ -77,9 +75,9 @@ def test_tables_repeat_the_numbers(result, folder):
 def test_page_is_self_contained(folder):
     page = (folder / "report.html").read_text()
     assert not re.search(r"""src=["'](?!data:)""", page)
-    links = set(re.findall(r"""href=["'](.*?)["']""", page))
-    assert links == {"summary.json", *(f"{name}.csv" for name in ("blocks", "sites", "histogram", "map", "windows"))}
-    assert all((folder / link).exists() for link in links)
+    assert {*re.findall(r'href="([^"]*)"', page)} == {
+        path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")
+    }
     assert page.count("data:image/png;base64,") == len(list(folder.glob("*.png"))) == 5
     for text in ("delta_total = delta_FC only", "weiss_constant", "Mn-Mg", "not the site-weighted mean"):
         assert text in page
@@ -122,43 +120,142 @@ def test_the_config_runs_from_predictions_to_report(tmp_path):
     data = series(40, {"p63mcm": 0}, seed=1)
     write_predictions(tmp_path / "pred.zarr", data, CONVERSION, np.zeros((40, 3)))
     config = yaml.safe_load((Path(__file__).parents[1] / "conf/analysis/dynamic_shift.yaml").read_text())
-    report = analyze_by_name(config["name"], str(tmp_path / "pred.zarr"), config["settings"])
-    assert report.summary["dynamic_shift"] == pytest.approx(data.shift.mean())
-    report.write(tmp_path / "report")
-    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == report.summary
+    made = analysis.analyze(config["name"], tmp_path / "pred.zarr", config["settings"])
+    made.write(tmp_path / "report")
+    summary = made.summary
+    assert summary["dynamic_shift"] == pytest.approx(data.shift.mean())
+    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == summary
 
 
-def test_an_analysis_is_found_by_its_name(tmp_path, monkeypatch):
-    """A toy, added by registration alone."""
-
-    def run(input: str, settings: dict) -> Report:
-        frame = pd.DataFrame({"r": [1.0, 2.0]})
-
-        def draw() -> Canvas:
-            canvas = Canvas()
-            canvas.subplots().plot(frame.r)
-            return canvas
-
-        shown = [Table("Lengths", frame, "Å. Data: lengths.csv.")]
-        figures = [Figure("lengths", draw, "Lengths. Data: lengths.csv.")]
-        told = [f"{input}: 1.5 ± 0.5 Å"]
-        return Report("toy", "Toy", told, [], {"mean_A": 1.5}, {"lengths": frame}, shown, figures, settings, {})
-
-    module = SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "toy_analysis", module)
-    monkeypatch.setitem(ANALYSES, "toy", "toy_analysis")
-    analyze_by_name("toy", "x", {"a": 1}).write(tmp_path / "report")
-    assert json.loads((tmp_path / "report" / "summary.json").read_text())["mean_A"] == 1.5
-    assert '<a href="lengths.csv">' in (tmp_path / "report" / "report.html").read_text()
-    with pytest.raises(InputError, match=r"expected one of barrier, .* found 'toys'"):
-        analyze_by_name("toys", "x", {})
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (1234.5678, 3.4, "1234.6 ± 3.4"),
+        (1234.5678, 12.3, "1235 ± 12"),
+        (12345.0, 120.0, "12340 ± 120"),
+        (0.5, 0.0961, "0.500 ± 0.096"),
+        (2.71e-6, 1.3e-7, "(2.71 ± 0.13) × 10⁻⁶"),
+        (3e-9, None, "3 × 10⁻⁹"),
+        (0.123456, float("nan"), "0.1235"),
+        (16, None, "16"),
+        (float("nan"), None, "–"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_errors_allow(value, error, text):
+    assert rounded(value, error) == text
+    assert str(Number("x", value, error, "ppm")) == f"x: {text} ppm"
 
 
-@pytest.mark.parametrize("count", [2, 17])
-def test_many_trajectories_are_as_readable_as_few(count, tmp_path):
-    phases = {f"run_{number:02d}": number % 2 for number in range(count)}
-    report = report_of(analyze(series(24, phases, seed=2), settings(), CONVERSION))
-    assert len(report.figures) == min(count, 8) + 3
-    with figure_style():
-        assert all(len(figure.draw().axes) <= 8 for figure in report.figures)
-    assert report.tables["sites"].group.nunique() == count + 1
+def test_what_holds_for_all_is_said_once():
+    notes = once({"a": ["long.", "short."], "b": ["long."], "c": ["long.", "odd."]})
+    assert notes == ["long.", "a: short.", "c: odd."]
+    assert once({"a": ["long."]}) == ["a: long."]
+    assert once({str(n): ["x."] if n else [] for n in range(12)}) == ["1, 2, 3, 4, 5, 6, 7, 8 and 3 more: x."]
+
+
+def toy(count: int) -> Report:
+    """A report of so many trajectories."""
+    names = [f"run {n}" for n in range(count)]
+    frame = pd.DataFrame({"run": names, "shift": 1234.567, "shift_error": 3.21, "hops": [None, *range(1, count)]})
+    return Report(
+        analysis="toy",
+        title="A <toy>",
+        headline=["One line.", Number("mean", 1234.567, 3.21, "ppm")],
+        numbers={"shift": 1234.567},
+        units={"shift": "ppm", "hops": ""},
+        tables={"runs": Table(frame, "Runs", "All of them."), "raw": Table(frame)},
+        figures={"lines": Figure(lambda shown: panels(shown)[0], "Lines.", ["raw"], names)},
+    )
+
+
+def test_tables_of_the_page_carry_units_errors_and_links(tmp_path):
+    toy(40).write(tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "shift / ppm" in page
+    assert page.count("1234.6 ± 3.2") == ROWS + 1  # the rows, and the headline
+    assert f"The first {ROWS} of 40 rows." in page
+    assert 'Data: <a href="runs.csv">runs.csv</a>' in page
+    assert "A &lt;toy&gt;" in page
+    assert pd.read_csv(tmp_path / "r" / "runs.csv").shift_error.tolist() == [3.21] * 40
+
+
+def test_figures_have_at_most_eight_panels(tmp_path):
+    toy(17).write(tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert f"The first {SHOWN} of 17." in page
+    assert 'Data: <a href="raw.csv">raw.csv</a>' in page
+
+    def greedy(_: list[str]) -> Canvas:
+        return panels([str(n) for n in range(SHOWN + 1)])[0]
+
+    crowded = Report("toy", "Toy", [], {}, {}, figures={"many": Figure(greedy, "Many.")})
+    with pytest.raises(ValueError, match=r"many\.png: 9 panels, expected at most 8"):
+        crowded.write(tmp_path / "crowded")
+    assert not (tmp_path / "crowded").exists()
+
+
+def test_seventeen_trajectories_are_as_readable_as_two(tmp_path):
+    many = report(analyze(series(32, {f"run{n}": n % 2 for n in range(17)}, seed=2), settings(), CONVERSION))
+    assert len(many.headline) <= SHOWN + 1
+    assert len(many.notes) < 8
+    many.write(tmp_path / "r")
+    assert len(many.summary["groups"]) == 18
+    assert len(list((tmp_path / "r").glob("*.png"))) <= SHOWN + 3
+    assert pd.read_csv(tmp_path / "r" / "map.csv").group.nunique() == 17
+
+
+def leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Keys of the numbers in plain data, without places in lists."""
+    if isinstance(value, dict):
+        return [leaf for key, entry in value.items() for leaf in leaves(entry, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for entry in value for leaf in leaves(entry, path)]
+    return [path] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def test_every_number_has_its_unit(result):
+    made = report(result)
+    for path in leaves(plain({**made.numbers, **made.physics})):
+        places = {path[-1], ".".join(path[-2:]), *path[-2:-1]}
+        assert places & set(made.units), path
+
+
+TOY = """
+from ionecho.analysis.options import Options, one
+from ionecho.data.trajectory import open_trajectory
+from ionecho.report import Number, Report
+
+
+class Settings(Options):
+    name: str
+
+
+def run(inputs, settings):
+    trajectory = open_trajectory(one(inputs, "toy"))
+    frames = next(trajectory.blocks(0, 10, [settings.name]))
+    mean = float(frames.arrays[settings.name].mean())
+    return Report("toy", "Toy", [Number("mean", mean, None, "MHz")], {"mean": mean}, {"mean": "MHz"}, settings=settings)
+"""
+
+
+def test_an_analysis_is_one_module_found_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "toy_analysis.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(analysis.ANALYSES, "toy", "toy_analysis")
+    data = series(10, {"p63mcm": 0}, seed=1)
+    write_predictions(tmp_path / "pred.zarr", data, CONVERSION, np.zeros((10, 3)))
+    made = analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "hyperfine_contact"})
+    made.write(tmp_path / "r")
+    assert made.summary["mean"] == pytest.approx(data.shift.mean() / CONVERSION.ppm_per_mhz)
+    assert (tmp_path / "r" / "report.html").exists()
+    with pytest.raises(InputError, match="no array efg; it holds hyperfine_contact, hyperfine_contact_members"):
+        analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "efg"})
+    with pytest.raises(InputError, match="toy settings: word"):
+        analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "efg", "word": 1})
+    with pytest.raises(InputError, match=r"expected one of barrier, .* found 'magic'"):
+        analysis.analyze("magic", tmp_path, {})
+
+
+def test_reports_know_no_analysis():
+    for file in (Path(analysis.__file__).parents[1] / "report").glob("*.py"):
+        assert not {*analysis.ANALYSES} - {"errors"} & {*re.findall(r"[a-z_]+", file.read_text())}, file

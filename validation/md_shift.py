@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import yaml
 
-from ionecho.analysis.dynamic_shift_report import run as dynamic_shift
+from ionecho.analysis import analyze
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.registry import REPOSITORY, find_dataset
@@ -53,7 +53,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         print(
-            row("DFT, all frames", dynamic_shift(str(dataset.path), settings).summary["groups"][PHASE]),
+            row("DFT, all frames", analyze("dynamic_shift", dataset.path, settings).summary["groups"][PHASE]),
             flush=True,
         )
         for name in checkpoints:
@@ -61,7 +61,7 @@ def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: in
             thermostat = Thermostat("nvt_langevin", 300.0, STEP, 100.0, 0.0, 1000.0, 0)
             attached = predictors(MODEL, atoms, {}, prediction)
             output = simulate(atoms, potential, thermostat, run, {}, folder / f"{name}.zarr", properties=attached)
-            report = dynamic_shift(str(output), settings | {"skip": EQUILIBRATION}).summary
+            report = analyze("dynamic_shift", output, settings | {"skip": EQUILIBRATION}).summary
             print(row(name, report["groups"]["trajectory"]), flush=True)
 
 

@@ -1,15 +1,17 @@
-"""The analyses by name: modules with `run(input, settings)` that gives a `Report`, and a yaml each in conf/analysis."""
+"""Analyses of trajectories and of models, each a module with `Settings` and `run(inputs, settings) -> Report`."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from ionecho.data.registry import find_input
 from ionecho.errors import InputError
-from ionecho.report.report import Report
+from ionecho.report import Report
 
-ANALYSES: dict[str, str] = {
+ANALYSES = {
     "barrier": "ionecho.analysis.barrier_report",
     "diffusion": "ionecho.analysis.diffusion_report",
     "dynamic_shift": "ionecho.analysis.dynamic_shift_report",
@@ -18,8 +20,10 @@ ANALYSES: dict[str, str] = {
 }
 
 
-def analyze(name: str, input: str | list[str], settings: Mapping[str, Any]) -> Report:
-    """Run one analysis on an input, or on several.
+def analyze(name: str, input: str | Path | Sequence[str | Path], settings: Mapping[str, Any]) -> Report:
+    """What the analysis `name` makes of one input or several: paths, or names of built datasets.
+
+    `settings` are those of conf/analysis/NAME.yaml.
 
     Raises
     ------
@@ -28,5 +32,7 @@ def analyze(name: str, input: str | list[str], settings: Mapping[str, Any]) -> R
     """
     if name not in ANALYSES:
         raise InputError(f"analysis.name: expected one of {', '.join(ANALYSES)}, found {name!r}")
-    found: Report = importlib.import_module(ANALYSES[name]).run(input, settings)
-    return found
+    module = import_module(ANALYSES[name])
+    inputs = [input] if isinstance(input, str | Path) else input
+    report: Report = module.run([find_input(str(path)) for path in inputs], module.Settings.parse(settings, name))
+    return report

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ionecho.analysis.options import Options
-from ionecho.data.store import Dataset, open_zarr
-from ionecho.data.trajectory import ZarrTrajectory
+from ionecho.data.store import Dataset
+from ionecho.data.trajectory import is_dataset, open_trajectory
 from ionecho.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 class BarrierOptions(Options):
     """Everything the analysis depends on besides the inputs; see conf/analysis/barrier.yaml for each entry."""
 
-    reference: str | None
     tolerance: float = Field(gt=0)
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,24 +111,23 @@ def read_band(path: Path) -> Band:
     InputError
         If it is something else.
     """
-    if not path.exists():
-        raise InputError(f"no input at {path}")
-    if path.suffix != ".zarr" or not {"path_length", "potential_energy"} <= set(open_zarr(path, "r").array_keys()):
+    trajectory = None if is_dataset(path) else open_trajectory(path)
+    if trajectory is None or not {"path_length", "potential_energy"} <= set(trajectory.stored):
         raise InputError(f"{path}: no path_length in it; expected a path from `ionecho neb`")
-    trajectory = ZarrTrajectory(path)
-    assert trajectory.n_frames is not None
-    images, group = next(trajectory.blocks(0, trajectory.n_frames)), trajectory.zarr
-    cell = np.asarray(images.cell[0])
+    optional = [name for name in ("forces", "forces_std") if name in trajectory.stored]
+    names = ["path_length", "potential_energy", *optional]
+    images = next(trajectory.blocks(0, trajectory.n_frames or 0, names))
+    cell, spread = np.asarray(images.cell[0]), images.arrays.get("forces_std")
     return Band(
         trajectory.numbers,
         cell,
         trajectory.pbc,
         _continuous(images.positions, cell, trajectory.pbc),
-        group["path_length"][:],
-        group["potential_energy"][:],
-        group["forces"][:] if "forces" in group else None,
-        group["forces_std"][:].max(axis=1) if "forces_std" in group else None,
-        dict(group.attrs["request"]),
+        images.arrays["path_length"],
+        images.arrays["potential_energy"],
+        images.arrays.get("forces"),
+        None if spread is None else spread.max(axis=1),
+        trajectory.attrs["request"],
     )
 
 

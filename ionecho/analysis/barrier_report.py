@@ -1,8 +1,8 @@
-"""Barriers of minimum-energy paths, and what another level of theory makes of the same images."""
+"""The report of barriers along minimum-energy paths: numbers, tables and a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,11 @@ from ase.data import chemical_symbols
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.analysis.barrier import (
-    Band,
-    Barrier,
-    BarrierOptions,
-    Comparison,
-    barrier,
-    compare,
-    draw_profile,
-    read_band,
-)
+from ionecho.analysis.barrier import Band, Barrier, Comparison, barrier, compare, draw_profile, read_band
+from ionecho.analysis.barrier import BarrierOptions as Settings
 from ionecho.analysis.options import named_inputs
 from ionecho.data.registry import find_input
-from ionecho.report.files import plain
-from ionecho.report.html import Table
-from ionecho.report.report import Figure, Report
+from ionecho.report import Figure, Report, Table, by_unit
 from ionecho.report.style import DOUBLE, GREY, SINGLE, colours
 
 CONVENTIONS = {
@@ -39,54 +29,62 @@ CONVENTIONS = {
     "force_rmse": "over the Cartesian components on all atoms of the labelled images",
     "force_spread": "largest standard deviation of the ensemble's forces on an atom",
 }
+UNITS = by_unit(
+    {
+        "eV": "forward_eV backward_eV reaction_energy_eV fit_forward_eV fit_backward_eV forward_difference energy_rmse "
+        "energy reference difference",
+        "eV/Å": "largest_force_spread force_rmse force_spread",
+        "Å": "path_length_A length position_A fit_position_A",
+        "": "images image highest_image",
+    }
+)
 Paths = Mapping[str, tuple[Band, Barrier]]
 
 
-def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
-    """Barriers of one path or several, the first compared with the reference where there is one.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """Barriers of one path or several, the first compared with the reference where given.
 
     Raises
     ------
     InputError
-        If the settings, an input or the reference cannot be used.
+        If an input or the reference cannot be used.
     """
-    options = BarrierOptions.parse(settings, "barrier")
-    reference = options.reference
-    bands = {name: read_band(Path(path)) for name, path in named_inputs(input, lambda path: path.stem).items()}
+    bands = {name: read_band(path) for name, path in named_inputs(inputs, ending=False).items()}
     paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
-    compared = None if reference is None else compare(*next(iter(paths.values())), find_input(reference), options)
-    numbers = _all_numbers(paths, reference, compared)
-    frames = tables(paths, compared, numbers)
+    name, first = settings.reference, next(iter(paths.values()))
+    compared = None if name is None else compare(*first, find_input(name), settings)
+    numbers = _entries(paths, name, compared)
+    caption = "Energy of the images above the first, with the fit"
+    caption += "" if compared is None else "; squares: the reference on the same images"
+    caption += "; right: forces on them" if compared is not None and compared.force_rmse is not None else ""
+    tables = _tables(paths, compared, numbers)
+    curves = [each for each in ("images", "fit") if each in tables]
     return Report(
         analysis="barrier",
         title="Barriers",
-        headline=_headline(paths, reference, compared),
-        notes=_notes(paths, reference, compared),
+        headline=_headline(paths, name, compared),
         numbers=numbers,
-        tables=frames,
-        shown=[
-            Table("Barriers", frames["barriers"].round(4), "eV, Å, eV/Å. Data: barriers.csv."),
-            Table("Images", frames["images"].round(4), "Energies in eV above the first image. Data: images.csv."),
-        ],
-        figures=[_figure(paths, reference, compared)],
-        settings=options,
+        units=UNITS,
+        notes=_notes(paths, name, compared),
+        tables=tables,
+        figures={"barrier": Figure(partial(_draw, paths, name, compared), f"{caption}.", curves, list(paths))},
+        settings=settings,
         conventions=CONVENTIONS,
         source=_source(paths, compared),
     )
 
 
 def _headline(paths: Paths, reference: str | None, compared: Comparison | None) -> list[str]:
-    first = next(iter(paths))
+    first, (_, begun) = next(iter(paths.items()))
     headline = [_line(name, band, found) for name, (band, found) in paths.items()]
-    start = paths[first][1].forward
     headline += [
-        f"Barrier of {name} less that of {first}: {found.forward - start:+.3f} eV."
+        f"Barrier of {name} less that of {first}: {found.forward - begun.forward:+.3f} eV."
         for name, (_, found) in list(paths.items())[1:]
     ]
     return headline if compared is None else [*headline, _compared_line(first, str(reference), compared)]
 
 
-def _all_numbers(paths: Paths, reference: str | None, compared: Comparison | None) -> dict[str, Any]:
+def _entries(paths: Paths, reference: str | None, compared: Comparison | None) -> dict[str, Any]:
     entries = {
         name: {
             "computed_by": band.computed_by,
@@ -104,7 +102,7 @@ def _all_numbers(paths: Paths, reference: str | None, compared: Comparison | Non
         **_numbers(compared.barrier),
         **{key: getattr(compared, key) for key in ("forward_difference", "energy_rmse", "force_rmse")},
     }
-    return dict(plain({"paths": entries, "reference": other}))
+    return {"paths": entries, "reference": other}
 
 
 def _source(paths: Paths, compared: Comparison | None) -> dict[str, Any]:
@@ -157,11 +155,11 @@ def _notes(paths: Paths, reference: str | None, compared: Comparison | None) -> 
     return notes
 
 
-def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def _tables(paths: Paths, compared: Comparison | None, numbers: Mapping[str, Any]) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the path."""
-    rows = [{"path": name} | row for name, row in summary["paths"].items()]
+    rows = [{"path": name} | row for name, row in numbers["paths"].items()]
     if compared is not None:
-        reference = dict(summary["reference"])
+        reference = dict(numbers["reference"])
         rows.append({"path": f"{reference.pop('name')} (reference)"} | reference)
     known = [{key: value for key, value in row.items() if value is not None} for row in rows]
     barriers = pd.json_normalize(known, sep="_")
@@ -175,7 +173,11 @@ def tables(paths: Paths, compared: Comparison | None, summary: Mapping[str, Any]
         for name, (_, found) in paths.items()
         if found.fit is not None
     ]
-    return {"barriers": barriers, "images": images} | ({"fit": pd.concat(curves)} if curves else {})
+    tables = {
+        "barriers": Table(barriers, "Barriers", "By the highest image, and by the fit."),
+        "images": Table(images, "Images", "Energies above the first image."),
+    }
+    return tables | ({"fit": Table(pd.concat(curves))} if curves else {})
 
 
 def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
@@ -183,22 +185,13 @@ def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
     return pd.DataFrame(columns | ({} if band.spread is None else {"force_spread": band.spread}))
 
 
-def _figure(paths: Paths, reference: str | None, compared: Comparison | None) -> Figure:
-    caption = "Energy of the images above the first, with the fit"
-    if compared is not None:
-        caption += "; squares: the reference on the same images"
-    right = "; right: forces on them" if compared is not None and compared.force_rmse is not None else ""
-    return Figure(
-        "barrier", partial(_draw, paths, reference, compared), f"{caption}{right}. Data: images.csv, fit.csv."
-    )
-
-
-def _draw(paths: Paths, reference: str | None, compared: Comparison | None) -> Canvas:
+def _draw(paths: Paths, reference: str | None, compared: Comparison | None, names: list[str]) -> Canvas:
     band = next(iter(paths.values()))[0]
     parity = compared is not None and compared.force_rmse is not None
     canvas = Canvas(figsize=(DOUBLE if parity else SINGLE, 2.6))
     axes = list(canvas.subplots(1, 2 if parity else 1, squeeze=False)[0])
-    for colour, (name, (each, found)) in zip(colours(list(paths)).values(), paths.items(), strict=True):
+    for name, colour in colours(names).items():
+        each, found = paths[name]
         draw_profile(axes[0], each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
     if compared is not None:
         label = f"{reference}: {compared.computed_by}"

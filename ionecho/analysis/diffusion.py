@@ -12,7 +12,7 @@ from scipy.stats import chi2, t
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.msd import Displacement
-from ionecho.analysis.options import Options, TimedReadOptions
+from ionecho.analysis.options import Options, TrajectoryOptions
 from ionecho.analysis.paths import IonPaths
 from ionecho.errors import InputError
 
@@ -34,7 +34,7 @@ class FitOptions(Options):
     exponent_min: float = Field(ge=0, lt=1)
 
 
-class DiffusionOptions(Options):
+class DiffusionOptions(TrajectoryOptions):
     """Everything the analysis depends on besides the trajectories; see conf/analysis/diffusion.yaml for each entry."""
 
     element: str
@@ -42,15 +42,12 @@ class DiffusionOptions(Options):
     remove_drift: bool
     plane_normal: Literal["a", "b", "c"] | tuple[float, float, float]
     temperature: float | list[float] | None
-    skip: int = Field(ge=0)
-    every: int = Field(ge=1)
     unwrap: bool
     longest_step: float = Field(gt=0, lt=0.5)
     fit: FitOptions
     hop_length: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
     arrhenius_errors: Literal["over_ions", "rule_of_thumb"]
-    read: TimedReadOptions
 
 
 @dataclass(frozen=True)

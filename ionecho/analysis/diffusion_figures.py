@@ -11,37 +11,30 @@ from matplotlib.figure import Figure as Canvas
 from ionecho.analysis.arrhenius import Arrhenius, draw_arrhenius
 from ionecho.analysis.diffusion import TracerDiffusion
 from ionecho.analysis.msd import draw_msd
-from ionecho.report.files import SUMMARY
-from ionecho.report.report import Figure
-from ionecho.report.style import DOUBLE, PALETTE, PANELS, SINGLE, colours
+from ionecho.report import Figure
+from ionecho.report.style import DOUBLE, PALETTE, SINGLE, colours, panels
 
 
-def figures(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> list[Figure]:
+def figures(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> dict[str, Figure]:
     """The displacement, that of every element and, with a fit, the Arrhenius line."""
-    moved = "Mean squared displacement over all time origins, one standard error over ions; dashed: the fit."
-    elements = "Mean squared displacement of every element since the first frame: a framework that holds levels off."
     names = list(results)
-    pages = [names[start : start + PANELS] for start in range(0, len(names), PANELS)]
-    drawn = [Figure("msd", partial(_draw_msd, results), f"{moved} Data: msd.csv.")]
-    drawn += [
-        Figure(
-            "elements" if number == 0 else f"elements_{number}",
-            partial(_draw_elements, {name: results[name] for name in page}),
-            f"{elements} Data: elements.csv.",
-        )
-        for number, page in enumerate(pages)
-    ]
+    moved = "Mean squared displacement over all time origins, one standard error over ions; dashed: the fit."
+    kinds = "Mean squared displacement of every element since the first frame: a framework that holds levels off."
+    made = {
+        "msd": Figure(partial(_draw_msd, results), moved, ["msd"], names),
+        "elements": Figure(partial(_draw_elements, results), kinds, ["elements"], names),
+    }
     if fit is not None:
-        told = f"Arrhenius fit, Ea = {fit.activation_energy:.3f} eV. Data: {SUMMARY}, diffusivity.csv."
-        drawn.append(Figure("arrhenius", partial(_draw_arrhenius, fit), told))
-    return drawn
+        caption = f"Arrhenius fit, Ea = {fit.activation_energy:.3f} eV."
+        made["arrhenius"] = Figure(partial(_draw_arrhenius, fit), caption, ["diffusivity"])
+    return made
 
 
-def _draw_msd(results: Mapping[str, TracerDiffusion]) -> Canvas:
+def _draw_msd(results: Mapping[str, TracerDiffusion], names: list[str]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.8))
     axes = canvas.subplots(1, 2, sharey=True)
     titles = ("In space, $d$ = 3", "In the plane, $d$ = 2")
-    for name, colour in colours(list(results)).items():
+    for name, colour in colours(names).items():
         result, moved = results[name], results[name].displacement
         lags = moved.lags[: len(moved.ions)]
         panels = ((moved.mean, moved.error, result.space), (moved.plane_mean, moved.plane_error, result.plane))
@@ -59,30 +52,24 @@ def _draw_msd(results: Mapping[str, TracerDiffusion]) -> Canvas:
     return canvas
 
 
-def _draw_elements(results: Mapping[str, TracerDiffusion]) -> Canvas:
-    columns = min(2, len(results))
-    rows = -(-len(results) // columns)
-    canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, 2.5 * rows))
-    axes = list(canvas.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axis, (name, result) in zip(axes, results.items(), strict=False):
-        squares = result.paths.since_first
+def _draw_elements(results: Mapping[str, TracerDiffusion], names: list[str]) -> Canvas:
+    canvas, axes = panels(names, sharey=True)
+    highest = 0.0
+    for axis, name in zip(axes, names, strict=True):
+        squares = results[name].paths.since_first
         for kind, colour in colours(list(squares)).items():
-            axis.plot(result.displacement.lags[1:] * 1e-3, squares[kind][1:], color=colour, lw=1.0, label=kind)
-        axis.set_title(name, loc="left")
+            axis.plot(results[name].displacement.lags[1:] * 1e-3, squares[kind][1:], color=colour, lw=1.0, label=kind)
         axis.set_yscale("log")
         axis.set_xlabel("Time / ps")
         axis.legend(loc="upper left", ncols=len(squares))
-        if axis.get_subplotspec().is_first_col():
+        if axis.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axis.set_ylabel("MSD since first frame / Å$^2$")
-    axes[0].set_ylim(
-        top=4 * max(squares.max() for result in results.values() for squares in result.paths.since_first.values())
-    )
-    for spare in axes[len(results) :]:
-        spare.remove()
+        highest = max(highest, *(float(values.max()) for values in squares.values()))
+    axes[0].set_ylim(top=4 * highest)
     return canvas
 
 
-def _draw_arrhenius(fit: Arrhenius) -> Canvas:
+def _draw_arrhenius(fit: Arrhenius, _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.5))
     draw_arrhenius(canvas.subplots(), fit, PALETTE[0])
     return canvas

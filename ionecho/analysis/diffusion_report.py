@@ -1,8 +1,8 @@
-"""Tracer diffusion in one trajectory or several, and what several temperatures say of its activation energy."""
+"""The report of tracer diffusion: numbers, tables and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ionecho.analysis.arrhenius import Arrhenius
-from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, Diffusivity, TracerDiffusion, arrhenius, diffusion
+from ionecho.analysis.diffusion import CM2_PER_S, Diffusivity, TracerDiffusion, arrhenius, diffusion
+from ionecho.analysis.diffusion import DiffusionOptions as Settings
 from ionecho.analysis.diffusion_figures import figures
 from ionecho.analysis.options import named_inputs
 from ionecho.analysis.paths import follow
 from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY
-from ionecho.report.html import Table
-from ionecho.report.report import Report
+from ionecho.report import Number, Report, Table, by_unit, once, rounded
+from ionecho.report.content import SHOWN
 
 CONVENTIONS = {
     "diffusivity": "tracer (self) diffusivity of the ions; correlations between ions (Haven ratio) are not in it",
@@ -34,37 +34,48 @@ CONVENTIONS = {
     "arrhenius": "ln D = ln D0 - Ea / (kB T), natural logarithm, d = 3; errors widened by the scatter where above 1; "
     "Student's interval, of as many freedoms as the errors over ions have",
 }
+UNITS = by_unit(
+    {
+        "cm²/s": "value_cm2_per_s error_cm2_per_s interval_cm2_per_s rule_of_thumb_cm2_per_s upper_limit_cm2_per_s D "
+        "D_error rule_of_thumb below prefactor prefactor_interval values",
+        "Å²/ps": "value_A2_per_ps error_A2_per_ps interval_A2_per_ps rule_of_thumb_A2_per_ps upper_limit_A2_per_ps",
+        "Å²": "msd msd_error plane_msd plane_msd_error msd_since_first_frame_A2",
+        "Å": "largest_drift_A",
+        "K": "temperature_K temperature temperatures",
+        "ps": "run_ps window_ps lag_ps time_ps from to run",
+        "fs": "frame_spacing_fs",
+        "eV": "activation_energy arrhenius.error arrhenius.interval",
+        "lattice vectors": "longest_step",
+        "": "ions frames exponent dimensions effective_hops hops scatter relative_errors",
+    }
+)
 
 
-def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
     """Diffusion in one trajectory or several, and the Arrhenius fit.
 
     Raises
     ------
     InputError
-        If the settings or an input cannot be used.
+        If an input cannot be used.
     """
-    options = DiffusionOptions.parse(settings, "diffusion")
-    inputs = named_inputs(input, lambda path: path.name)
+    names = named_inputs(inputs)
+    temperatures = _temperatures(settings, len(names))
     results = {
-        name: analyze(Path(path), options, temperature)
-        for (name, path), temperature in zip(inputs.items(), _temperatures(options, len(inputs)), strict=True)
+        name: analyze(path, settings, temperature)
+        for (name, path), temperature in zip(names.items(), temperatures, strict=True)
     }
-    fit = arrhenius(results, options)
-    lines = [line for name, result in results.items() for line in _lines(name, result, options)]
+    fit = arrhenius(results, settings)
     return Report(
         analysis="diffusion",
-        title=f"Tracer diffusion of {options.element}",
-        headline=lines + ([] if fit is None else [_energy(fit, options)]),
+        title=f"Tracer diffusion of {settings.element}",
+        headline=_headline(results, fit, settings),
+        numbers={"trajectories": {name: _numbers(result) for name, result in results.items()}, "arrhenius": fit},
+        units=UNITS | {kind: "Å²" for result in results.values() for kind in result.paths.since_first},
         notes=_notes(results, fit),
-        numbers={
-            "trajectories": {name: _numbers(result) for name, result in results.items()},
-            "arrhenius": fit,
-        },
         tables=tables(results),
-        shown=[_overview(results)],
         figures=figures(results, fit),
-        settings=options,
+        settings=settings,
         conventions=CONVENTIONS,
         source={
             name: {"sha256_of_displacements": result.paths.sha256(), "frames": result.frames}
@@ -73,9 +84,9 @@ def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
     )
 
 
-def analyze(path: Path, options: DiffusionOptions, temperature: float | None) -> TracerDiffusion:
+def analyze(path: Path, options: Settings, temperature: float | None) -> TracerDiffusion:
     """Diffusion in one trajectory; `temperature` None takes that stored with it."""
-    trajectory = options.read.open(path, time_step=options.read.time_step)
+    trajectory = options.read.open(path)
     paths = follow(
         trajectory,
         path,
@@ -84,15 +95,16 @@ def analyze(path: Path, options: DiffusionOptions, temperature: float | None) ->
         remove_drift=options.remove_drift,
         unwrap=options.unwrap,
         longest_step=options.longest_step,
-        skip=options.skip,
-        every=options.every,
+        skip=options.read.skip,
+        every=options.read.every,
+        groups=options.read.groups,
     )
     temperature = trajectory.temperature if temperature is None else temperature
     found = diffusion(paths, options, temperature, trajectory.friction_time)
     return replace(found, notes=(*early_end(trajectory.stopped), *found.notes))
 
 
-def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:
+def _temperatures(options: Settings, count: int) -> list[float | None]:
     given = options.temperature
     if not isinstance(given, list):
         return [given] * count
@@ -102,13 +114,42 @@ def _temperatures(options: DiffusionOptions, count: int) -> list[float | None]:
 
 
 def _notes(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> list[str]:
-    notes = [f"{name}: {note}" for name, result in results.items() for note in result.notes]
+    notes = once({name: result.notes for name, result in results.items()})
+    left = [name for name, result in results.items() if result.space.value is None]
     if len(results) > 1 and fit is None:
         notes.append("no activation energy: that needs diffusivities, not limits, at two known temperatures or more.")
-    left = [name for name, result in results.items() if result.space.value is None]
     if fit is not None and left:
         notes.append(f"left out of the activation energy, as there is a limit only: {', '.join(left)}.")
     return notes
+
+
+def _headline(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, settings: Settings) -> list[str | Number]:
+    lines: list[str | Number] = []
+    for name, result in list(results.items())[:SHOWN]:
+        where = f"{name}, {'temperature not known' if result.temperature is None else f'{result.temperature:g} K'}"
+        who = f"{where}: tracer D of {result.ions} {settings.element}"
+        space, plane = _number(f"{who} in space", result.space, settings), _number("plane", result.plane, settings)
+        lines.append(f"{space}; {plane}")
+    if len(results) > SHOWN:
+        lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
+    if fit is not None:
+        low, high = fit.interval
+        temperatures = ", ".join(f"{t:g}" for t in sorted(set(fit.temperatures)))
+        lines.append(
+            f"Ea = {rounded(fit.activation_energy, fit.error)} eV, {settings.confidence:.0%} interval {low:.3f} to "
+            f"{high:.3f} eV, from {len(fit.values)} diffusivities at {temperatures} K."
+        )
+    return lines
+
+
+def _number(name: str, found: Diffusivity, settings: Settings) -> Number:
+    dimension = f" (d = {found.dimensions})"
+    if found.value is None:
+        assert found.upper_limit is not None
+        limit = f"{dimension}, upper limit at {settings.confidence:.0%}"
+        return Number(name, found.upper_limit * CM2_PER_S, None, "cm²/s", "<", limit)
+    error = None if found.error is None else found.error * CM2_PER_S
+    return Number(name, found.value * CM2_PER_S, error, "cm²/s", remark=dimension)
 
 
 def _numbers(result: TracerDiffusion) -> dict[str, Any]:
@@ -141,45 +182,9 @@ def _units(found: Diffusivity) -> dict[str, Any]:
     return entries
 
 
-def _lines(name: str, result: TracerDiffusion, options: DiffusionOptions) -> list[str]:
-    where = f"{name}, {'temperature not known' if result.temperature is None else f'{result.temperature:g} K'}"
-    return [
-        f"{where}: tracer D of {result.ions} {options.element} = {_value(result.space, options)}; "
-        f"in the plane {_value(result.plane, options)}; {_conditions(result)}."
-    ]
-
-
-def _value(found: Diffusivity, options: DiffusionOptions) -> str:
-    dimension = f"(d = {found.dimensions})"
-    if found.value is None:
-        assert found.upper_limit is not None
-        return f"< {found.upper_limit * CM2_PER_S:.2g} cm²/s {dimension}, upper limit at {options.confidence:.0%}"
-    error = "" if found.error is None else f" ± {found.error * CM2_PER_S:.1e}"
-    return f"{found.value * CM2_PER_S:.2e}{error} cm²/s {dimension}"
-
-
-def _conditions(result: TracerDiffusion) -> str:
-    lags = (
-        "no lags fitted"
-        if result.window is None
-        else "fitted at {:.3g} to {:.3g} ps".format(*(edge * 1e-3 for edge in result.window))
-    )
-    framework = result.paths.framework
-    drift = f"drift of the {'-'.join(framework)} framework removed" if framework else "drift not removed"
-    return f"{lags} of {result.run * 1e-3:.3g} ps, {drift}"
-
-
-def _energy(fit: Arrhenius, options: DiffusionOptions) -> str:
-    low, high = fit.interval
-    return (
-        f"Ea = {fit.activation_energy:.3f} eV, {options.confidence:.0%} interval {low:.3f} to {high:.3f} eV, from "
-        f"{len(fit.values)} diffusivities at {', '.join(f'{t:g}' for t in sorted(set(fit.temperatures)))} K."
-    )
-
-
-def tables(results: Mapping[str, TracerDiffusion]) -> dict[str, pd.DataFrame]:
+def tables(results: Mapping[str, TracerDiffusion]) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the trajectory."""
-    displacement, elements, values = [], [], []
+    displacement, elements, values, overview = [], [], [], []
     for name, result in results.items():
         moved = result.displacement
         fitted = slice(0, len(moved.ions))
@@ -195,21 +200,31 @@ def tables(results: Mapping[str, TracerDiffusion]) -> dict[str, pd.DataFrame]:
         for found in (result.space, result.plane):
             entries = {key: entry for key, entry in _units(found).items() if not key.startswith("interval")}
             values.append({"trajectory": name, "temperature_K": result.temperature, **entries})
+            overview.append(_row(name, result, entries))
+    caption = (
+        "Error over ions; rule of thumb of He et al.; below: upper limit where ions do not diffuse; from, to: lags."
+    )
     return {
-        "diffusivity": pd.DataFrame(values),
-        "msd": pd.concat(displacement),
-        "elements": pd.concat(elements),
+        "overview": Table(pd.DataFrame(overview), "Diffusivity", caption),
+        "diffusivity": Table(pd.DataFrame(values)),
+        "msd": Table(pd.concat(displacement)),
+        "elements": Table(pd.concat(elements)),
     }
 
 
-def _overview(results: Mapping[str, TracerDiffusion]) -> Table:
-    rows = []
-    for name, result in results.items():
-        for found in (result.space, result.plane):
-            units = _units(found)
-            row = {"trajectory": name, "d": found.dimensions, "T / K": result.temperature}
-            row |= {"D / cm² s⁻¹": units["value_cm2_per_s"], "error": units["error_cm2_per_s"]}
-            row |= {"rule of thumb": units["rule_of_thumb_cm2_per_s"], "below": units["upper_limit_cm2_per_s"]}
-            rows.append(row | {"hops": found.effective_hops, "exponent": result.exponent})
-    caption = "Error over ions; rule of thumb of He et al.; below: upper limit where ions do not diffuse."
-    return Table("Diffusivity", pd.DataFrame(rows), f"{caption} Data: {SUMMARY}, diffusivity.csv.")
+def _row(name: str, result: TracerDiffusion, entries: Mapping[str, Any]) -> dict[str, Any]:
+    start, stop = (None, None) if result.window is None else (edge * 1e-3 for edge in result.window)
+    return {
+        "trajectory": name,
+        "temperature": result.temperature,
+        "d": entries["dimensions"],
+        "D": entries["value_cm2_per_s"],
+        "D_error": entries["error_cm2_per_s"],
+        "rule_of_thumb": entries["rule_of_thumb_cm2_per_s"],
+        "below": entries["upper_limit_cm2_per_s"],
+        "hops": entries["effective_hops"],
+        "exponent": result.exponent,
+        "from": start,
+        "to": stop,
+        "run": result.run * 1e-3,
+    }

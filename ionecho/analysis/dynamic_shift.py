@@ -31,6 +31,7 @@ from ionecho.analysis.sites import (
 )
 from ionecho.analysis.statistics import BlockAverage, ErrorBudget, block_average, conversion_errors, ensemble_error
 from ionecho.nmr.hyperfine import ContactShift
+from ionecho.report import once
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -187,16 +188,19 @@ def _summarise(
 
 
 def _warnings(results: dict[str, GroupResult]) -> list[str]:
-    notes = []
-    for name, result in results.items():
-        if not result.blocks.converged:
-            notes.append(f"{name}: no plateau of the block average: not converged, the error is a lower bound.")
-        if result.budget.missing:
-            notes.append(f"{name}: the total error leaves out what is not known: {', '.join(result.budget.missing)}.")
-        if result.exchange.ion_time is not None and not result.exchange.hops:
-            notes.append(f"{name}: no ion changed its site: occupations and shift are those of the start.")
-        if not result.exchange.resolved:
-            notes.append(f"{name}: frames too sparse to resolve hops between sites: the hop rate is a lower bound.")
-        if result.exchange.ratio is not None and result.exchange.ratio < 10:
-            notes.append(f"{name}: exchange is not fast, ratio {result.exchange.ratio:.2g}: site lines do not merge.")
+    return once({name: _warnings_of(result) for name, result in results.items()})
+
+
+def _warnings_of(result: GroupResult) -> list[str]:
+    notes, exchanged = [], result.exchange
+    if not result.blocks.converged:
+        notes.append("no plateau of the block average: not converged, the error is a lower bound.")
+    if result.budget.missing:
+        notes.append(f"the total error leaves out what is not known: {', '.join(result.budget.missing)}.")
+    if exchanged.ion_time is not None and not exchanged.hops:
+        notes.append("no ion changed its site: occupations and shift are those of the start.")
+    if not exchanged.resolved:
+        notes.append("frames too sparse to resolve hops between sites: the hop rate is a lower bound.")
+    if exchanged.ratio is not None and exchanged.ratio < 10:
+        notes.append(f"exchange is not fast, ratio {exchanged.ratio:.2g}: site lines do not merge.")
     return notes

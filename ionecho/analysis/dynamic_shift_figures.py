@@ -16,44 +16,32 @@ from ionecho.analysis.histograms import draw_histogram
 from ionecho.analysis.maps import draw_map
 from ionecho.analysis.sites import UNCOVERED
 from ionecho.analysis.statistics import draw_block_average
-from ionecho.report.report import Figure
-from ionecho.report.style import DENSITY, DOUBLE, GREY, PANELS, SEQUENTIAL, SINGLE, SPREAD, colours, shades
+from ionecho.report import Figure
+from ionecho.report.content import SHOWN
+from ionecho.report.style import DENSITY, DOUBLE, GREY, SEQUENTIAL, SINGLE, SPREAD, colours, panels, shades
 
-COLUMNS = 2
 
-
-def figures(result: DynamicShift) -> list[Figure]:
-    """Histograms, maps, window averages and block averages; at most eight trajectories, the rest is in the tables."""
-    names = _single_groups(result)[:PANELS]
-    rest = "" if len(names) == len(_single_groups(result)) else f" The first {PANELS} trajectories."
-    caption = "Shifts of all ions in all frames, split by the site an ion is at; dashed: the mean."
-    drawn = [Figure("histogram", partial(_histograms, result, names), f"{caption}{rest} Data: histogram.csv.")]
-    for index, (name, plane) in enumerate(list(result.planes.items())[:PANELS]):
-        told = (
+def figures(result: DynamicShift) -> dict[str, Figure]:
+    """Histograms, the maps of the first eight trajectories, window averages and block averages."""
+    names = [name for name in result.groups if name != ALL]
+    maps = {
+        f"map_{index}": Figure(
+            partial(_maps, result, name),
             f"{name}: shift, its spread and the density of ions in the layer, folded onto one repeat (dashed); circles "
-            f"are the sites; bins with fewer than {plane.map.n_min} samples are blank. Data: map.csv."
+            f"are the sites; bins with fewer than {result.planes[name].map.n_min} samples are blank.",
+            ["map"],
         )
-        drawn.append(Figure(f"map_{index}", partial(_maps, result, plane), told))
-    caption = "Shift of each ion averaged over windows of time; exchange narrows it towards the mean (dashed)."
-    drawn.append(Figure("windows", partial(_windows, result, names), f"{caption}{rest} Data: windows.csv."))
-    caption = "Standard error of the mean shift against block length; dashed: the plateau."
-    return [*drawn, Figure("blocks", partial(_blocks, result, names), f"{caption}{rest} Data: blocks.csv.")]
-
-
-def _single_groups(result: DynamicShift) -> list[str]:
-    return [name for name in result.groups if name != ALL]
-
-
-def _panels(names: list[str]) -> tuple[Canvas, list[Axes]]:
-    columns = min(COLUMNS, len(names))
-    rows = -(-len(names) // columns)
-    canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, 2.5 * rows))
-    axes = list(canvas.subplots(rows, columns, squeeze=False, sharex=True).flat)
-    for spare in axes[len(names) :]:
-        spare.remove()
-    for axis, name in zip(axes, names, strict=False):
-        axis.set_title(name, loc="left")
-    return canvas, axes[: len(names)]
+        for index, name in enumerate(names[:SHOWN])
+    }
+    split = "Shifts of all ions in all frames, split by the site an ion is at; dashed: the mean."
+    averaged = "Shift of each ion averaged over windows of time; exchange narrows it towards the mean (dashed)."
+    plateau = "Standard error of the mean shift against block length; dashed: the plateau."
+    return {
+        "histogram": Figure(partial(_histograms, result), split, ["histogram"], names),
+        **maps,
+        "windows": Figure(partial(_windows, result), averaged, ["windows"], names),
+        "blocks": Figure(partial(_blocks, result), plateau, ["blocks"], names),
+    }
 
 
 def _site_colours(result: DynamicShift) -> dict[str, str]:
@@ -61,7 +49,7 @@ def _site_colours(result: DynamicShift) -> dict[str, str]:
 
 
 def _histograms(result: DynamicShift, names: list[str]) -> Canvas:
-    canvas, axes = _panels(names)
+    canvas, axes = panels(names, sharex=True)
     for axis, name in zip(axes, names, strict=True):
         draw_histogram(axis, result.groups[name].histogram, _site_colours(result))
         axis.set_title(f"{name}, mean {result.groups[name].blocks.mean:.0f} ppm", loc="left")
@@ -69,7 +57,8 @@ def _histograms(result: DynamicShift, names: list[str]) -> Canvas:
     return canvas
 
 
-def _maps(result: DynamicShift, plane: PlaneResult) -> Canvas:
+def _maps(result: DynamicShift, name: str, _: list[str]) -> Canvas:
+    plane = result.planes[name]
     field = plane.map
     canvas = Canvas(figsize=(DOUBLE, 2.6))
     panels = (
@@ -101,7 +90,7 @@ def _circles(axes: Axes, plane: PlaneResult, result: DynamicShift) -> None:
 
 
 def _windows(result: DynamicShift, names: list[str]) -> Canvas:
-    canvas, axes = _panels(names)
+    canvas, axes = panels(names, sharex=True)
     for axis, name in zip(axes, names, strict=True):
         group = result.groups[name]
         labels = {window: _duration(window, group.exchange.frame_spacing) for window in group.windows}

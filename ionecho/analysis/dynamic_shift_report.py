@@ -1,8 +1,8 @@
-"""Dynamic shift: its numbers, tables and sentences."""
+"""The report of a dynamic shift: numbers, tables and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ import pandas as pd
 from ionecho.analysis.dynamic_shift import ALL, DynamicShift, GroupResult, analyze
 from ionecho.analysis.dynamic_shift_figures import figures
 from ionecho.analysis.loading import read_series
-from ionecho.analysis.settings import DynamicShiftSettings
-from ionecho.errors import InputError
-from ionecho.report.files import SUMMARY, plain
-from ionecho.report.html import Table
-from ionecho.report.report import Report
+from ionecho.analysis.options import one
+from ionecho.analysis.settings import DynamicShiftSettings as Settings
+from ionecho.report import Number, Report, Table, by_unit
+from ionecho.report.content import SHOWN
 
 CONVENTIONS = {
     "shift": "ppm, positive towards high frequency",
@@ -31,48 +30,66 @@ CONVENTIONS = {
     "map_deviation": "population standard deviation of the samples of a bin",
     "drift": "mean displacement of the framework since the first frame is removed",
 }
+UNITS = by_unit(
+    {
+        "ppm": "dynamic_shift error deviation standard_error mean_spread shift shift_error ensemble_error mean low "
+        "high site_weighted_mean total_error sampling_error error_of_error bias additive_shift errors.sampling "
+        "errors.ensemble errors.bias errors.effective_moment errors.weiss_constant errors.total",
+        "ppm/MHz": "ppm_per_mhz",
+        "MHz/T": "gyromagnetic_ratio",
+        "μB": "contact_shift.effective_moment",
+        "K": "temperature contact_shift.weiss_constant",
+        "fs": "frame_spacing",
+        "s": "ion_time",
+        "s⁻¹": "rate",
+        "rad/s": "angular_spread",
+        "Å": "x y",
+        "frames": "length",
+        "": "frames centres statistical_inefficiency samples occupation occupation_error uncovered hops ratio "
+        "changed_per_frame sz_cell s_formal",
+    }
+)
 
 
-def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
-    """The dynamic shift in `input`, predictions or a dataset.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """Analyse the shifts in one input, predictions or a dataset.
 
     Raises
     ------
     InputError
-        If the settings or the input cannot be used.
+        If the input cannot be used.
     """
-    if not isinstance(input, str):
-        raise InputError(f"dynamic_shift: expected one input, found {len(input)}; analyse them one by one")
-    parsed = DynamicShiftSettings.parse(settings, "dynamic_shift")
-    series, conversion = read_series(Path(input), parsed.element, parsed.contact_shift, parsed.time_per_frame)
-    return report(analyze(series.after(parsed.skip), parsed, conversion))
+    path = one(inputs, "dynamic_shift")
+    series, conversion = read_series(
+        path, settings.element, settings.contact_shift, settings.time_per_frame, settings.read
+    )
+    return report(analyze(series, settings, conversion))
 
 
 def report(result: DynamicShift) -> Report:
-    """What was found, to be written."""
-    frames = tables(result)
+    """All numbers, tables and figures of `result`."""
     return Report(
         analysis="dynamic_shift",
         title=f"Dynamic {result.settings.isotope} shift",
         headline=_headline(result),
-        notes=result.notes,
         numbers={
             "dynamic_shift": result.overall.blocks.mean,
             "error": result.overall.budget.total,
             "unit": "ppm",
-            "composition": total_shift(result),
-            "additive_shift": result.settings.additive_shift,
             "groups": {name: _numbers(group) for name, group in result.groups.items()},
         },
-        tables=frames,
-        shown=[_overview(result), _sites_table(frames["sites"]), _exchange_table(result)],
+        units=UNITS,
+        notes=result.notes,
+        tables=tables(result),
         figures=figures(result),
         settings=result.settings,
-        conventions=CONVENTIONS,
-        source=result.source,
         physics={
             "contact_shift": {**result.conversion.to_dict(), "ppm_per_mhz": result.conversion.ppm_per_mhz},
+            "additive_shift": result.settings.additive_shift,
+            "composition": total_shift(result),
         },
+        conventions=CONVENTIONS,
+        source=result.source,
     )
 
 
@@ -87,6 +104,13 @@ def total_shift(result: DynamicShift) -> str:
     return f"delta_total = delta_FC + {' + '.join(parts)}" if parts else "delta_total = delta_FC only"
 
 
+def _headline(result: DynamicShift) -> list[str | Number]:
+    single = [name for name in result.groups if name != ALL]
+    shown = single if len(single) <= SHOWN else [ALL]
+    numbers = [Number(name, result.groups[name].blocks.mean, result.groups[name].budget.total, "ppm") for name in shown]
+    return [*numbers, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.3f} ppm."]
+
+
 def _numbers(group: GroupResult) -> dict[str, Any]:
     budget = group.budget
     return {
@@ -97,7 +121,7 @@ def _numbers(group: GroupResult) -> dict[str, Any]:
         "standard_error": group.blocks.error,
         "converged": group.blocks.converged,
         "statistical_inefficiency": group.blocks.inefficiency,
-        "errors": {**plain(budget), "total": budget.total, "not_known": budget.missing},
+        "errors": {**vars(budget), "total": budget.total, "not_known": budget.missing},
         "mean_spread": group.mean_spread,
         "sites": _site_rows(group),
         "uncovered": group.uncovered,
@@ -127,104 +151,80 @@ def _site_rows(group: GroupResult) -> list[dict[str, Any]]:
     ]
 
 
-def tables(result: DynamicShift) -> dict[str, pd.DataFrame]:
+def tables(result: DynamicShift) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the trajectory."""
-    groups = result.groups.items()
-    sites = [{"group": name, **row} for name, group in groups for row in _site_rows(group)]
-    frames = {"sites": pd.DataFrame(sites)}
-    frames["histogram"] = pd.concat(
-        pd.DataFrame(
-            {
-                "group": name,
-                "low": group.histogram.edges[:-1],
-                "high": group.histogram.edges[1:],
-                "total": group.histogram.total,
-                **group.histogram.parts,
-            }
-        )
-        for name, group in groups
-    )
-    frames["blocks"] = pd.concat(
-        pd.DataFrame(
-            {
-                "group": name,
-                "length": group.blocks.lengths,
-                "blocks": group.blocks.counts,
-                "error": group.blocks.errors,
-                "error_of_error": group.blocks.errors_of_errors,
-            }
-        )
-        for name, group in groups
-    )
-    frames["windows"] = pd.concat(_window_frame(name, group) for name, group in groups)
-    frames["map"] = pd.concat(_map_frame(name, result) for name in result.planes)
-    return frames
+
+    def joined(frame: Callable[[GroupResult], pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat({name: frame(group) for name, group in result.groups.items()}, names=["group"]).reset_index(0)
+
+    shown = {
+        "overview": (
+            _overview,
+            "Dynamic shift",
+            "Mean over all frames and ions with its total error, and the share of samples outside of all site circles.",
+        ),
+        "sites": (
+            lambda group: pd.DataFrame(_site_rows(group)),
+            "Sites",
+            "Circles of the radius given in the settings; errors from block averages in time.",
+        ),
+        "exchange": (
+            _exchange,
+            "Fast exchange",
+            "One averaged line needs a rate far above the angular spread, 2π times "
+            "the spread of the site shifts; one that is not resolved is a lower bound.",
+        ),
+        "histogram": (_histogram, "", ""),
+        "blocks": (_blocks, "", ""),
+        "windows": (_windows, "", ""),
+    }
+    made = {name: Table(joined(frame), title, caption) for name, (frame, title, caption) in shown.items()}
+    return made | {"map": Table(pd.concat(_map(name, result) for name in result.planes))}
 
 
-def _window_frame(name: str, group: GroupResult) -> pd.DataFrame:
+def _overview(group: GroupResult) -> pd.DataFrame:
+    row = {
+        "frames": group.frames,
+        "ions": group.centres,
+        "shift": group.blocks.mean,
+        "shift_error": group.budget.total,
+        "sampling_error": group.blocks.error,
+        "converged": group.blocks.converged,
+        "ensemble_error": group.budget.ensemble,
+        "bias": group.budget.bias,
+        "deviation": group.deviation,
+        "uncovered": group.uncovered,
+        "site_weighted_mean": group.site_weighted_mean,
+    }
+    return pd.DataFrame([row])
+
+
+def _exchange(group: GroupResult) -> pd.DataFrame:
+    names = ("hops", "changed_per_frame", "rate", "resolved", "angular_spread", "ratio")
+    return pd.DataFrame([{name: getattr(group.exchange, name) for name in names}])
+
+
+def _histogram(group: GroupResult) -> pd.DataFrame:
+    found = group.histogram
+    return pd.DataFrame({"low": found.edges[:-1], "high": found.edges[1:], "total": found.total, **found.parts})
+
+
+def _blocks(group: GroupResult) -> pd.DataFrame:
+    found = group.blocks
+    columns = {"length": found.lengths, "blocks": found.counts, "error": found.errors}
+    return pd.DataFrame(columns | {"error_of_error": found.errors_of_errors})
+
+
+def _windows(group: GroupResult) -> pd.DataFrame:
     edges = group.histogram.edges
     counts = {f"frames_{window}": np.histogram(means, edges)[0] for window, means in group.windows.items()}
-    return pd.DataFrame({"group": name, "low": edges[:-1], "high": edges[1:], **counts})
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], **counts})
 
 
-def _map_frame(name: str, result: DynamicShift) -> pd.DataFrame:
+def _map(name: str, result: DynamicShift) -> pd.DataFrame:
     field = result.planes[name].map
     centres = field.centres()
     coordinates = {"u": centres[..., 0], "v": centres[..., 1]}
     coordinates |= dict(zip("xy", np.moveaxis(centres @ field.plane, -1, 0), strict=True))
     columns = {**coordinates, "count": field.count, "mean": field.mean, "deviation": field.deviation}
     return pd.DataFrame({"group": name, **{key: value.ravel() for key, value in columns.items()}})
-
-
-def _headline(result: DynamicShift) -> list[str]:
-    lines = [
-        f"{name}: {group.blocks.mean:.1f} ± {group.budget.total:.1f} ppm"
-        for name, group in result.groups.items()
-        if name != ALL
-    ]
-    return [*lines, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.3f} ppm."]
-
-
-def _overview(result: DynamicShift) -> Table:
-    rows = [
-        {
-            "trajectory": name,
-            "frames": group.frames,
-            "ions": group.centres,
-            "shift / ppm": round(group.blocks.mean, 2),
-            "sd / ppm": round(group.deviation, 1),
-            "sampling error": group.blocks.error,
-            "converged": "yes" if group.blocks.converged else "no",
-            "ensemble error": group.budget.ensemble,
-            "bias": group.budget.bias,
-            "total error": group.budget.total,
-            "uncovered": group.uncovered,
-            "site-weighted mean": round(group.site_weighted_mean, 1),
-        }
-        for name, group in result.groups.items()
-    ]
-    caption = "Mean over all frames and ions, its errors (ppm), and the share of samples outside of all site circles."
-    return Table("Dynamic shift", pd.DataFrame(rows), f"{caption} Data: {SUMMARY}, blocks.csv.")
-
-
-def _sites_table(frame: pd.DataFrame) -> Table:
-    rounded = frame.drop(columns=["shift_converged", "ensemble_error"]).round({"shift": 1, "deviation": 1})
-    caption = "Circles of the radius given in the settings; errors from block averages in time; ppm. Data: sites.csv."
-    return Table("Sites", rounded, caption)
-
-
-def _exchange_table(result: DynamicShift) -> Table:
-    rows = [
-        {
-            "trajectory": name,
-            "hops": group.exchange.hops,
-            "changed per frame": group.exchange.changed_per_frame,
-            "hop rate / s⁻¹": group.exchange.rate,
-            "rate is": "resolved" if group.exchange.resolved else "a lower bound",
-            "2π Δν / rad s⁻¹": group.exchange.angular_spread,
-            "ratio": group.exchange.ratio,
-        }
-        for name, group in result.groups.items()
-    ]
-    caption = "One averaged line needs a hop rate far above 2π Δν, the spread of the site shifts. Data: summary.json."
-    return Table("Fast exchange", pd.DataFrame(rows), caption)

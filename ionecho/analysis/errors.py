@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from pydantic import Field
 
-from ionecho.analysis.options import Options
+from ionecho.analysis.options import Options, one
 from ionecho.data.schema import ARRAYS
 from ionecho.errors import InputError
-from ionecho.report.html import Table
-from ionecho.report.report import Figure, Report
+from ionecho.report import Figure, Report, Table
 from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours
 from ionecho.training.metrics import errors, reliability
 
@@ -31,7 +30,7 @@ CONVENTIONS = {
 }
 
 
-class ErrorOptions(Options):
+class Settings(Options):
     """What of a training run is shown, and how; see conf/analysis/errors.yaml."""
 
     part: Literal["test", "validation"]
@@ -40,31 +39,27 @@ class ErrorOptions(Options):
     reliability_bins: int = Field(ge=1)
 
 
-def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
-    """Errors of the training run in the folder `input`.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """Errors of the training run in one folder.
 
     Raises
     ------
     InputError
-        If the settings cannot be used, or `input` holds no predictions of that part.
+        If it holds no predictions of that part.
     """
-    options = ErrorOptions.parse(settings, "errors")
-    if not isinstance(input, str):
-        raise InputError(f"errors: expected the folder of one training run, found {len(input)}")
-    found = read_predictions(Path(input), options.part)
+    folder = one(inputs, "errors", "give the folder of one training run")
+    found = read_predictions(folder, settings.part)
     rows = [row for label, values in found.items() for row in _rows(label, values)]
-    table = pd.DataFrame(rows)
-    caption = "Root mean square, mean absolute and mean signed error in the unit given. Data: errors.csv."
+    caption = "Root mean square, mean absolute and mean signed error in the unit given."
     return Report(
         analysis="errors",
         title="Errors of a model",
-        headline=[_line(row, options.part) for row in rows if row["element"] == ALL],
-        notes=[],
-        numbers={"input": str(input), "errors": rows},
-        tables={"errors": table},
-        shown=[Table("Errors", table.round(6), caption)],
-        figures=[_figure(label, values, options) for label, values in found.items()],
-        settings=options,
+        headline=[_line(row, settings.part) for row in rows if row["element"] == ALL],
+        numbers={"input": str(folder), "errors": rows},
+        units=dict.fromkeys(("rmse", "mae", "bias"), "unit") | {"r2": "", "n": ""},
+        tables={"errors": Table(pd.DataFrame(rows), "Errors", caption)},
+        figures={label: _figure(label, values, settings) for label, values in found.items()},
+        settings=settings,
         conventions=CONVENTIONS,
     )
 
@@ -106,13 +101,13 @@ def _line(row: Mapping[str, Any], part: str) -> str:
     return f"{row['label']}: RMSE {row['rmse']:.3g} {row['unit']} on the {part} part ({row['n']} values{r2})."
 
 
-def _figure(label: str, values: pd.DataFrame, options: ErrorOptions) -> Figure:
+def _figure(label: str, values: pd.DataFrame, settings: Settings) -> Figure:
     last = ", and error against spread" if "spread" in values else ""
-    caption = f"{label}: predicted against true, errors by element{last}. Data: errors.csv."
-    return Figure(label, partial(_draw, label, values, options), caption)
+    caption = f"{label}: predicted against true, errors by element{last}."
+    return Figure(partial(_draw, label, values, settings), caption, ["errors"])
 
 
-def _draw(label: str, values: pd.DataFrame, options: ErrorOptions) -> Canvas:
+def _draw(label: str, values: pd.DataFrame, options: Settings, _: list[str]) -> Canvas:
     spread = "spread" in values
     canvas = Canvas(figsize=(DOUBLE, 2.3))
     axes = canvas.subplots(1, 3 if spread else 2)
@@ -133,7 +128,7 @@ def _parity(axes: Axes, values: pd.DataFrame) -> None:
     axes.plot(ends, ends, color=PALETTE[1], lw=0.7)
 
 
-def _histogram(axes: Axes, values: pd.DataFrame, options: ErrorOptions) -> None:
+def _histogram(axes: Axes, values: pd.DataFrame, options: Settings) -> None:
     error = values.predicted - values.true
     width = options.range * np.sqrt(np.mean(error**2))
     edges = np.linspace(-width, width, options.bins + 1)

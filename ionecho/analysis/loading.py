@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ionecho.analysis.lattice import Framework
+from ionecho.analysis.options import ReadOptions
 from ionecho.analysis.series import ShiftSeries
 from ionecho.data.store import Dataset
-from ionecho.data.trajectory import early_end, simulated_temperature
+from ionecho.data.trajectory import Trajectory, early_end, is_dataset
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift, rescale
 
 Floats = NDArray[np.float64]
+Columns = dict[str, NDArray]  # each with a leading axis over frames
 
 BLOCK = 512  # frames read at once
 COUPLING = "hyperfine_contact"
@@ -27,7 +27,11 @@ SAME_TEMPERATURE = 0.02  # relative; a run without a thermostat has about the te
 
 
 def read_series(
-    path: Path, element: str, conversion: ContactShift | None, time_per_frame: float | None
+    path: Path,
+    element: str,
+    conversion: ContactShift | None,
+    time_per_frame: float | None,
+    read: ReadOptions | None = None,
 ) -> tuple[ShiftSeries, ContactShift]:
     """Shifts of the ions of one element, and the conversion they were made with.
 
@@ -42,12 +46,41 @@ def read_series(
         From couplings to shifts; None takes the one stored with the input.
     time_per_frame
         fs between successive frame numbers of an input without a time axis, None if unknown.
+    read
+        Which frames are used; None: all.
     """
-    if not path.exists():
-        raise InputError(f"no input at {path}: expected predictions or a dataset in zarr format")
-    if path.suffix == ".zip" or (path / "atom_offsets").exists():
-        return _read_dataset(Dataset(path), element, conversion, time_per_frame)
-    return _read_predictions(path, element, conversion, time_per_frame)
+    trajectory, runs, frameworks, frames = _read_runs(path, element, read or ReadOptions())
+    conversion, stored_ratio, notes = settle_conversion(conversion, trajectory.attrs, path)
+    columns = {name: np.concatenate([run[name] for run in runs.values()]) for name in next(iter(runs.values()))}
+
+    def shifts(name: str) -> Floats | None:
+        if name not in columns:
+            return None
+        return conversion(rescale(columns[name], stored_ratio, conversion.gyromagnetic_ratio))
+
+    members, spread = shifts(f"{COUPLING}_members"), shifts(f"{COUPLING}_std")  # members are stored as (T, M, K)
+    time = columns.get("time")
+    if time is None and time_per_frame is not None:
+        time = columns["frame"] * time_per_frame
+    cell, left_out = columns["cell"], frames - len(columns["cell"])
+    series = ShiftSeries(
+        shift=conversion(rescale(columns[COUPLING], stored_ratio, conversion.gyromagnetic_ratio)),
+        positions=columns["positions"],
+        cell=cell[:1] if (cell == cell[0]).all() else cell,
+        group=np.repeat(np.array(list(runs), object), [len(run["cell"]) for run in runs.values()]),
+        frameworks=frameworks,
+        members=None if members is None else members.swapaxes(0, 1),
+        spread=None if spread is None else np.abs(spread),
+        time=time,
+        source={"input": path.name, "attributes": trajectory.attrs},
+        notes=(
+            *notes,
+            *early_end(trajectory.stopped),
+            *_two_temperatures(trajectory.temperature, conversion),
+            *([f"{left_out} of {frames} frames left out: quality flag or missing coupling."] if left_out else []),
+        ),
+    )
+    return series, conversion
 
 
 def framework_drift(positions: Floats, cell: Floats, reference: Framework) -> Floats:
@@ -62,123 +95,66 @@ def framework_drift(positions: Floats, cell: Floats, reference: Framework) -> Fl
     return ((body + vibration - np.rint(vibration)) @ cell).mean(axis=1)
 
 
-def _read_predictions(
-    path: Path, element: str, conversion: ContactShift | None, time_per_frame: float | None
-) -> tuple[ShiftSeries, ContactShift]:
-    try:
-        group = zarr.open_group(str(path), mode="r")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not a zarr group: expected predictions made with predict.py") from error
-    arrays: dict[str, Any] = dict(group.arrays())
-    if absent := {"positions", "cell", "numbers", "centres", COUPLING} - set(arrays):
-        raise InputError(f"{path}: no array {', '.join(sorted(absent))}; expected predictions of {COUPLING}")
-    numbers, centres = arrays["numbers"][:], arrays["centres"][:]
-    selected = np.flatnonzero(numbers[centres] == atomic_numbers[element])
+def _read_runs(
+    path: Path, element: str, read: ReadOptions
+) -> tuple[Trajectory, dict[str, Columns], dict[str, Framework], int]:
+    """The last trajectory opened; of every run, in time order, its columns and first framework; frames in all.
+
+    Runs of a dataset may differ in their atoms, so that each is opened by itself.
+    """
+    single = [read]
+    if is_dataset(path):
+        groups = read.groups or list(dict.fromkeys(Dataset(path).group.astype(str)))
+        single = [read.model_copy(update={"groups": [group]}) for group in groups]
+    parts: dict[str, list[Columns]] = {}
+    frameworks: dict[str, Framework] = {}
+    frames = 0
+    for options in single:
+        trajectory = options.open(path)
+        numbers = trajectory.numbers[trajectory.numbers != atomic_numbers[element]]
+        for name, columns, count in _columns(trajectory, path, element, options):
+            frames += count
+            fixed, cell = columns.pop("fixed"), columns["cell"]
+            if len(cell):
+                first = frameworks.setdefault(name, Framework(fixed[0], numbers, cell[0]))
+                drift = framework_drift(fixed, cell, first)
+                parts.setdefault(name, []).append(columns | {"positions": columns["positions"] - drift[:, None]})
+    if len({blocks[0][COUPLING].shape[1] for blocks in parts.values()}) != 1:
+        raise InputError(f"{path}: expected one number of {element}, at least 1, in every good configuration")
+    return trajectory, {name: _in_order(blocks) for name, blocks in parts.items()}, frameworks, frames
+
+
+def _columns(trajectory: Trajectory, path: Path, element: str, read: ReadOptions) -> Iterator[tuple[str, Columns, int]]:
+    """Block by block and run by run: its name, the good frames of it, and how many there were with the bad."""
+    trajectory.refuse_missing([COUPLING], path)
+    if trajectory.centres is None:
+        raise InputError(f"{path}: no array centres; expected predictions of {COUPLING} made with predict.py")
+    mobile = trajectory.numbers == atomic_numbers[element]
+    selected = np.flatnonzero(mobile[trajectory.centres])
     if not selected.size:
-        raise InputError(f"{path}: none of the {len(centres)} predicted centres is {element}; correct element")
-    coupling = np.asarray(arrays[COUPLING][:], float)[:, selected]
-    frames = np.arange(len(coupling))
-    good = np.isfinite(coupling).all(axis=1)
-    names = arrays["group"][:].astype(object) if "group" in arrays else np.full(frames.size, "trajectory", object)
-    cell = np.asarray(arrays["cell"][:], float)
-    number = arrays["frame"][:] if "frame" in arrays else frames
-    kept = _in_order(names, number, np.flatnonzero(good))
-    time = arrays["time"][:] if "time" in arrays else None
-    if time is None and time_per_frame is not None:
-        time = number * time_per_frame
-    positions, frameworks = _centre_positions(
-        arrays["positions"], cell, names, numbers != atomic_numbers[element], numbers, centres[selected]
-    )
-    conversion, stored_ratio, notes = settle_conversion(conversion, group.attrs.asdict(), path)
-
-    def shifts(name: str) -> Floats | None:
-        if name not in arrays:
-            return None
-        values = np.asarray(arrays[name][:], float)[kept][..., selected]
-        return conversion(rescale(values, stored_ratio, conversion.gyromagnetic_ratio))
-
-    members, spread = shifts(f"{COUPLING}_members"), shifts(f"{COUPLING}_std")  # members are stored as (T, M, K)
-    series = ShiftSeries(
-        shift=conversion(rescale(coupling[kept], stored_ratio, conversion.gyromagnetic_ratio)),
-        positions=positions[kept],
-        cell=cell if len(cell) == 1 else cell[kept],
-        group=names[kept],
-        frameworks=frameworks,
-        members=None if members is None else members.swapaxes(0, 1),
-        spread=None if spread is None else np.abs(spread),
-        time=None if time is None else np.asarray(time, float)[kept],
-        source={"input": path.name, "attributes": group.attrs.asdict()},
-        notes=(
-            *notes,
-            *early_end(group.attrs.asdict().get("stopped")),
-            *_two_temperatures(simulated_temperature(group), conversion),
-            *_left_out(good),
-        ),
-    )
-    return series, conversion
+        count = len(trajectory.centres)
+        raise InputError(f"{path}: none of the {count} predicted centres is {element}; correct element")
+    predicted = [name for name in (COUPLING, f"{COUPLING}_members", f"{COUPLING}_std") if name in trajectory.stored]
+    flags = [name for name in ("quality",) if name in trajectory.stored]
+    for block in read.frames(trajectory, path, BLOCK, [*predicted, *flags]):
+        labels = np.array(["trajectory"] * len(block) if block.group is None else list(map(str, block.group)))
+        good = np.isfinite(block.arrays[COUPLING][..., selected]).all(axis=1)
+        for name in flags:
+            good &= block.arrays[name] == 0
+        for run in dict.fromkeys(labels.tolist()):
+            frames = block.rows((labels == run) & good)
+            positions = np.asarray(frames.positions, float)
+            columns: Columns = {"cell": np.asarray(frames.cell, float), "frame": np.asarray(frames.frame)}
+            columns |= {} if frames.time is None else {"time": np.asarray(frames.time, float)}
+            columns |= {name: np.asarray(frames.arrays[name], float)[..., selected] for name in predicted}
+            columns |= {"positions": positions[:, trajectory.centres[selected]], "fixed": positions[:, ~mobile]}
+            yield run, columns, int((labels == run).sum())
 
 
-def _in_order(names: NDArray, number: NDArray, rows: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The rows, trajectory by trajectory as they come first, in the order of their frame numbers."""
-    _, first, which = np.unique(names, return_index=True, return_inverse=True)
-    return rows[np.lexsort((number[rows], first[which[rows]]))]
-
-
-def _centre_positions(
-    positions: Any, cell: Floats, names: NDArray, fixed: NDArray, numbers: NDArray, centres: NDArray
-) -> tuple[Floats, dict[str, Framework]]:
-    """Positions of the centres without the drift of the framework, and the framework each trajectory starts from."""
-    result = np.empty((len(names), len(centres), 3))
-    frameworks: dict[str, Framework] = {}
-    for start in range(0, len(names), BLOCK):
-        block = np.asarray(positions[start : start + BLOCK], float)
-        cells = np.broadcast_to(cell if len(cell) == 1 else cell[start : start + BLOCK], (len(block), 3, 3))
-        labels = names[start : start + BLOCK]
-        for name in dict.fromkeys(labels):
-            rows = np.flatnonzero(labels == name)
-            first = Framework(block[rows[0], fixed], numbers[fixed], cells[rows[0]])
-            drift = framework_drift(block[rows][:, fixed], cells[rows], frameworks.setdefault(str(name), first))
-            result[start + rows] = block[rows][:, centres] - drift[:, None]
-    return result, frameworks
-
-
-def _read_dataset(
-    dataset: Dataset, element: str, conversion: ContactShift | None, time_per_frame: float | None
-) -> tuple[ShiftSeries, ContactShift]:
-    if COUPLING not in dataset.names:
-        raise InputError(f"{dataset.path}: no array {COUPLING}; it holds {', '.join(dataset.names)}")
-    conversion, stored_ratio, notes = settle_conversion(conversion, dataset.attrs, dataset.path)
-    group, frame, quality = (np.asarray(array) for array in (dataset.group, dataset.frame, dataset.quality))
-    rows: dict[int, tuple[Floats, Floats, Floats]] = {}
-    frameworks: dict[str, Framework] = {}
-    for start, _, block in dataset.blocks(["numbers", "positions", "cell", COUPLING]):
-        offsets = dataset.offsets[start : start + len(block["cell"]) + 1] - dataset.offsets[start]
-        for index, (first, last) in enumerate(pairwise(offsets)):
-            row, cell = start + index, block["cell"][index]
-            numbers, positions, coupling = (block[name][first:last] for name in ("numbers", "positions", COUPLING))
-            centre = numbers == atomic_numbers[element]
-            if quality[row] or not np.isfinite(coupling[centre]).all():
-                continue
-            framework = Framework(positions[~centre], numbers[~centre], cell)
-            reference = frameworks.setdefault(str(group[row]), framework)
-            drift = framework_drift(framework.positions[None], cell[None], reference)
-            rows[row] = coupling[centre], positions[centre] - drift, cell
-    counts = {len(couplings) for couplings, *_ in rows.values()}
-    if len(counts) != 1 or 0 in counts:
-        raise InputError(f"{dataset.path}: expected one number of {element}, at least 1, in every good configuration")
-    kept = _in_order(group, frame, np.array(list(rows)))
-    couplings, centres, cells = (np.array(column) for column in zip(*(rows[row] for row in kept), strict=True))
-    series = ShiftSeries(
-        shift=conversion(rescale(couplings, stored_ratio, conversion.gyromagnetic_ratio)),
-        positions=centres,
-        cell=cells,
-        group=group[kept],
-        frameworks=frameworks,
-        time=None if time_per_frame is None else frame[kept] * time_per_frame,
-        source={"input": dataset.path.name, "attributes": dataset.attrs},
-        notes=(*notes, *_left_out(np.isin(np.arange(len(dataset)), kept))),
-    )
-    return series, conversion
+def _in_order(blocks: list[Columns]) -> Columns:
+    """The columns of one run, in the order of its frame numbers."""
+    order = np.argsort(np.concatenate([block["frame"] for block in blocks]), kind="stable")
+    return {name: np.concatenate([block[name] for block in blocks])[order] for name in blocks[0]}
 
 
 def settle_conversion(
@@ -210,8 +186,3 @@ def _two_temperatures(simulated: float | None, conversion: ContactShift) -> list
         f"The ions move at {simulated:g} K, their couplings are converted at {conversion.temperature:g} K "
         "(contact_shift.temperature): the magnetisation is not that of the simulation."
     ]
-
-
-def _left_out(good: NDArray) -> list[str]:
-    bad = int((~good).sum())
-    return [f"{bad} of {good.size} frames left out: quality flag or missing coupling."] if bad else []

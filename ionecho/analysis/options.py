@@ -1,31 +1,15 @@
-"""What the analyses of trajectories share: strict settings, and how their input is read."""
+"""What the analyses share: strict settings, and how their inputs are read and named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ionecho.data.trajectory import Trajectory, cell_of, open_trajectory
+from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory, used
 from ionecho.errors import InputError, explain
-
-
-def named_inputs(input: str | list[str], short: Callable[[Path], str]) -> dict[str, str]:
-    """Name -> input: by its short name, or as it was given where two short ones are the same.
-
-    Raises
-    ------
-    InputError
-        If an input is given twice.
-    """
-    inputs = [input] if isinstance(input, str) else list(input)
-    names = [short(Path(path)) for path in inputs]
-    names = inputs if len(set(names)) < len(names) else names
-    if len(set(names)) < len(names):
-        raise InputError(f"input: {len(names) - len(set(names))} of {inputs} are given twice")
-    return dict(zip(names, inputs, strict=True))
 
 
 class Options(BaseModel):
@@ -43,23 +27,63 @@ class Options(BaseModel):
 
 
 class ReadOptions(Options):
-    """What a text file of an MD code does not say itself; all None for zarr.
+    """How an input is read and which of its frames are used; None where it says so itself, as zarr does.
 
-    `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths and 3 angles
-    (degrees).
+    Of each run (`groups` of them, None: all) the first `skip` frames are left out, and then every `every`-th is used.
+    Of text files, `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths
+    and 3 angles (degrees), `time_step` the fs between frames.
     """
 
-    format: str | None
-    species: list[str] | None
-    cell: list[float] | None
+    skip: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1)
+    groups: list[str] | None = None
+    format: str | None = None
+    species: list[str] | None = None
+    cell: list[float] | None = None
+    time_step: float | None = Field(default=None, gt=0)
 
-    def open(self, path: Path, groups: list[str] | None = None, time_step: float | None = None) -> Trajectory:
-        """The trajectory at `path`, of a dataset these groups, of text `time_step` fs between frames."""
+    def open(self, path: Path) -> Trajectory:
+        """The trajectory at `path`, of a dataset the groups asked for."""
         cell = None if self.cell is None else cell_of(self.cell)
-        return open_trajectory(path, self.format, self.species, cell, time_step, groups)
+        return open_trajectory(path, self.format, self.species, cell, self.time_step, self.groups)
+
+    def frames(self, trajectory: Trajectory, path: Path, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
+        """The frames used with the arrays `names`, `size` read at once."""
+        chosen = {"skip": self.skip, "every": self.every, "groups": self.groups}
+        return used(trajectory, path, size, names=names, **chosen)  # type: ignore[arg-type]
 
 
-class TimedReadOptions(ReadOptions):
-    """With `time_step` fs between frames."""
+class TrajectoryOptions(Options):
+    """Settings with one way to `read`; its `skip`, `every` and `groups` may stand beside it."""
 
-    time_step: float | None = Field(gt=0)
+    read: ReadOptions = ReadOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        chosen = {name: values[name] for name in ("skip", "every", "groups") if name in values}
+        rest = {name: value for name, value in values.items() if name not in chosen}
+        return rest | {"read": {**(rest.get("read") or {}), **chosen}} if chosen else rest
+
+
+def one(inputs: Sequence[Path], analysis: str, cure: str = "analyse them one by one") -> Path:
+    """The only input; raises InputError if there are several."""
+    if len(inputs) != 1:
+        raise InputError(f"{analysis}: expected one input, found {len(inputs)}; {cure}")
+    return inputs[0]
+
+
+def named_inputs(inputs: Sequence[Path], ending: bool = True) -> dict[str, Path]:
+    """Inputs by their file names (without `ending`), by their paths where these are not distinct.
+
+    Raises
+    ------
+    InputError
+        If one is given twice.
+    """
+    for names in ([path.name if ending else path.stem for path in inputs], [str(path) for path in inputs]):
+        if len(set(names)) == len(names):
+            return dict(zip(names, inputs, strict=True))
+    raise InputError(f"input: {len(names) - len(set(names))} of {names} are given twice")

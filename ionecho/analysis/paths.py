@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
-from ionecho.data.trajectory import Frames, Trajectory
+from ionecho.data.trajectory import Frames, Trajectory, used
 from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -56,6 +56,7 @@ def follow(
     longest_step: float,
     skip: int,
     every: int,
+    groups: Sequence[str] | None = None,
 ) -> IonPaths:
     """Displacements of the ions of one element relative to the framework.
 
@@ -77,8 +78,8 @@ def follow(
         Whether positions may have been wrapped into the cell; False for continuous coordinates.
     longest_step
         Of a lattice vector; with `unwrap`, a longer step is refused, as half a vector is ambiguous.
-    skip, every
-        Frames left out at the start, and of those left every n-th is kept; all of them are followed.
+    skip, every, groups
+        The frames that are kept, as `used` says; all after the first are followed.
 
     Raises
     ------
@@ -95,10 +96,10 @@ def follow(
         raise InputError(f"{path}: holds only {element}, expected a framework; set remove_drift=false")
     tracker = _Tracker(path, symbols, trajectory.pbc, unwrap, longest_step)
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
-    groups: set[str] = set()
+    runs: set[str] = set()
     first = skip
-    for frames in trajectory.blocks(skip, BLOCK):
-        time = _times(frames, groups, path)
+    for frames in used(trajectory, path, BLOCK, skip=skip, groups=groups):
+        time = _times(frames, runs, path)
         kept = slice((skip - first) % every, None, every)
         moved = tracker.advance(frames, first)[kept]
         drift = np.einsum("tni,n->ti", moved, weights) / (weights.sum() or 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -31,24 +30,16 @@ BATCH = 8  # frames whose neighbours are found at once
 PARTS = 64  # sums kept along a trajectory, from which the blocks are made; joined in pairs when twice as many
 
 
-class FrameOptions(ReadOptions):
-    """How an input is read and which frames of it are used: of a dataset those of `groups`, after `skip` every n-th."""
-
-    skip: int = Field(ge=0)
-    every: int = Field(ge=1)
-    groups: list[str] | None
-
-
 class RdfOptions(Options):
     """Everything the analysis depends on besides the inputs; see conf/analysis/rdf.yaml for each entry."""
 
-    reference: str | None
     r_max: float = Field(gt=0)
     bin_width: float = Field(gt=0)
     blocks: int = Field(ge=2, le=PARTS // 2)
     peak: PeakOptions
-    read: FrameOptions
-    read_reference: FrameOptions
+    read: ReadOptions
+    read_reference: ReadOptions
+    reference: str | None = None
 
     @property
     def edges(self) -> Floats:
@@ -119,7 +110,7 @@ class _Histograms:
         return frames, counts, weighted
 
 
-def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Distributions:
+def distributions(path: Path, frames: ReadOptions, options: RdfOptions) -> Distributions:
     """g(r) of all pairs of elements, every periodic image within r_max counted.
 
     g_ab(r) = <V n_ab(r)> / (N_a N_b v(r)) with n_ab the ordered pairs in a bin, v its shell's volume and V the cell's
@@ -131,7 +122,7 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
     InputError
         If `path` cannot be read, is not periodic in all directions, or holds no frame of those asked for.
     """
-    trajectory = frames.open(path, frames.groups)
+    trajectory = frames.open(path)
     if not trajectory.pbc.all():
         raise InputError(f"{path}: expected a cell periodic in three directions, found pbc {trajectory.pbc.tolist()}")
     present = Counter(chemical_symbols[number] for number in trajectory.numbers)
@@ -143,7 +134,11 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
     edges = options.edges
     histograms = _Histograms(len(edges) - 1, len(first))
     half_height = np.inf
-    for positions, cell in _batches(trajectory, path, frames):
+    for block in frames.frames(trajectory, path, BATCH * frames.every):
+        positions, cell = np.asarray(block.positions, float), np.asarray(block.cell, float)
+        if not np.isfinite(positions).all():
+            bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+            raise InputError(f"{path}: frame {block.frame[bad[0]]}: expected finite positions")  # type: ignore[index]
         heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=1)
         half_height = min(half_height, float(heights.min()) / 2)
         for counts, box in zip(_count(positions, cell, trajectory, kind, code, edges), cell, strict=True):
@@ -159,34 +154,6 @@ def distributions(path: Path, frames: FrameOptions, options: RdfOptions) -> Dist
         for p, name in enumerate(pair_names(symbols))
     }
     return Distributions(pairs, dict(present), int(lengths.sum()), len(lengths), half_height, trajectory.stopped)
-
-
-def _batches(trajectory: Trajectory, path: Path, options: FrameOptions) -> Iterator[tuple[Floats, Floats]]:
-    """Positions (T, N, 3) and cells (T, 3, 3) of the frames used."""
-    first = options.skip if options.groups is None else 0
-    place, used, seen = first, 0, set[str]()  # `place` of a frame among those of the groups
-    for frames in trajectory.blocks(first, BATCH * options.every):
-        first += len(frames)
-        chosen = np.ones(len(frames), bool)
-        if options.groups is not None:
-            if frames.group is None:
-                raise InputError(f"{path}: holds no `group` to choose {options.groups} from; set groups to null")
-            names = [str(name) for name in frames.group]
-            seen |= set(names)
-            chosen = np.isin(names, options.groups)
-        places = place + np.cumsum(chosen) - 1 - options.skip
-        kept = chosen & (places >= 0) & (places % options.every == 0)
-        place += int(chosen.sum())
-        positions, cell = np.asarray(frames.positions, float)[kept], np.asarray(frames.cell, float)[kept]
-        if not np.isfinite(positions).all():
-            raise InputError(f"{path}: frames {first - len(frames)} to {first - 1}: expected finite positions")
-        used += len(positions)
-        if len(positions):
-            yield positions, cell
-    if absent := set(options.groups or ()) - seen:
-        raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {', '.join(sorted(seen))}")
-    if not used:
-        raise InputError(f"{path}: no frame after skip={options.skip}, expected at least one")
 
 
 def _count(

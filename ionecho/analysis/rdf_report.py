@@ -1,25 +1,22 @@
-"""Radial distribution functions of one input, beside those of a reference."""
+"""The report of radial distribution functions: numbers, tables and a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.analysis.rdf import Distributions, RdfOptions, distributions, draw_pair
+from ionecho.analysis.options import ReadOptions, one
+from ionecho.analysis.rdf import Distributions, distributions, draw_pair
+from ionecho.analysis.rdf import RdfOptions as Settings
 from ionecho.analysis.rdf_difference import PairDifference, compare, overall
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import early_end
-from ionecho.errors import InputError
-from ionecho.report.files import plain
-from ionecho.report.html import Table
-from ionecho.report.report import Figure, Report
-from ionecho.report.style import DOUBLE, PALETTE, PANELS
+from ionecho.report import Figure, Report, Table, by_unit
+from ionecho.report.style import PALETTE, panels
 
 COLUMNS = 3
 CONVENTIONS = {
@@ -31,82 +28,88 @@ CONVENTIONS = {
     "noise": "the difference that the block errors of both would make between equal g(r)",
     "overall": "mean over pairs weighted by 2 c_a c_b (c_a² for one element), c the share of atoms",
 }
+UNITS = by_unit(
+    {
+        "Å": "r peak minimum peak_shift half_height_A",
+        "": "frames blocks atoms g error height neighbours neighbours_error neighbours_back neighbours_change "
+        "difference noise weight",
+    }
+)
 
 
-def run(input: str | list[str], settings: Mapping[str, Any]) -> Report:
-    """g(r) of `input`, compared with the reference where there is one.
+def run(inputs: Sequence[Path], settings: Settings) -> Report:
+    """g(r) of one input, compared with the reference where given.
 
     Raises
     ------
     InputError
-        If the settings or an input cannot be used.
+        If an input cannot be used.
     """
-    options = RdfOptions.parse(settings, "rdf")
-    if not isinstance(input, str):
-        raise InputError(f"rdf: expected one input, found {len(input)}; a second one goes into reference=")
-    found = distributions(Path(input), options.read, options)
-    reference, other, differences = options.reference, None, dict[str, PairDifference]()
-    if reference is not None:
-        other = distributions(find_input(reference), options.read_reference, options)
-        differences = compare(found, other)
-    name = _name(input, options.read.groups)
-    reference = None if reference is None else _name(reference, options.read_reference.groups)
-    frames = tables(found, other, differences)
-    caption = "Å; neighbours of the first element, and of the second. Data: shells.csv."
-    shown = [Table("First shells", frames["shells"].round(3), caption)]
-    if differences:
-        caption = "g(r) against the reference; peak_shift in Å, the input's less the reference's."
-        shown.append(Table("Differences", frames["differences"].round(4), f"{caption} Data: differences.csv."))
-    sources = {"input": (name, found)} | ({"reference": (str(reference), other)} if other is not None else {})
-    whole = {key: overall(dict(differences), key) for key in ("difference", "noise")} if differences else None
+    path = one(inputs, "rdf", "a second one goes into reference=")
+    sources = {"input": (_name(path, settings.read), distributions(path, settings.read, settings))}
+    differences: dict[str, PairDifference] = {}
+    if settings.reference is not None:
+        read = settings.read_reference
+        other = distributions(find_input(settings.reference), read, settings)
+        sources["reference"] = (_name(Path(settings.reference), read), other)
+        differences = compare(sources["input"][1], sources["reference"][1])
+    whole = {key: overall(differences, key) for key in ("difference", "noise")} if differences else None
+    caption = "g(r) of every pair of elements with one standard error"
+    names = list(sources["input"][1].pairs)
     return Report(
         analysis="rdf",
         title="Radial distribution functions",
-        headline=_headline(name, found, reference, whole, options),
-        notes=_notes(sources, options),
-        numbers={**_entries(sources), "overall": whole, "differences": dict(differences)},
-        tables=frames,
-        shown=shown,
-        figures=_figures(sources),
-        settings=options,
+        headline=_headline(sources, whole, settings),
+        numbers={role: _numbers(*source) for role, source in sources.items()}
+        | {"overall": whole, "differences": differences},
+        units=UNITS,
+        notes=_notes(sources, settings),
+        tables=_tables({role: found for role, (_, found) in sources.items()}, differences),
+        figures={
+            "rdf": Figure(
+                partial(_draw, sources),
+                f"{caption}{'; dashed: the reference' if differences else ''}.",
+                [name for name in ("rdf", "rdf_reference") if name == "rdf" or differences],
+                names,
+            )
+        },
+        settings=settings,
         conventions=CONVENTIONS,
     )
 
 
-def _name(source: str, groups: list[str] | None) -> str:
-    return Path(source).name if groups is None else f"{Path(source).name} ({', '.join(groups)})"
+def _name(source: Path, read: ReadOptions) -> str:
+    return source.name if read.groups is None else f"{source.name} ({', '.join(read.groups)})"
 
 
-def _entries(sources: Mapping[str, tuple[str, Distributions]]) -> dict[str, Any]:
+def _numbers(name: str, found: Distributions) -> dict[str, object]:
     return {
-        role: {
-            "name": label,
-            "frames": each.frames,
-            "blocks": each.blocks,
-            "atoms": each.counts,
-            "half_height_A": each.half_height,
-            "pairs": {pair: plain(result.shell) for pair, result in each.pairs.items()},
-        }
-        for role, (label, each) in sources.items()
+        "name": name,
+        "frames": found.frames,
+        "blocks": found.blocks,
+        "atoms": found.counts,
+        "half_height_A": found.half_height,
+        "pairs": {pair: result.shell for pair, result in found.pairs.items()},
     }
 
 
 def _headline(
-    name: str, found: Distributions, reference: str | None, whole: Mapping[str, float] | None, options: RdfOptions
+    sources: Mapping[str, tuple[str, Distributions]], whole: Mapping[str, float] | None, options: Settings
 ) -> list[str]:
+    name, found = sources["input"]
     lines = [
         f"{name}: g(r) of {len(found.pairs)} pairs of elements up to {options.edges[-1]:g} Å in bins of "
         f"{options.bin_width:g} Å, {found.frames} frames."
     ]
     if whole is not None:
         lines.append(
-            f"Difference to {reference}: {whole['difference']:.2%} over all pairs "
+            f"Difference to {sources['reference'][0]}: {whole['difference']:.2%} over all pairs "
             f"({whole['noise']:.2%} expected of the errors alone)."
         )
     return lines
 
 
-def _notes(sources: Mapping[str, tuple[str, Distributions]], options: RdfOptions) -> list[str]:
+def _notes(sources: Mapping[str, tuple[str, Distributions]], options: Settings) -> list[str]:
     notes: list[str] = []
     for role, (_, each) in sources.items():
         notes += [f"{role}: {note}" for note in early_end(each.stopped)]
@@ -122,15 +125,19 @@ def _notes(sources: Mapping[str, tuple[str, Distributions]], options: RdfOptions
     return notes
 
 
-def tables(
-    found: Distributions, other: Distributions | None, differences: Mapping[str, PairDifference]
-) -> dict[str, pd.DataFrame]:
+def _tables(sources: Mapping[str, Distributions], differences: Mapping[str, PairDifference]) -> dict[str, Table]:
     """Name of a csv file -> its table; the first column is the pair of elements."""
-    frames = {"rdf": _curves(found), "shells": _shells(found)}
-    if other is not None:
-        frames |= {"rdf_reference": _curves(other), "shells_reference": _shells(other)}
-        frames["differences"] = pd.DataFrame([{"pair": name, **vars(each)} for name, each in differences.items()])
-    return frames
+    shown = "Neighbours of the first element, and back: of the second"
+    made: dict[str, Table] = {}
+    for role, found in sources.items():
+        ending = "" if role == "input" else f"_{role}"
+        title = "First shells" + (f" of the {role}" if ending else "")
+        made |= {f"rdf{ending}": Table(_curves(found)), f"shells{ending}": Table(_shells(found), title, f"{shown}.")}
+    if differences:
+        caption = "g(r) against the reference; peak_shift is the input's less the reference's."
+        rows = pd.DataFrame([{"pair": name, **vars(each)} for name, each in differences.items()])
+        made["differences"] = Table(rows, "Differences", caption)
+    return made
 
 
 def _curves(found: Distributions) -> pd.DataFrame:
@@ -144,32 +151,16 @@ def _shells(found: Distributions) -> pd.DataFrame:
     return pd.DataFrame([{"pair": name, **vars(pair.shell)} for name, pair in found.pairs.items()])
 
 
-def _figures(sources: Mapping[str, tuple[str, Distributions]]) -> list[Figure]:
-    """The pairs, at most eight in a figure."""
-    (_, found), dashed = sources["input"], "; dashed: the reference" if "reference" in sources else ""
-    pages = [list(found.pairs)[start : start + PANELS] for start in range(0, len(found.pairs), PANELS)]
-    caption = f"g(r) of pairs of elements with one standard error{dashed}. Data: rdf.csv."
-    return [
-        Figure("rdf" if number == 0 else f"rdf_{number}", partial(_draw, sources, names), caption)
-        for number, names in enumerate(pages)
-    ]
-
-
 def _draw(sources: Mapping[str, tuple[str, Distributions]], names: list[str]) -> Canvas:
-    rows = -(-len(names) // COLUMNS)
-    canvas = Canvas(figsize=(DOUBLE, 0.4 + 1.6 * rows))
-    axes = list(np.array(canvas.subplots(rows, COLUMNS, squeeze=False)).flat)
-    for axis, name in zip(axes, names, strict=False):
-        for (label, each), colour in zip(sources.values(), PALETTE, strict=False):
-            of_pairs = {frozenset(pair.split("-")): values for pair, values in each.pairs.items()}
-            if (values := of_pairs.get(frozenset(name.split("-")))) is not None:
-                draw_pair(axis, values, label, colour, dashed=colour != PALETTE[0])
-        axis.set_title(name.replace("-", "–"), loc="left")
-    for spare in axes[len(names) :]:
-        spare.remove()
-    for axis in axes[max(0, len(names) - COLUMNS) : len(names)]:
+    canvas, axes = panels([name.replace("-", "–") for name in names], COLUMNS, 1.7)
+    for (role, (label, found)), colour in zip(sources.items(), PALETTE, strict=False):
+        pairs = {frozenset(name.split("-")): pair for name, pair in found.pairs.items()}
+        for axis, name in zip(axes, names, strict=True):
+            if (pair := pairs.get(frozenset(name.split("-")))) is not None:
+                draw_pair(axis, pair, label, colour, dashed=role == "reference")
+    for axis in axes[-COLUMNS:]:
         axis.set_xlabel("$r$ / Å")
-    for axis in axes[: len(names) : COLUMNS]:
+    for axis in axes[::COLUMNS]:
         axis.set_ylabel("$g(r)$")
     handles, labels = axes[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -70,13 +70,6 @@ class ShiftSeries:
         """The frames of one trajectory."""
         return self._rows(self.group == group, {group: self.frameworks[group]})
 
-    def after(self, skip: int) -> ShiftSeries:
-        """Without the first so many frames of every trajectory, each of which has to have more."""
-        places = [np.arange((self.group == name).sum()) for name in self.groups]
-        if short := [name for name, place in zip(self.groups, places, strict=True) if len(place) <= skip]:
-            raise InputError(f"skip={skip} leaves no frame of {', '.join(short)}; expected one of each trajectory")
-        return self._rows(np.concatenate(places) >= skip, self.frameworks) if skip else self
-
     def _rows(self, kept: NDArray[np.bool_], frameworks: dict[str, Framework]) -> ShiftSeries:
         return replace(
             self,

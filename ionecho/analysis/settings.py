@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from ase.data import chemical_symbols
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from ionecho.analysis.options import Options
+from ionecho.analysis.options import Options, TrajectoryOptions
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.nmr.isotopes import isotope
 from ionecho.nmr.quadrupole import quadrupole_induced_shift
@@ -67,13 +67,12 @@ class ErrorSettings(Options):
     weiss_constant: float | None
 
 
-class DynamicShiftSettings(Options):
+class DynamicShiftSettings(TrajectoryOptions):
     """Everything the analysis depends on besides the series; see conf/analysis/dynamic_shift.yaml for each entry."""
 
     isotope: str
     larmor_frequency: float = Field(gt=0)
     contact_shift: ContactShift | None
-    skip: int = Field(ge=0)
     additive: AdditiveShifts
     time_per_frame: float | None
     stacking_axis: str = Field(pattern="^[abc]$")

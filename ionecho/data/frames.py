@@ -1,9 +1,9 @@
-"""What is read of a trajectory: blocks of frames."""
+"""What is read of a trajectory: blocks of frames, and of those the ones that an analysis uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ class Frames:
 
     def rows(self, chosen: slice | NDArray) -> Frames:
         """The frames of a slice, mask or list."""
-        values = [getattr(self, each.name) for each in fields(self)[:-1]]
+        known = {name: getattr(self, name) for name in ("time", "group", "frame")}
+        known = {name: None if array is None else array[chosen] for name, array in known.items()}
         arrays = {name: array[chosen] for name, array in self.arrays.items()}
-        return Frames(*(None if array is None else array[chosen] for array in values), arrays)  # type: ignore[arg-type, call-arg]
+        return Frames(self.positions[chosen], self.cell[chosen], **known, arrays=arrays)
 
 
 class Trajectory:
@@ -70,3 +71,71 @@ class Trajectory:
         if absent := [name for name in names if name not in self.stored]:
             held = ", ".join(self.stored) or "none"
             raise InputError(f"{path}: no array {', '.join(absent)}; it holds {held}; `predict.py` makes predictions")
+
+
+def used(
+    trajectory: Trajectory,
+    path: Path,
+    size: int,
+    *,
+    skip: int = 0,
+    every: int = 1,
+    groups: Sequence[str] | None = None,
+    names: Sequence[str] = (),
+) -> Iterator[Frames]:
+    """The frames that an analysis uses, in blocks in the order of the file; `frame` is their place in it if not stored.
+
+    Parameters
+    ----------
+    trajectory, path
+        The trajectory, and its name for messages.
+    size
+        Frames read at once.
+    skip, every
+        Of every run, in the order of its frame numbers, the first `skip` are left out and then each `every`-th is used.
+    groups
+        Runs (`group`) that are used; None: all.
+    names
+        Arrays that come with them.
+
+    Raises
+    ------
+    InputError
+        If a run is unknown or holds no frame after `skip`, or an array is not stored.
+    """
+    chosen = _chosen(trajectory, path, skip, every, groups)
+    first, count = skip if chosen is None else int(chosen.argmax()), 0
+    for frames in trajectory.blocks(first, size, names):
+        numbers = np.arange(first, first + len(frames))
+        frames = frames if frames.frame is not None else replace(frames, frame=numbers)
+        kept = frames.rows((numbers - skip) % every == 0 if chosen is None else chosen[numbers])
+        first += len(frames)
+        count += len(kept)
+        if len(kept):
+            yield kept
+    if not count:
+        raise InputError(f"{path}: no frame after skip={skip}, expected at least one")
+
+
+def _chosen(
+    trajectory: Trajectory, path: Path, skip: int, every: int, groups: Sequence[str] | None
+) -> NDArray[np.bool_] | None:
+    """Which frames (T,) are used; None: no runs are told apart."""
+    if trajectory.group is None:
+        if groups is not None:
+            raise InputError(f"{path}: holds no `group` to choose {list(groups)} from; set groups to null")
+        return None
+    labels = trajectory.group.astype(str)
+    runs = list(dict.fromkeys(labels))
+    if absent := set(groups or ()) - set(runs):
+        raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {', '.join(sorted(runs))}")
+    chosen, short = np.zeros(len(labels), bool), []
+    for run in runs if groups is None else groups:
+        rows = np.flatnonzero(labels == run)
+        if trajectory.frame is not None:
+            rows = rows[np.argsort(trajectory.frame[rows], kind="stable")]
+        chosen[rows[skip::every]] = True
+        short += [run] if len(rows) <= skip else []
+    if short:
+        raise InputError(f"{path}: no frame after skip={skip} of {', '.join(short)}; expected one of each trajectory")
+    return chosen

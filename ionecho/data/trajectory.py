@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.frames import Frames, Trajectory
+from ionecho.data.frames import Frames, Trajectory, used
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
@@ -26,7 +26,9 @@ __all__ = [
     "ZarrTrajectory",
     "cell_of",
     "early_end",
+    "is_dataset",
     "open_trajectory",
+    "used",
 ]
 STRUCTURE = ("positions", "cell", "numbers", "time", "group", "frame")
 
@@ -73,7 +75,8 @@ class ZarrTrajectory(Trajectory):
         self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
         self.stopped = self.attrs.get("stopped")
         self.centres = self.zarr["centres"][:] if "centres" in held else None
-        self.group, self.frame = (self.zarr[name][:] if name in held else None for name in ("group", "frame"))
+        self.group = self.zarr["group"][:].astype(object) if "group" in held else None
+        self.frame = self.zarr["frame"][:] if "frame" in held else None
         self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
 
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
@@ -143,6 +146,11 @@ def cell_of(parameters: Sequence[float]) -> NDArray[np.floating]:
     return np.array(Cell.new(numbers))
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether `path` is a dataset (Format 1)."""
+    return path.suffix == ".zip" or (path / "atom_offsets").exists()
+
+
 def open_trajectory(
     path: Path,
     format: str | None = None,
@@ -160,9 +168,8 @@ def open_trajectory(
         raise InputError(f"species={species}: expected a list of elements such as [Na,Mn,O]")
     if unknown := set(species or ()) - set(atomic_numbers):
         raise InputError(f"species: {sorted(unknown)} are no elements")
-    is_dataset = path.suffix == ".zip" or (path / "atom_offsets").exists()
-    if is_dataset or (path / "zarr.json").exists():
+    if is_dataset(path) or (path / "zarr.json").exists():
         if (format, species, cell, time_step) != (None,) * 4:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
-        return DatasetTrajectory(path, groups) if is_dataset else ZarrTrajectory(path)
+        return DatasetTrajectory(path, groups) if is_dataset(path) else ZarrTrajectory(path)
     return TextTrajectory(path, format, species, cell, time_step)

@@ -11,9 +11,7 @@ import pandas as pd
 import rich.table
 from matplotlib.figure import Figure as Canvas
 
-from ionecho.report.files import plain
-from ionecho.report.html import Table
-from ionecho.report.report import Figure, Report
+from ionecho.report import Figure, Report, Table
 from ionecho.report.style import DOUBLE, GREY, SINGLE, shades
 
 Round = Mapping[str, Any]
@@ -27,11 +25,41 @@ CONVENTIONS = {
     "rank_correlation": "Spearman's, of the largest spread with the largest force error of a frame",
     "error/spread": "root mean squares of the errors and of the spreads of the forces of the new labels, 1 is ideal",
 }
+UNITS = {
+    **dict.fromkeys(("new forces", "test forces", "largest_score", "mean_spread", "score", "error", "spread"), "eV/Å"),
+    **dict.fromkeys(("new energy", "test energy"), "meV/atom"),
+    "temperature": "K",
+    "seconds": "s",
+}
 
 
-def rows(reports: Sequence[Round]) -> pd.DataFrame:
+def report(rounds: Sequence[Round]) -> Report:
+    """The rounds so far."""
+    runs = pd.DataFrame([{"round": each["round"], **run} for each in rounds for run in each.get("runs", [])])
+    last, explored = rounds[-1], [each for each in rounds if "frames" in each]
+    return Report(
+        analysis="exploration",
+        title="Active learning",
+        headline=[
+            f"{'Converged' if last['converged'] else 'Not converged'} after {len(explored)} rounds",
+            f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+        ],
+        numbers={"rounds": rounds},
+        units=UNITS,
+        tables={
+            "rounds": Table(rows(rounds), "Rounds", "RMSE of forces by component, of energies an atom."),
+            "runs": Table(runs, "Simulations", "Largest score of a frame, mean spread of the forces."),
+        },
+        figures=_figures(rounds),
+        settings={"window": next((each["window"] for each in rounds if "window" in each), {})},
+        conventions=CONVENTIONS,
+        source={f"round {each['round']}": each["dataset"] for each in rounds},
+    )
+
+
+def rows(rounds: Sequence[Round]) -> pd.DataFrame:
     """One row a round; forces in eV/Å by component, energies in meV an atom."""
-    return pd.DataFrame([_row(report) for report in reports])
+    return pd.DataFrame([_row(report) for report in rounds])
 
 
 def _row(report: Round) -> dict[str, Any]:
@@ -57,9 +85,9 @@ def _row(report: Round) -> dict[str, Any]:
     return row
 
 
-def table(reports: Sequence[Round]) -> rich.table.Table:
+def table(rounds: Sequence[Round]) -> rich.table.Table:
     """The rounds for the terminal, a column each."""
-    frame = rows(reports)
+    frame = rows(rounds)
     shown = rich.table.Table("round", *map(str, frame["round"]), caption="RMSE of forces in eV/Å, energies in meV/atom")
     for name, values in frame.drop(columns="round").items():
         shown.add_row(str(name), *map(_cell, values))
@@ -70,69 +98,41 @@ def _cell(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
-def report(reports: Sequence[Round]) -> Report:
-    """The rounds so far."""
-    frame = rows(reports)
-    runs = pd.DataFrame([{"round": each["round"], **run} for each in reports for run in each.get("runs", [])])
-    last, explored = reports[-1], sum("frames" in each for each in reports)
-    return Report(
-        analysis="exploration",
-        title="Active learning",
-        headline=[
-            f"{'Converged' if last['converged'] else 'Not converged'} after {explored} rounds",
-            f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
-        ],
-        notes=[],
-        numbers={"rounds": reports},
-        tables={"rounds": frame, "runs": runs},
-        shown=[
-            Table("Rounds", frame, "RMSE of forces in eV/Å, of energies in meV an atom. Data: rounds.csv."),
-            Table("Simulations", runs, "Temperature in K, score and spread in eV/Å. Data: runs.csv."),
-        ],
-        figures=_figures(reports),
-        settings={"window": next((plain(each["window"]) for each in reports if "window" in each), {})},
-        conventions=CONVENTIONS,
-        source={f"round {each['round']}": plain(each["dataset"]) for each in reports},
-    )
-
-
-def _figures(reports: Sequence[Round]) -> list[Figure]:
-    explored, labelled = ([each for each in reports if key in each] for key in ("frames", "before"))
+def _figures(rounds: Sequence[Round]) -> dict[str, Figure]:
+    explored, labelled = ([each for each in rounds if key in each] for key in ("frames", "before"))
     scores = "Scores of the frames of each round; between the dashed lines they are worth a label."
     foretold = (
         "New labels, before the model was trained on them: force errors against the calibrated spread. Left: the "
         "largest of each frame. Right: reliability, in equally filled bins of the spread."
     )
     errors = "Force errors of each round's model on the test part, and on the frames that it picked."
-    return [
-        Figure("scores", partial(_scores, explored), scores),
-        *([Figure("foretold", partial(_foretold, labelled), foretold)] if labelled else []),
-        Figure("errors", partial(_errors, reports), errors),
-    ]
+    made = {"scores": Figure(partial(_scores, explored), scores)} if explored else {}
+    made |= {"foretold": Figure(partial(_foretold, labelled), foretold)} if labelled else {}
+    return made | {"errors": Figure(partial(_errors, rounds), errors, ["rounds"])}
 
 
-def _scores(reports: Sequence[Round]) -> Canvas:
+def _scores(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.2))
     axis = canvas.subplots()
-    shade = shades([report["round"] for report in reports])
-    for report in reports:
+    shade = shades([report["round"] for report in rounds])
+    for report in rounds:
         histogram = report["histogram"]
         edges, counts = np.array(histogram["score"]), np.array(histogram["frames"])
         axis.stairs(
             counts / max(counts.sum(), 1), edges, color=shade[report["round"]], label=f"round {report['round']}"
         )
-    for edge in (reports[0]["window"]["low"], reports[0]["window"]["high"]):
+    for edge in (rounds[0]["window"]["low"], rounds[0]["window"]["high"]):
         axis.axvline(edge, color=GREY, lw=0.8, ls="--")
     axis.set(xlabel="score / eV Å$^{-1}$", ylabel="share of frames", xscale="log")
     axis.legend()
     return canvas
 
 
-def _foretold(reports: Sequence[Round]) -> Canvas:
+def _foretold(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(DOUBLE, 2.8))
     frames, atoms = canvas.subplots(1, 2)
-    shade = shades([report["round"] for report in reports])
-    for report in reports:
+    shade = shades([report["round"] for report in rounds])
+    for report in rounds:
         colour, before = shade[report["round"]], report["before"]
         spread = np.array(before["frames"]["score"]) / report["window"]["scale"]
         frames.scatter(spread, before["frames"]["error"], s=8, color=colour, label=f"round {report['round']}")
@@ -148,10 +148,10 @@ def _foretold(reports: Sequence[Round]) -> Canvas:
     return canvas
 
 
-def _errors(reports: Sequence[Round]) -> Canvas:
+def _errors(rounds: Sequence[Round], _: list[str]) -> Canvas:
     canvas = Canvas(figsize=(SINGLE, 2.4))
     axis = canvas.subplots()
-    frame = rows(reports)
+    frame = rows(rounds)
     for name, label in (("test forces", "test part"), ("new forces", "new labels")):
         if name in frame:
             axis.plot(frame["trained on"], frame[name], "o-", ms=3, label=label)

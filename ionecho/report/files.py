@@ -1,47 +1,37 @@
-"""Writing results: strict JSON, and folders that appear complete or not at all."""
+"""Files of a report, in a folder that appears complete or not at all."""
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from pydantic import BaseModel
 
 from ionecho.data.files import replace_folder
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
+from ionecho.report.content import SHOWN, Figure
 
 SUMMARY = "summary.json"
 WRITTEN = (".json", ".html", ".csv", ".png")  # endings of what a report consists of
 
 
-def plain(value: Any) -> Any:
-    """`value` as what JSON can hold: dataclasses, models and arrays unfolded, NaN and infinities as None."""
-    if isinstance(value, BaseModel):
-        return plain(value.model_dump())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+def write_json(path: Path, content: Any) -> None:
+    """Strict JSON, readable by any program and by people."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as strict JSON."""
-    path.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def draw(figure: Figure, path: Path) -> Path:
+    """Draw the figure into a file; raises ValueError where it has more panels than a page shows."""
+    canvas = figure.draw(figure.shown)
+    panels = [axes for axes in canvas.axes if axes.get_label() != "<colorbar>"]
+    if len(panels) > SHOWN:
+        raise ValueError(f"{path.name}: {len(panels)} panels, expected at most {SHOWN}; draw the names given alone")
+    canvas.savefig(path)
+    return path
 
 
 @contextmanager
@@ -76,4 +66,4 @@ def _is_report(folder: Path) -> bool:
     if any(path.suffix not in WRITTEN for path in held):
         return False
     summary = folder / SUMMARY
-    return not held or (summary.exists() and "analysis" in json.loads(summary.read_text(encoding="utf-8")))
+    return not held or (summary.exists() and '"analysis"' in summary.read_text(encoding="utf-8"))

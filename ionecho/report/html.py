@@ -1,19 +1,24 @@
-"""One self-contained HTML page: numbers, notes, figures (embedded) with captions, tables, settings."""
+"""One self-contained HTML page: headline, notes, tables, figures (embedded) with captions, settings, files."""
 
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 from jinja2 import Environment
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from ionecho.report.content import Figure, Table
+from ionecho.report.digits import rounded
+from ionecho.report.style import DOUBLE, RESOLUTION
+
+ROWS = 24  # of a table on the page
+WIDTH = 980  # of the page, pixels
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -21,89 +26,136 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 980px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
+body { max-width: {{ width }}px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.lead { font-size: 1.15rem; } .notes li { margin: .2rem 0; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; }
-figcaption, .small { color: #555; font-size: .87rem; }
+.lead { font-size: 1.15rem; margin: .3rem 0; } .notes li { margin: .2rem 0; }
+figure { margin: 1.5rem 0; break-inside: avoid; } img { max-width: 100%; }
+figcaption, .small { color: #555; font-size: .87rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
-@media print { .wide { overflow: visible; } table { font-size: .6rem; } th, td { padding: .1rem .25rem; } }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
-pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .82rem; }
+th { vertical-align: bottom; font-weight: 600; } td { white-space: nowrap; } thead { display: table-header-group; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; } tr { break-inside: avoid; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: break-word; }
+pre { background: #f6f6f6; padding: .8rem; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .82rem; }
+@media print {
+  @page { margin: 14mm; } body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
+  .wide { overflow: visible; } table { font-size: 7.5pt; width: 100%; } th, td { padding: .15rem .3rem; }
+  td { white-space: normal; } th.text, td.text { overflow-wrap: anywhere; } img { max-height: 230mm; }
+}
 </style>
 </head>
 <body>
 <h1>{{ title }}</h1>
 {% for line in headline %}<p class="lead">{{ line }}</p>
 {% endfor %}
-{% if notes %}<h2>Notes</h2><ul class="notes">{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
-{% for table in tables %}<h2>{{ table.title }}</h2><div class="wide">{{ table.html | safe }}</div>
-<p class="small">{{ table.caption | linked }}</p>
+{% if notes %}<h2>Notes</h2><ul class="notes">
+{% for note in notes %}<li>{{ note }}</li>
+{% endfor %}</ul>{% endif %}
+{% for name, table in tables.items() if table.title %}<h2>{{ table.title }}</h2>
+<div class="wide"><table><thead><tr>
+{% for text, is_text in heads(table.frame) %}<th{% if is_text %} class="text"{% endif %}>{{ text }}</th>
+{% endfor %}</tr></thead><tbody>
+{% for row in rows(table.frame) %}<tr>
+{% for text, is_text in row %}<td{% if is_text %} class="text"{% endif %}>{{ text }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+<p class="small">{{ table.caption }} {% if table.frame|length > limit %}The first {{ limit }} of \
+{{ table.frame|length }} rows. {% endif %}Data: {{ link(name) }}.</p>
 {% endfor %}
-<h2>Figures</h2>
-{% for figure in figures %}<figure><img alt="{{ figure.caption }}" src="data:image/png;base64,{{ figure.data }}">
-<figcaption>{{ figure.caption | linked }}</figcaption></figure>
+{% if figures %}<h2>Figures</h2>{% endif %}
+{% for name, figure in figures.items() %}<figure>
+<img alt="{{ figure.caption }}" width="{{ images[name].width }}" src="data:image/png;base64,{{ images[name].text }}">
+<figcaption>{{ figure.caption }}{% if figure.names|length > figure.shown|length %} The first {{ figure.shown|length }} \
+of {{ figure.names|length }}.{% endif %}{% if figure.data %} Data: {% for table in figure.data %}{{ link(table) }}\
+{{ ", " if not loop.last }}{% endfor %}.{% endif %}</figcaption></figure>
 {% endfor %}
-{% for name, block in blocks.items() %}<h2>{{ name }}</h2><pre>{{ block }}</pre>
+{% for name, block in blocks.items() %}<h2>{{ name.capitalize() }}</h2><pre>{{ block }}</pre>
 {% endfor %}
+<h2>Files</h2><p class="small">All numbers with their units: <a href="summary.json">summary.json</a></p>
+<ul class="small">
+{% for name, table in tables.items() %}<li>{{ link(name) }}: \
+{{ heads(table.frame, False)|map("first")|join(", ") }}</li>
+{% endfor %}</ul>
 </body>
 </html>
 """
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image file and its caption."""
-
-    path: Path
-    caption: str
-
-    @property
-    def data(self) -> str:
-        """The image in base64."""
-        return base64.b64encode(self.path.read_bytes()).decode()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title and caption."""
-
-    title: str
-    frame: pd.DataFrame
-    caption: str
-
-    @property
-    def html(self) -> str:
-        """The table as HTML, missing values left blank."""
-        shown = self.frame.astype(object).where(self.frame.notna(), "")
-        return shown.to_html(index=False, border=0, float_format="{:.5g}".format)
-
-
-def linked(text: str, files: list[str]) -> Markup:
-    """The text with links to those of the files that it names."""
-    pattern = re.compile("|".join(rf"\b{re.escape(name)}" for name in files))
-    return Markup(pattern.sub(lambda found: f'<a href="{found.group()}">{found.group()}</a>', str(escape(text))))
-
-
-def render_page(
+def page(
     title: str,
-    headline: list[str],
-    notes: list[str],
-    tables: list[Table],
-    figures: list[Picture],
+    headline: Sequence[str],
+    notes: Sequence[str],
+    tables: Mapping[str, Table],
+    figures: Mapping[str, Figure],
+    images: Mapping[str, Path],
+    units: Mapping[str, str],
     blocks: Mapping[str, Mapping[str, Any]],
-    files: list[str],
 ) -> str:
-    """The page; `blocks` are plain mappings (settings, conventions, source) printed as YAML under their names;
-    `files` lie beside the page, and are linked where a caption names them."""
-    environment = Environment(autoescape=True, trim_blocks=True)
-    environment.filters["linked"] = lambda text: linked(text, files)
-    template = environment.from_string(_PAGE)
-    texts = {
-        name: yaml.safe_dump(dict(block), sort_keys=False, allow_unicode=True, width=200)
-        for name, block in blocks.items()
-        if block
-    }
-    return template.render(title=title, headline=headline, notes=notes, tables=tables, figures=figures, blocks=texts)
+    """The page.
+
+    `images` are the png files of the `figures`, `units` those of the tables' columns; `blocks` are plain mappings
+    (physics, settings, conventions, source) printed as YAML under their names.
+    """
+    return (
+        Environment(autoescape=True, trim_blocks=True)
+        .from_string(_PAGE)
+        .render(
+            title=title,
+            headline=headline,
+            notes=notes,
+            tables=tables,
+            figures=figures,
+            limit=ROWS,
+            width=WIDTH,
+            link=Markup('<a href="{0}.csv">{0}.csv</a>').format,
+            images={name: _image(path) for name, path in images.items()},
+            heads=lambda frame, shown=True: [
+                (_head(name, units), _is_text(frame[name])) for name in (_columns(frame) if shown else frame)
+            ],
+            rows=_rows,
+            blocks={
+                name: yaml.safe_dump(block, sort_keys=False, allow_unicode=True, width=200)
+                for name, block in blocks.items()
+                if block
+            },
+        )
+    )
+
+
+def _image(path: Path) -> dict[str, Any]:
+    """The image as text, and its width on the page, which two columns of a journal fill."""
+    content = path.read_bytes()
+    width = round(int.from_bytes(content[16:20]) * WIDTH / (DOUBLE * RESOLUTION))
+    return {"text": base64.b64encode(content).decode(), "width": width}
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of the page, without empty ones: an error is in the column of what it is the error of."""
+    names = [str(name) for name in frame if frame[name].notna().any()]
+    return [name for name in names if not (name.endswith("_error") and name.removesuffix("_error") in names)]
+
+
+def _head(name: str, units: Mapping[str, str]) -> str:
+    unit = units.get(name) or units.get(name.removesuffix("_error"))
+    return str(name).replace("_", " ") + (f" / {unit}" if unit else "")
+
+
+def _is_text(column: pd.Series) -> bool:
+    return any(isinstance(value, str) for value in column)
+
+
+def _rows(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
+    columns = {name: _is_text(frame[name]) for name in _columns(frame)}
+    told = frame.head(ROWS).to_dict("records")
+    return [[(_cell(row[name], row.get(f"{name}_error")), text) for name, text in columns.items()] for row in told]
+
+
+def _cell(value: Any, error: Any) -> str:
+    """Missing values are blank."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if math.isnan(value):
+        return ""
+    return rounded(value, error if isinstance(error, int | float) else None)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
 SINGLE, DOUBLE = 3.35, 6.9  # inches, one and two columns
 RESOLUTION = 300  # dots per inch
-PANELS = 8  # at most, in one figure
 GREY = "#999999"
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), without yellow, which is too pale for lines.
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"]
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), without yellow, which is too pale for lines,
+# and a violet and a brown.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#6A3D9A", "#8C510A"]
 SEQUENTIAL, SPREAD, DENSITY = "viridis", "cividis", "Greys"  # colour maps of means, spreads and densities
 
 _RC: Any = {
@@ -47,8 +49,21 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+def panels(names: Sequence[str], columns: int = 2, height: float = 2.5, **shared: Any) -> tuple[Canvas, list[Axes]]:
+    """A canvas with a panel of `height` inches for each of `names`, which is its title."""
+    columns = max(1, min(columns, len(names)))
+    rows = -(-len(names) // columns)
+    canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, height * rows))
+    axes = list(canvas.subplots(rows, columns, squeeze=False, **shared).flat)
+    for spare in axes[len(names) :]:
+        spare.remove()
+    for axis, name in zip(axes, names, strict=False):
+        axis.set_title(name, loc="left")
+    return canvas, axes[: len(names)]
+
+
 def colours(names: list[str]) -> dict[str, str]:
-    """A colour for each name, in order; the palette repeats after six."""
+    """A colour for each name, in order; the palette repeats after eight."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
