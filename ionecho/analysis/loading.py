@@ -112,7 +112,7 @@ def _read_runs(
     for options in single:
         trajectory = options.open(path)
         numbers = trajectory.numbers[trajectory.numbers != atomic_numbers[element]]
-        for name, columns, count in _columns(trajectory, path, element, options):
+        for name, columns, count in _columns(trajectory, element, options):
             frames += count
             fixed, cell = columns.pop("fixed"), columns["cell"]
             if len(cell):
@@ -124,19 +124,21 @@ def _read_runs(
     return trajectory, {name: _in_order(blocks) for name, blocks in parts.items()}, frameworks, frames
 
 
-def _columns(trajectory: Trajectory, path: Path, element: str, read: ReadOptions) -> Iterator[tuple[str, Columns, int]]:
+def _columns(trajectory: Trajectory, element: str, read: ReadOptions) -> Iterator[tuple[str, Columns, int]]:
     """Block by block and run by run: its name, the good frames of it, and how many there were with the bad."""
-    trajectory.refuse_missing([COUPLING], path)
+    trajectory.refuse_missing([COUPLING])
     if trajectory.centres is None:
-        raise InputError(f"{path}: no array centres; expected predictions of {COUPLING} made with predict.py")
+        raise InputError(
+            f"{trajectory.path}: no array centres; expected predictions of {COUPLING} made with predict.py"
+        )
     mobile = trajectory.numbers == atomic_numbers[element]
     selected = np.flatnonzero(mobile[trajectory.centres])
     if not selected.size:
         count = len(trajectory.centres)
-        raise InputError(f"{path}: none of the {count} predicted centres is {element}; correct element")
+        raise InputError(f"{trajectory.path}: none of the {count} predicted centres is {element}; correct element")
     predicted = [name for name in (COUPLING, f"{COUPLING}_members", f"{COUPLING}_std") if name in trajectory.stored]
     flags = [name for name in ("quality",) if name in trajectory.stored]
-    for block in read.frames(trajectory, path, BLOCK, [*predicted, *flags]):
+    for block in read.frames(trajectory, BLOCK, [*predicted, *flags]):
         labels = np.array(["trajectory"] * len(block) if block.group is None else list(map(str, block.group)))
         good = np.isfinite(block.arrays[COUPLING][..., selected]).all(axis=1)
         for name in flags:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory, used
+from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory
 from ionecho.errors import InputError, explain
 
 
@@ -29,7 +29,8 @@ class Options(BaseModel):
 class ReadOptions(Options):
     """How an input is read and which of its frames are used; None where it says so itself, as zarr does.
 
-    Of each run (`groups` of them, None: all) the first `skip` frames are left out, and then every `every`-th is used.
+    Of each run (`groups` of them, None: all) the first `skip` frames are left out, and then every `every`-th is used;
+    stored frames count, whether an analysis can use them or not.
     Of text files, `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths
     and 3 angles (degrees), `time_step` the fs between frames.
     """
@@ -47,10 +48,9 @@ class ReadOptions(Options):
         cell = None if self.cell is None else cell_of(self.cell)
         return open_trajectory(path, self.format, self.species, cell, self.time_step, self.groups)
 
-    def frames(self, trajectory: Trajectory, path: Path, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
+    def frames(self, trajectory: Trajectory, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """The frames used with the arrays `names`, `size` read at once."""
-        chosen = {"skip": self.skip, "every": self.every, "groups": self.groups}
-        return used(trajectory, path, size, names=names, **chosen)  # type: ignore[arg-type]
+        return trajectory.used(size, skip=self.skip, every=self.every, groups=self.groups, names=names)
 
 
 class TrajectoryOptions(Options):

@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
-from ionecho.data.trajectory import Frames, Trajectory, used
+from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ def follow(
     longest_step
         Of a lattice vector; with `unwrap`, a longer step is refused, as half a vector is ambiguous.
     skip, every, groups
-        The frames that are kept, as `used` says; all after the first are followed.
+        The frames that are kept, as `Trajectory.used` says; all after the first are followed.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def follow(
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
     runs: set[str] = set()
     first = skip
-    for frames in used(trajectory, path, BLOCK, skip=skip, groups=groups):
+    for frames in trajectory.used(BLOCK, skip=skip, groups=groups):
         time = _times(frames, runs, path)
         kept = slice((skip - first) % every, None, every)
         moved = tracker.advance(frames, first)[kept]

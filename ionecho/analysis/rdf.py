@@ -134,7 +134,7 @@ def distributions(path: Path, frames: ReadOptions, options: RdfOptions) -> Distr
     edges = options.edges
     histograms = _Histograms(len(edges) - 1, len(first))
     half_height = np.inf
-    for block in frames.frames(trajectory, path, BATCH * frames.every):
+    for block in frames.frames(trajectory, BATCH * frames.every):
         positions, cell = np.asarray(block.positions, float), np.asarray(block.cell, float)
         if not np.isfinite(positions).all():
             bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))

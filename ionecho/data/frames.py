@@ -43,13 +43,14 @@ class Frames:
 
 
 class Trajectory:
-    """`numbers` (N,), `pbc` (3,), and what else is known of the frames, which come in blocks.
+    """`path`, `numbers` (N,), `pbc` (3,), and what else is known of the frames, which come in blocks.
 
     `group` and `frame` (T,) are the run of each frame and its number in it, `stored` the names of the arrays that
     `blocks` can add, `centres` (K,) the atoms that those by atom are of. `temperature` K is that of the simulation,
     `friction_time` (fs) the relaxation time of Langevin dynamics, `stopped` why it ended early; `attrs` the attributes.
     """
 
+    path: Path
     numbers: NDArray[np.integer]
     pbc: NDArray[np.bool_]
     n_frames: int | None = None
@@ -66,76 +67,74 @@ class Trajectory:
         """Blocks of at most `size` frames from `start` on, with the arrays `names`."""
         raise NotImplementedError
 
-    def refuse_missing(self, names: Sequence[str], path: Path) -> None:
+    def refuse_missing(self, names: Sequence[str]) -> None:
         """Raise InputError if one of the arrays `names` is not stored."""
         if absent := [name for name in names if name not in self.stored]:
             held = ", ".join(self.stored) or "none"
-            raise InputError(f"{path}: no array {', '.join(absent)}; it holds {held}; `predict.py` makes predictions")
+            raise InputError(
+                f"{self.path}: no array {', '.join(absent)}; it holds {held}; `predict.py` makes predictions"
+            )
 
+    def used(
+        self,
+        size: int,
+        *,
+        skip: int = 0,
+        every: int = 1,
+        groups: Sequence[str] | None = None,
+        names: Sequence[str] = (),
+    ) -> Iterator[Frames]:
+        """The frames that an analysis uses, in the order of the file; `frame` is their place in it if not stored.
 
-def used(
-    trajectory: Trajectory,
-    path: Path,
-    size: int,
-    *,
-    skip: int = 0,
-    every: int = 1,
-    groups: Sequence[str] | None = None,
-    names: Sequence[str] = (),
-) -> Iterator[Frames]:
-    """The frames that an analysis uses, in blocks in the order of the file; `frame` is their place in it if not stored.
+        Parameters
+        ----------
+        size
+            Frames read at once.
+        skip, every
+            Of every run, in the order of its frame numbers, the first `skip` are left out and then each `every`-th is
+            used. Frames as they are stored count, those without a label or with a quality flag too.
+        groups
+            Runs (`group`) that are used; None: all.
+        names
+            Arrays that come with them.
 
-    Parameters
-    ----------
-    trajectory, path
-        The trajectory, and its name for messages.
-    size
-        Frames read at once.
-    skip, every
-        Of every run, in the order of its frame numbers, the first `skip` are left out and then each `every`-th is used.
-    groups
-        Runs (`group`) that are used; None: all.
-    names
-        Arrays that come with them.
+        Raises
+        ------
+        InputError
+            If a run is unknown or holds no frame after `skip`, or an array is not stored.
+        """
+        chosen = self._chosen(skip, every, groups)
+        first, count = skip if chosen is None else int(chosen.argmax()), 0
+        for frames in self.blocks(first, size, names):
+            numbers = np.arange(first, first + len(frames))
+            frames = frames if frames.frame is not None else replace(frames, frame=numbers)
+            kept = frames.rows((numbers - skip) % every == 0 if chosen is None else chosen[numbers])
+            first += len(frames)
+            count += len(kept)
+            if len(kept):
+                yield kept
+        if not count:
+            raise InputError(f"{self.path}: no frame after skip={skip}, expected at least one")
 
-    Raises
-    ------
-    InputError
-        If a run is unknown or holds no frame after `skip`, or an array is not stored.
-    """
-    chosen = _chosen(trajectory, path, skip, every, groups)
-    first, count = skip if chosen is None else int(chosen.argmax()), 0
-    for frames in trajectory.blocks(first, size, names):
-        numbers = np.arange(first, first + len(frames))
-        frames = frames if frames.frame is not None else replace(frames, frame=numbers)
-        kept = frames.rows((numbers - skip) % every == 0 if chosen is None else chosen[numbers])
-        first += len(frames)
-        count += len(kept)
-        if len(kept):
-            yield kept
-    if not count:
-        raise InputError(f"{path}: no frame after skip={skip}, expected at least one")
-
-
-def _chosen(
-    trajectory: Trajectory, path: Path, skip: int, every: int, groups: Sequence[str] | None
-) -> NDArray[np.bool_] | None:
-    """Which frames (T,) are used; None: no runs are told apart."""
-    if trajectory.group is None:
-        if groups is not None:
-            raise InputError(f"{path}: holds no `group` to choose {list(groups)} from; set groups to null")
-        return None
-    labels = trajectory.group.astype(str)
-    runs = list(dict.fromkeys(labels))
-    if absent := set(groups or ()) - set(runs):
-        raise InputError(f"{path}: no group {', '.join(sorted(absent))}, expected some of {', '.join(sorted(runs))}")
-    chosen, short = np.zeros(len(labels), bool), []
-    for run in runs if groups is None else groups:
-        rows = np.flatnonzero(labels == run)
-        if trajectory.frame is not None:
-            rows = rows[np.argsort(trajectory.frame[rows], kind="stable")]
-        chosen[rows[skip::every]] = True
-        short += [run] if len(rows) <= skip else []
-    if short:
-        raise InputError(f"{path}: no frame after skip={skip} of {', '.join(short)}; expected one of each trajectory")
-    return chosen
+    def _chosen(self, skip: int, every: int, groups: Sequence[str] | None) -> NDArray[np.bool_] | None:
+        """Which frames (T,) are used; None: no runs are told apart."""
+        if self.group is None:
+            if groups is not None:
+                raise InputError(f"{self.path}: holds no `group` to choose {list(groups)} from; set groups to null")
+            return None
+        labels = self.group.astype(str)
+        runs = list(dict.fromkeys(labels))
+        if absent := set(groups or ()) - set(runs):
+            known = ", ".join(sorted(runs))
+            raise InputError(f"{self.path}: no group {', '.join(sorted(absent))}, expected some of {known}")
+        chosen, short = np.zeros(len(labels), bool), []
+        for run in runs if groups is None else groups:
+            rows = np.flatnonzero(labels == run)
+            if self.frame is not None:
+                rows = rows[np.argsort(self.frame[rows], kind="stable")]
+            chosen[rows[skip::every]] = True
+            short += [run] if len(rows) <= skip else []
+        if short:
+            told = ", ".join(short)
+            raise InputError(f"{self.path}: no frame after skip={skip} of {told}; expected one of each trajectory")
+        return chosen

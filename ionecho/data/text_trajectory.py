@@ -92,7 +92,7 @@ class TextTrajectory(Trajectory):
 
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """Blocks of frames from `start` on; there are no arrays to name."""
-        self.refuse_missing(names, self.path)
+        self.refuse_missing(names)
         images = islice(self._images(), start, None)
         first = start
         while block := list(islice(images, size)):

@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.frames import Frames, Trajectory, used
+from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
@@ -28,7 +28,6 @@ __all__ = [
     "early_end",
     "is_dataset",
     "open_trajectory",
-    "used",
 ]
 STRUCTURE = ("positions", "cell", "numbers", "time", "group", "frame")
 
@@ -81,7 +80,7 @@ class ZarrTrajectory(Trajectory):
 
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """Blocks of frames from `start` on, with the arrays `names`."""
-        self.refuse_missing(names, self.path)
+        self.refuse_missing(names)
         assert self.n_frames is not None
         cell = self.zarr["cell"]
         for first in range(start, self.n_frames, size):
@@ -99,7 +98,7 @@ class DatasetTrajectory(Trajectory):
     """
 
     def __init__(self, path: Path, groups: Sequence[str] | None = None) -> None:
-        self.dataset = Dataset(path)
+        self.path, self.dataset = path, Dataset(path)
         names = self.dataset.group.astype(str)
         if absent := set(groups or ()) - set(names):
             known = ", ".join(sorted(set(names)))
@@ -119,7 +118,7 @@ class DatasetTrajectory(Trajectory):
 
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """Blocks of at most `size` configurations from `start` on, with the labels (or `quality`) `names`."""
-        self.refuse_missing(names, self.dataset.path)
+        self.refuse_missing(names)
         data, rest = self.dataset, self.chosen[start:]
         if not len(rest):
             return
