@@ -137,6 +137,7 @@ def test_the_config_runs_from_predictions_to_report(tmp_path):
         (2.71e-6, 1.3e-7, "(2.71 ± 0.13) × 10⁻⁶"),
         (3e-9, None, "3 × 10⁻⁹"),
         (0.123456, float("nan"), "0.1235"),
+        (5.9999999999999991, 2.8e-16, "6"),
         (16, None, "16"),
         (float("nan"), None, "–"),
     ],
