@@ -24,7 +24,7 @@ from ionecho.errors import InputError, explain
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST, MANIFEST_SINCE = "manifest.json", 2
 WEIGHTS = "weights.safetensors"
 HASHED = ("config.yaml", WEIGHTS, "metrics.json", "README.md", "environment.txt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
@@ -47,6 +48,34 @@ class Model(nn.Module):
         `batches` can be run through more than once.
         """
         raise NotImplementedError
+
+
+class AtomicModel(Model):
+    """Labels of atoms, learned in units of their standard deviation over the atoms of an element, about its mean.
+
+    A vector or a traceless tensor has no mean, and that of a tensor is isotropic: rotation commutes with the scaling.
+    """
+
+    mean: Tensor  # (labels, elements) in the labels' units
+    std: Tensor  # (labels, elements)
+
+    def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
+        super().__init__(numbers, centres, cutoff)
+        self.labels = list(dict.fromkeys(output.label for output in self.outputs))
+        self.register_buffer("mean", torch.zeros(len(self.labels), len(self.numbers)))
+        self.register_buffer("std", torch.ones(len(self.labels), len(self.numbers)))
+
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Take the mean and the standard deviation of every label, element by element, from the training part."""
+        for row, label in enumerate(self.labels):
+            for number, known in statistics.get(label, {}).items():
+                element = self.numbers.index(number)
+                self.mean[row, element], self.std[row, element] = known.mean, known.std or 1.0
+
+    def scaling(self, label: str, species: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (n,) and standard deviation (n,) of a label at atoms of these elements (n,)."""
+        row = self.labels.index(label)
+        return self.mean[row, species], self.std[row, species]
 
 
 class PotentialModel(Model):

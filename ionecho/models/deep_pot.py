@@ -14,7 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.models.base import PotentialModel
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
-from ionecho.models.species import Species, Statistics, composition, one_body_and_scale
+from ionecho.models.species import Statistics, composition, one_body_and_scale
 
 SPARE = 1.1  # more slots than neighbours in the training part, then rounded up to a multiple of four (DeePMD-kit)
 SMALLEST_DEVIATION = 0.01  # 1/Å (DeePMD-kit)
@@ -78,7 +78,6 @@ class DeepPot(PotentialModel):
             raise InputError(f"axis: expected 1 to {embedding[-1]}, the width of the embedding, found {axis}")
         self.axis = axis
         self.smooth_cutoff = smooth_cutoff
-        self.species = Species(numbers)
         kinds = len(self.numbers)
         self.embeddings = nn.ModuleList(
             nn.ModuleList(Residual(1, embedding, timestep=False) for _ in numbers) for _ in numbers

@@ -8,7 +8,7 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,15 +16,13 @@ from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
-from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import envelope, radial_basis
 from ionecho.geometry.tensors import degrees, traceless
-from ionecho.models.base import Model
+from ionecho.models.base import AtomicModel
 from ionecho.models.perceptron import perceptron
-from ionecho.models.species import Statistics
 
 LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
@@ -124,7 +122,7 @@ class Surroundings(nn.Module):
         return density.unflatten(0, (len(species), self.kinds)).transpose(1, 2).flatten(2)
 
 
-class SpinTransfer(Model):
+class SpinTransfer(AtomicModel):
     """Couplings of the centres i as sums over sources j of a function of all bridges k between the two.
 
     h, A        invariant features and equivariant channels of the surroundings of an atom
@@ -154,8 +152,6 @@ class SpinTransfer(Model):
         Output("hyperfine_contact", "centres"),
         *(Output(label, "atoms", auxiliary=True) for label in LABELS),
     )
-    mean: Tensor  # (3, elements) of the labels in their units; tensors have none
-    std: Tensor  # (3, elements)
 
     def __init__(
         self,
@@ -191,15 +187,6 @@ class SpinTransfer(Model):
         self.pair = perceptron([sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1])
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
-        self.register_buffer("mean", torch.zeros(len(LABELS), kinds))
-        self.register_buffer("std", torch.ones(len(LABELS), kinds))
-
-    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
-        """Take the mean and the standard deviation of every label, element by element, from the training part."""
-        for row, label in enumerate(LABELS):
-            for number, found in statistics.get(label, {}).items():
-                index = self.numbers.index(number)
-                self.mean[row, index], self.std[row, index] = found.mean, found.std or 1.0
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
@@ -214,9 +201,9 @@ class SpinTransfer(Model):
         local = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
         contact, moment = self.mean[:2, species] + self.std[:2, species] * local
         dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
-        of_centre = species[graph.centres]
+        mean, std = self.scaling("hyperfine_contact", species[graph.centres])
         return {
-            "hyperfine_contact": self.mean[0, of_centre] + self.std[0, of_centre] * coupling,
+            "hyperfine_contact": mean + std * coupling,
             "auxiliary_hyperfine_contact": contact,
             "auxiliary_magnetic_moment": moment,
             "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),
