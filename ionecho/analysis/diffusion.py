@@ -108,11 +108,14 @@ def diffusion(
             reason = f"the displacement levels off, it grows as t^{exponent:.2f}"
     window = None if reason else fitted
 
-    def fit(dimensions: int, lags: Floats, mean: Floats, walk: Walk) -> Diffusivity:
+    def fit(dimensions: int, lags: Floats, mean: Floats, window: slice | None, walk: Walk) -> Diffusivity:
         return fit_diffusivity(dimensions, lags, mean, window, walk, ions, options.hop_length, options.confidence)
 
     walks = [Walk.of(each, fitted.start) for each in (paths.displacements, in_plane(paths.displacements, normal))]
-    space, plane = fit(3, moved.lags, moved.mean, walks[0]), fit(2, moved.lags, moved.plane_mean, walks[1])
+    space, plane = (
+        fit(3, moved.lags, moved.mean, window, walks[0]),
+        fit(2, moved.lags, moved.plane_mean, window, walks[1]),
+    )
     if reason is None and space.value is None:
         reason = "the slope is known to less than half of itself"
     return TracerDiffusion(
@@ -136,16 +139,20 @@ def diffusion(
 
 
 def _collective(
-    paths: IonPaths, window: slice | None, fit: Callable[[int, Floats, Floats, Walk], Diffusivity]
+    paths: IonPaths, window: slice | None, fit: Callable[[int, Floats, Floats, slice | None, Walk], Diffusivity]
 ) -> Diffusivity | None:
-    """Diffusivity of the sum of all displacements over the number of ions: that of their charge."""
+    """Diffusivity of the sum of all displacements over the number of ions: that of their charge.
+
+    It is one path, which long lags tell little of: the line ends at four times the lag where it begins.
+    """
     if window is None:
         return None
     ions = paths.displacements.shape[1]
     centre = paths.displacements.sum(axis=1, keepdims=True) / np.sqrt(ions)
     mean = squared_displacements(centre)[:, 0]
     lags = np.arange(len(mean), dtype=float) * paths.spacing
-    return fit(3, lags, mean, Walk.of(centre, window.start))
+    short = slice(window.start, min(window.stop, max(4 * window.start, len(mean) // 10)))
+    return fit(3, lags, mean, short, Walk.of(centre, window.start))
 
 
 def haven_ratio(result: TracerDiffusion) -> tuple[float, float] | None:

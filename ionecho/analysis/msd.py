@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from ionecho.analysis.walk import Walk
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -70,6 +72,12 @@ class Displacement:
             for mean, along in zip(means, (part, in_plane(part, normal)), strict=True):
                 mean += squared_displacements(along).sum(axis=1) / ions
         return Displacement(np.arange(frames, dtype=float) * spacing, means[0], means[1])
+
+    def errors(self, walk: Walk, *, plane: bool) -> tuple[Floats, Floats, Floats]:
+        """Lags (fs) up to half of the run, the displacement there and its standard error (L,), of ions that move so."""
+        count = (len(self.lags) + 1) // 2
+        mean = (self.plane_mean if plane else self.mean)[:count]
+        return self.lags[:count], mean, mean * np.sqrt(walk.msd_variances(np.arange(count)))
 
 
 def draw_msd(axes: Axes, lags: Floats, mean: Floats, error: Floats, label: str, colour: str) -> None:

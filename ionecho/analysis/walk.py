@@ -20,9 +20,9 @@ class Walk:
     A mean squared displacement, and the slope of a line through it, is a quadratic form of the steps x_s (of all ions
     at once), sum_st A_st x_s.x_t. For independent steps of covariance C its relative variance is
     2 tr(A^2) / tr(A)^2 R + sum_s A_ss^2 / tr(A)^2 kappa, with R = `shared` = tr(C^2) / tr(C)^2 and kappa = `excess`,
-    the excess of the variance of |x|^2 over 2 tr(C^2), relative to tr(C)^2. K independent equal ions in d dimensions have
-    R = 1 / (d K), ions that move in twos twice that; rare hops raise kappa. Both are taken from pairs of different
-    blocks, without bias.
+    the excess of the variance of |x|^2 over 2 tr(C^2), relative to tr(C)^2. K independent equal ions in d dimensions
+    have R = 1 / (d K), ions that move in twos twice that; rare hops raise kappa. Both are taken from pairs of
+    different blocks, without bias.
     """
 
     length: int
