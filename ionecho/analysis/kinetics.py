@@ -73,6 +73,13 @@ class Kinetics:
         low, high = poisson_interval(self.counts, confidence)
         return _over(low, self.times), _over(high, self.times)
 
+    def leaving(self, confidence: float) -> tuple[Floats, Floats]:
+        """Lower and upper ends of the rates away from each kind, (S,) 1/s each, NaN of kinds never visited."""
+        assert self.times is not None
+        low, high = poisson_interval(self.counts.sum(axis=1), confidence)
+        times = np.where(self.times > 0, self.times, np.nan)
+        return low / times, high / times
+
     def imbalance(self) -> Floats:
         """Jumps there less jumps back over the root of their sum, (S, S): in equilibrium a standard normal number."""
         both = self.counts + self.counts.T

@@ -44,8 +44,8 @@ class Lines:
     `differ` is the standard deviation of the ions' own means over their runs (ppm), `explained` what their own scatter
     in time or exchange at the rates seen makes of it, whichever is more, `beyond` the root of what is left, and
     `probability` that of a difference as large by chance. `window` s is how long an ion was followed (None: unknown).
-    `ratio` is k_ex over 2 pi times the range of the site frequencies. `merged`: one line, as exchange is fast and the
-    means do not differ.
+    `ratio` is k_ex over 2 pi times the range of the site frequencies. `merged`: one line, as the means do not
+    differ and exchange is fast, as far as is known.
     """
 
     lines: Sequence[Line]
@@ -110,7 +110,7 @@ def ion_lines(shift: Floats, groups: NDArray, jumps: Kinetics, site_shifts: Floa
         probability=chance,
         window=window,
         ratio=ratio,
-        merged=not apart and not slow,
+        merged=not apart,
     )
 
 
