@@ -23,7 +23,8 @@ class TrainerSettings:
     """How a member is trained: `conf/trainer/default.yaml` and the model's recipe.
 
     `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
-    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores.
+    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores. `devices` processes share each
+    batch, one on each GPU, or on the CPU: the result is that of one, but for rounding and for what dropout draws.
     """
 
     max_epochs: NonNegativeInt
@@ -38,6 +39,7 @@ class TrainerSettings:
     threads: PositiveInt | None
     memory_limit: NonNegativeFloat
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: PositiveInt
 
     @field_validator("accelerator")
     @classmethod
@@ -51,6 +53,14 @@ class TrainerSettings:
     def _can_descend(self) -> Self:
         if self.max_epochs and self.optimizer is None:
             raise ValueError("trainer.optimizer: epochs need one; give it, or max_epochs=0")
+        gpus = 0 if self.accelerator == "cpu" else torch.cuda.device_count() or int(torch.backends.mps.is_available())
+        if self.devices > max(1, gpus) and gpus:
+            raise ValueError(f"trainer.devices={self.devices}: GPUs here: {gpus}; use that many, or accelerator=cpu")
+        shared = self.batch_size if self.max_epochs else 1
+        if self.devices > shared:
+            raise ValueError(
+                f"trainer.devices={self.devices}: no more than they can share, configurations of a batch: {shared}"
+            )
         return self
 
     def terms(self, model: Any) -> dict[str, Term]:
