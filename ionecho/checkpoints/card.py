@@ -34,6 +34,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         f"`{data['split']}`, fold {data['fold']}, validation {data['validation']:g} of the rest: "
         + ", ".join(f"{n} {part}" for part, n in data["configurations"].items())
         + f" configurations. Cite: {data['citation']}",
+        *_start(config),
         "## Accuracy",
         _accuracy(metrics),
         *(["### Limits", metrics["limits"]] if "limits" in metrics else []),
@@ -53,6 +54,20 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         ),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _start(config: CheckpointConfig) -> list[str]:
+    """What the weights were before this training."""
+    if (start := config.start) is None:
+        return []
+    trained = {"all": "all layers", "last": "the last layers"}[config.training["trains"]]
+    fresh = ", ".join(start["fresh_elements"])
+    told = f" It did not know {fresh}: their weights were random." if fresh else ""
+    data = f"{start['dataset']['name']} {start['dataset']['version']}"
+    return [
+        f"Fine-tuned: it began with the weights of `{start['checkpoint']}` ({start['sha256'][:16]}…, trained on "
+        f"{data}), the scaling was set anew and {trained} trained.{told}"
+    ]
 
 
 def _usage(config: CheckpointConfig) -> str:

@@ -7,20 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from ionecho.checkpoints.card import model_card
-from ionecho.checkpoints.store import FORMAT_VERSION, CheckpointConfig, save
+from ionecho.checkpoints.resolve import resolve
+from ionecho.checkpoints.store import FORMAT_VERSION, Checkpoint, CheckpointConfig, load, save
 from ionecho.training import run
 from ionecho.training.run import Trained
 from ionecho.training.settings import TrainingSettings
+from ionecho.training.start import Start
 
 
 def train(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """Train in `folder`, into `folder/checkpoint` or one of each fold; returns the errors, also in metrics.json."""
-    return run.train(settings, folder, keep)
+    start = None if settings.start is None else start_of(load(resolve(settings.start)))
+    return run.train(settings, folder, keep, start)
+
+
+def start_of(checkpoint: Checkpoint) -> Start:
+    """A checkpoint as what a training begins with."""
+    config = checkpoint.config
+    dataset = {key: config.dataset[key] for key in ("name", "version")}
+    identity = {"checkpoint": config.name, "sha256": checkpoint.sha256, "dataset": dataset}
+    overrides = config.member_overrides or [{}] * config.members
+    hyperparameters = [config.hyperparameters | own for own in overrides]
+    return Start(identity, config.model, hyperparameters, list(checkpoint.model.members))
 
 
 def keep(folder: Path, trained: Trained) -> None:
     """Write what was trained as a checkpoint with its card."""
-    settings, metrics = trained.settings, trained.metrics
+    settings, metrics, start = trained.settings, trained.metrics, trained.start
+    fresh = start.unknown(settings.hyperparameters["numbers"]) if start else []
     config = CheckpointConfig(
         format_version=FORMAT_VERSION,
         name=settings.name,
@@ -31,6 +45,7 @@ def keep(folder: Path, trained: Trained) -> None:
         calibration=trained.ensemble.calibration,
         parameters={key: parameters.to_dict() for key, parameters in trained.parameters.items()},
         dataset=metrics["data"],
+        start=None if start is None else {**start.identity, "fresh_elements": fresh},
         training={"seed": settings.seed, **asdict(settings.trainer)},
     )
     save(folder, config, trained.ensemble, metrics, model_card(config, metrics))

@@ -49,6 +49,8 @@ class CheckpointConfig(BaseModel):
     """Parameters of the derived quantities by key, such as those of the conversion of contact couplings to ppm."""
     dataset: dict[str, Any]
     """Name, version, content hash, split, fold and validation share of the training data, and its conventions."""
+    start: dict[str, Any] | None = None
+    """Name, hash and dataset of the checkpoint whose weights it began with, and the elements that this did not know."""
     training: dict[str, Any]
     """The recipe: losses, optimiser, schedule, epochs, batch size, seed."""
 

@@ -56,6 +56,7 @@ class NNNMR(AtomicModel):
     pairs_of = "centres"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
+    last = ("linear", "perceptron")
     feature_mean: Tensor  # (features,)
     feature_std: Tensor  # (features,)
 
@@ -135,6 +136,10 @@ class NNNMR(AtomicModel):
         self.feature_std.copy_(torch.where(std > 1e-6 * std.max(), std, 1.0))
         if self.linear is not None:
             self.linear.mul_(self.feature_std)
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Scale the couplings anew; the weights go with the features as they were scaled."""
+        super().fit(statistics, batches)
 
     def _density(self, graph: Graph) -> Tensor:
         return self.density(graph, self.species(graph.numbers))

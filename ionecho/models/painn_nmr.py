@@ -30,6 +30,7 @@ class PaiNNNMR(AtomicModel):
     pairs_of = "atoms"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
+    last = ("head",)
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from sphericart.torch import SphericalHarmonics
@@ -148,6 +149,7 @@ class SpinTransfer(AtomicModel):
 
     pairs_of = "atoms"
     needed = ("hyperfine_contact",)
+    last = ("pair", "local", "dipolar")
     outputs = (
         Output("hyperfine_contact", "centres"),
         *(Output(label, "atoms", auxiliary=True) for label in LABELS),
@@ -187,6 +189,27 @@ class SpinTransfer(AtomicModel):
         self.pair = perceptron([sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1])
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
+
+    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+        """Radial functions of a pair, and features of an atom, by the elements that they belong to."""
+        elements: list[Hashable] = [("element", number) for number in self.numbers]
+
+        def columns(layer: Any, first: int, *of_pairs: Sequence[int]) -> dict[int, list[Hashable]]:
+            """Of a layer that takes radial functions, by the elements of a pair, from its input `first` on."""
+            radial = list(product(*of_pairs, range(self.radial)))
+            return {1: [*range(first), *radial, *range(first, layer.in_features - len(radial))]}
+
+        around: Any = self.surroundings.features[0]
+        pairs = (self.centres, self.numbers)
+        return {
+            "surroundings.mixing": {1: elements, 2: list(product(self.numbers, range(self.radial)))},
+            "surroundings.features.0.weight": {1: [*range(around.in_features - len(elements)), *elements]},
+            "bridge.weight": columns(self.bridge, 0, *pairs),
+            "source.weight": columns(self.source, 0, *pairs),
+            "bond.weight": columns(self.bond, 0, self.numbers, self.numbers),
+            "pair.0.weight": columns(self.pair[0], sum(self.pooled), *pairs),
+            "local": {1: elements},
+        }
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.

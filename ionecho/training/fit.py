@@ -29,6 +29,7 @@ from ionecho.training.losses import scaled
 from ionecho.training.module import TrainingModule
 from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
 from ionecho.training.settings import TrainingSettings
+from ionecho.training.start import Start, train_last
 
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
@@ -132,11 +133,17 @@ def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
 
 
 def fit_member(
-    settings: TrainingSettings, number: int, dataset: Dataset, parts: dict[str, NDArray], folder: Path
+    settings: TrainingSettings,
+    number: int,
+    dataset: Dataset,
+    parts: dict[str, NDArray],
+    folder: Path,
+    start: Start | None = None,
 ) -> tuple[nn.Module, GraphDataModule]:
     """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded.
 
-    With `trainer.max_epochs` 0 it is what its closed-form fit gives.
+    It begins with the weights of the start, where there is one. With `trainer.max_epochs` 0 it is what its closed-form
+    fit gives.
     """
     trainer, seed = settings.trainer, settings.seed + number
     pl.seed_everything(seed, verbose=False)
@@ -153,7 +160,13 @@ def fit_member(
         model.load_state_dict(load_file(weights))
         return model, data
     stats = statistics(dataset, parts["train"], labels)
-    model.fit(stats, data.train_dataloader())
+    if start is None:
+        model.fit(stats, data.train_dataloader())
+    else:
+        start.give(model, number)
+        model.rescale(stats, data.train_dataloader())
+    if trainer.trains == "last":
+        train_last(model)
     if trainer.max_epochs:
         assert trainer.optimizer is not None
         optimizer = make(OPTIMIZERS, trainer.optimizer, "trainer.optimizer")

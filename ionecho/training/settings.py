@@ -25,6 +25,7 @@ class TrainerSettings:
     `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
     have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores. `devices` processes share each
     batch, one on each GPU, or on the CPU: the result is that of one, but for rounding and for what dropout draws.
+    `trains` says which layers of a model are trained that has its weights from another.
     """
 
     max_epochs: NonNegativeInt
@@ -40,6 +41,7 @@ class TrainerSettings:
     memory_limit: NonNegativeFloat
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: PositiveInt
+    trains: Literal["all", "last"]
 
     @field_validator("accelerator")
     @classmethod
@@ -109,11 +111,15 @@ class CrossValidation:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingSettings:
-    """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ."""
+    """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ.
+
+    `start` names the checkpoint whose weights the members begin with.
+    """
 
     name: str
     seed: NonNegativeInt
     resume: Literal["auto", "never"]
+    start: str | None
     ensemble: PositiveInt
     member_overrides: list[dict[str, Any]]
     cv: CrossValidation
@@ -127,6 +133,8 @@ class TrainingSettings:
     def _one_thing(self) -> Self:
         if self.learning_curve is not None and self.cv.folds is not None:
             raise ValueError("learning_curve and cv.folds: give one of them, they are two runs")
+        if self.trainer.trains != "all" and self.start is None:
+            raise ValueError("trainer.trains=last: of a model with random weights; say start=CHECKPOINT, or trains=all")
         return self
 
     @property
