@@ -43,6 +43,7 @@ def keep(folder: Path, trained: Trained) -> None:
         members=settings.ensemble,
         member_overrides=settings.member_overrides,
         calibration=trained.ensemble.calibration,
+        dispersion={name: each.to_dict() for name, each in trained.ensemble.dispersion.items()},
         parameters={key: parameters.to_dict() for key, parameters in trained.parameters.items()},
         dataset=metrics["data"],
         start=None if start is None else {**start.identity, "fresh_elements": fresh},

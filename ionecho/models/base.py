@@ -41,7 +41,10 @@ class Model(nn.Module):
         self.species, self.centre_species = Species(numbers), Species(centres)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """The outputs by name."""
+        """The outputs by name and, where the model can say what it sees of its centres, their `FEATURES` (K, F).
+
+        Features are invariant; how far they are from those of the training part tells where the model is not at home.
+        """
         raise NotImplementedError
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:

@@ -16,6 +16,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
 from ionecho.models.species import Statistics
 
@@ -110,7 +111,7 @@ class NNNMR(AtomicModel):
         if self.linear is not None:
             coupling = coupling + features @ self.linear
         mean, std = self.scaling("hyperfine_contact", self.species(graph.numbers[graph.centres]))
-        return {"hyperfine_contact": mean + std * coupling}
+        return {"hyperfine_contact": mean + std * coupling, FEATURES: features}
 
     def _invariants(self, density: Tensor) -> Tensor:
         """Description (K, features) from the coefficients (K, channels, (l_max + 1)²)."""

@@ -23,6 +23,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import envelope, radial_basis
 from ionecho.geometry.tensors import degrees, traceless
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
 
 LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
@@ -220,13 +221,14 @@ class SpinTransfer(AtomicModel):
         species = self.species(graph.numbers)
         pairs = self._pairs(graph, species)
         atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
-        coupling = self._coupling(graph, species, pairs, atoms)
+        coupling, features = self._coupling(graph, species, pairs, atoms)
         local = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
         contact, moment = self.mean[:2, species] + self.std[:2, species] * local
         dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
         mean, std = self.scaling("hyperfine_contact", species[graph.centres])
         return {
             "hyperfine_contact": mean + std * coupling,
+            FEATURES: features,
             "auxiliary_hyperfine_contact": contact,
             "auxiliary_magnetic_moment": moment,
             "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),
@@ -237,8 +239,9 @@ class SpinTransfer(AtomicModel):
         r, kind = vectors.norm(dim=1), species[i] * len(self.numbers) + species[j]
         return Pairs(i, j, kind, graph.shifts.long(), r, vectors / r[:, None], self.harmonics(vectors))
 
-    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> Tensor:
-        """Sums over the sources of every centre (K,), in units of the standard deviation."""
+    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> tuple[Tensor, Tensor]:
+        """Sums over the sources of every centre: of their shares (K,), in units of the standard deviation, and of what
+        these are linear in (K, width)."""
         position = torch.full_like(species, -1)
         position[graph.centres] = torch.arange(len(graph.centres), device=species.device)
         direct = pairs.where(position[pairs.i] >= 0)
@@ -247,9 +250,10 @@ class SpinTransfer(AtomicModel):
         distance = self._radial(direct, self.cutoff, len(self.centres))
         h_i, h_j = atoms.features.index_select(0, direct.i), atoms.features.index_select(0, direct.j)
         transfer = self._transfer(pairs, direct, atoms, self.source(torch.cat([distance, h_j], dim=1)))
-        terms = self.pair(torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1)).squeeze(1)
-        terms = terms * envelope(direct.r, self.cutoff)
-        return SOURCE_SCALE * terms.new_zeros(len(graph.centres)).index_add(0, position[direct.i], terms)
+        hidden = self.pair[:-1](torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1))
+        terms = torch.cat([self.pair[-1](hidden), hidden], dim=1) * envelope(direct.r, self.cutoff)[:, None]
+        sums = terms.new_zeros(len(graph.centres), terms.shape[1]).index_add(0, position[direct.i], terms)
+        return SOURCE_SCALE * sums[:, 0], sums[:, 1:]
 
     def _transfer(self, pairs: Pairs, direct: Pairs, atoms: Atoms, source: Tensor) -> list[Tensor]:
         """T_ij^0 and |T_ij^l|² for l = 1, 2 of the pairs centre - source, (P, channels) each."""

@@ -25,6 +25,7 @@ from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.derived import DERIVED, Parameters, derived_from
 from ionecho.training.data import check_labels, fold_parts
+from ionecho.training.domain import fit_dispersion, learn_domain
 from ionecho.training.evaluate import part_metrics, predict_part
 from ionecho.training.fit import fit_member, reported
 from ionecho.training.metrics import summary
@@ -178,6 +179,7 @@ def fit_fold(
         member, data = fit_member(settings, number, dataset, parts, folder / f"member_{number}", start)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
+    ensemble.domain = learn_domain(ensemble, data.train_dataloader(), data.val_dataloader())
     metrics: dict[str, Any] = {"data": _provenance(dataset, of, fold, parts)}
     told = reported(untrained[0], dataset)
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
@@ -188,6 +190,10 @@ def fit_fold(
             if part == "validation":
                 ensemble.calibration[output.name] = predictions.factor()
                 predictions = predictions.scaled(ensemble.calibration[output.name])
+                if predictions.distance is not None:
+                    dispersion = fit_dispersion(predictions.error, predictions.distance, predictions.spread)
+                    ensemble.dispersion[output.name] = dispersion
+                    predictions = predictions.dispersed(dispersion)
             metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, conversions))
             predictions.table(dataset).to_csv(folder / f"{part}_{output.label}.csv", index=False)
     used = {
