@@ -107,7 +107,7 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
 def moving_average(averaged: Tensor, current: Tensor, count: Tensor, decay: float) -> Tensor:
     """Exponential moving average of the weights whose decay grows to `decay`, so that it forgets the start."""
     weight = torch.clamp((1 + count) / (10 + count), max=decay)
-    return weight * averaged + (1 - weight) * current
+    return torch.lerp(averaged, current, 1 - weight)  # which leaves alone what is not trained
 
 
 def _callbacks(settings: TrainerSettings, has_validation: bool) -> list[pl.Callback]:
