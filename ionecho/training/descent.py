@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ from ionecho.training.data import GraphDataModule
 from ionecho.training.module import ERROR, TrainingModule
 from ionecho.training.registry import LOGGERS, make
 from ionecho.training.settings import TrainerSettings, TrainingSettings
+
+# Lightning tells of itself (hardware that is not there, other products, its own deprecations), not of the training.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -97,20 +97,24 @@ def scales(
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
-    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element.
+    """Standard deviation of a label (C, ...) about what the compositions tell; one where that is all but rounding."""
+    values = dataset.rows(label, 0, len(dataset))
+    error = (values - by_composition(dataset, train, label))[train]
+    left = float(np.sqrt(np.nanmean(error**2)))
+    return left if left > ROUNDING * np.nanmax(np.abs(values[train])) else 1.0
 
-    One where the fit leaves no more than rounding.
-    """
+
+def by_composition(dataset: Dataset, train: NDArray, label: str) -> NDArray:
+    """What the numbers of atoms of each element tell of a label (C, ...), by least squares over the training part."""
     numbers = dataset.rows("numbers", 0, len(dataset))
     elements = np.unique(numbers)
-    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])[train]
-    values = dataset.rows(label, 0, len(dataset))[train].reshape(len(train), -1)
-    present = np.isfinite(values).all(axis=1)
-    if not present.any():
+    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])
+    values = dataset.rows(label, 0, len(dataset))
+    known = train[np.isfinite(values[train].reshape(len(train), -1)).all(axis=1)]
+    if not len(known):
         raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
-    known, _, _, _ = np.linalg.lstsq(counts[present], values[present], rcond=None)
-    left = float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
-    return left if left > ROUNDING * np.abs(values[present]).max() else 1.0
+    of_elements, _, _, _ = np.linalg.lstsq(counts[known], values[known].reshape(len(known), -1), rcond=None)
+    return (counts @ of_elements).reshape(values.shape)
 
 
 def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:

@@ -24,6 +24,7 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.derived import DERIVED, Parameters, derived_from
+from ionecho.training.baseline import mean_of_training
 from ionecho.training.data import check_labels, fold_parts
 from ionecho.training.domain import fit_dispersion, learn_domain
 from ionecho.training.evaluate import part_metrics, predict_part
@@ -124,7 +125,7 @@ def cross_validate(
         raise InputError(f"cv.folds={count}: split {split} of the dataset has {known} folds")
     folds = [fit_fold(settings, dataset, fold, folder / f"fold_{fold}", keep, start) for fold in range(known)]
     names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
-    keys = ("rmse", "mae", "r2", "bias")
+    keys = ("rmse", "mae", "r2", "bias", "baseline")
     joined = {n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys} for n in names}
     run = {"members": settings.ensemble, "errors": joined}
     return {"cv": {split: run}, "data": folds[0]["data"]}
@@ -187,6 +188,7 @@ def fit_fold(
             predictions = predict_part(ensemble, loader(), parts[part], output)
             if not len(predictions.true):  # of what is told but not learned
                 continue
+            plain = part_metrics(mean_of_training(predictions, dataset, parts["train"]), dataset, conversions)
             if part == "validation":
                 ensemble.calibration[output.name] = predictions.factor()
                 predictions = predictions.scaled(ensemble.calibration[output.name])
@@ -194,7 +196,10 @@ def fit_fold(
                     dispersion = fit_dispersion(predictions.error, predictions.distance, predictions.spread)
                     ensemble.dispersion[output.name] = dispersion
                     predictions = predictions.dispersed(dispersion)
-            metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, conversions))
+            measured = part_metrics(predictions, dataset, conversions)
+            for name in (name for name, values in measured.items() if "rmse" in values):
+                measured[name]["baseline"] = plain[name]["rmse"]
+            metrics.setdefault(part, {}).update(measured)
             predictions.table(dataset).to_csv(folder / f"{part}_{output.label}.csv", index=False)
     used = {
         entry.parameters.key: conversions[entry.parameters.key]
