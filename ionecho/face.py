@@ -132,9 +132,14 @@ def dataset(name: str | Path) -> Dataset:
     return open_dataset(str(name))
 
 
-def train(*overrides: str, folder: str | Path) -> dict[str, Any]:
-    """Train as `train.py` with these overrides does, into `folder`; the errors. A killed call goes on."""
-    return run.train(training_settings(compose("train", overrides)), Path(folder))
+def train(*overrides: str, folder: str | Path, start: str | Path | None = None) -> dict[str, Any]:
+    """Train as `train.py` with these overrides does, into `folder`; the errors. A killed call goes on.
+
+    `start` is a checkpoint whose weights the training begins with (fine-tuning): a name, a folder, or owner/name on the
+    Hub.
+    """
+    settings = compose("train", overrides)
+    return run.train(training_settings(settings | ({} if start is None else {"start": str(start)})), Path(folder))
 
 
 def simulate(**settings: Any) -> Path:

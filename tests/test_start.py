@@ -16,7 +16,7 @@ from test_models import SMALL as PROPERTY_MODELS
 from test_potentials import POTENTIALS, labelled
 
 from ionecho.checkpoints import resolve
-from ionecho.checkpoints.run import start_of, train
+from ionecho.checkpoints.run import as_start, train
 from ionecho.checkpoints.store import load
 from ionecho.errors import InputError
 from ionecho.models import build_model
@@ -168,7 +168,7 @@ def test_a_run_tells_what_it_began_with(toy_dataset: Path, toy_checkpoint: Path,
     assert all(key.startswith("members.0.head") for key in moved)
     config = load(tmp_path / "checkpoint").config
     assert config.start is not None
-    assert config.start == {**start_of(load(toy_checkpoint)).identity, "fresh_elements": []}
+    assert config.start == {**as_start(load(toy_checkpoint)).identity, "fresh_elements": []}
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert "it began with the weights of `toy`" in card
     assert "the last layers trained" in card

@@ -17,11 +17,26 @@ from ionecho.training.start import Start
 
 def train(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """Train in `folder`, into `folder/checkpoint` or one of each fold; returns the errors, also in metrics.json."""
-    start = None if settings.start is None else start_of(load(resolve(settings.start)))
-    return run.train(settings, folder, keep, start)
+    return run.train(settings, folder, keep, start_of(settings))
 
 
-def start_of(checkpoint: Checkpoint) -> Start:
+def start_of(settings: TrainingSettings) -> Start | None:
+    """What the training begins with.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is not there, or does not fit the members.
+    """
+    if settings.start is None:
+        return None
+    start = as_start(load(resolve(settings.start)))
+    for number in range(settings.ensemble):
+        start.check(settings.model["name"], settings.of_member(number), number, settings.trainer.max_epochs)
+    return start
+
+
+def as_start(checkpoint: Checkpoint) -> Start:
     """A checkpoint as what a training begins with."""
     config = checkpoint.config
     dataset = {key: config.dataset[key] for key in ("name", "version")}

@@ -51,7 +51,8 @@ class Pairs(NamedTuple):
 class Atoms(NamedTuple):
     """What the surroundings of every atom tell about it."""
 
-    features: Tensor  # (A, features), invariant
+    invariants: Tensor  # (A, (l_max + 2) channels) of the densities
+    features: Tensor  # (A, features) made of them
     tensors: list[Tensor]  # (A, 2l + 1, channels) for every degree l
     gates: Tensor  # (A, l_max channels)
 
@@ -114,7 +115,7 @@ class Surroundings(nn.Module):
             products.append((a * b).sum(1))
         invariants = self.norm(torch.cat([tensors[0].squeeze(1), *products], dim=1))
         features = self.features(torch.cat([invariants, one_hot(species, self.kinds).to(invariants.dtype)], dim=1))
-        return Atoms(features, tensors, self.gates(features))
+        return Atoms(invariants, features, tensors, self.gates(features))
 
     def _density(self, species: Tensor, pairs: Pairs) -> Tensor:
         """Coefficients ρ = Σ_j R_n(r_ij) Y_lm(r_ij) by the element of j, (A, (l_max + 1)², kinds radial)."""
@@ -228,7 +229,7 @@ class SpinTransfer(AtomicModel):
         mean, std = self.scaling("hyperfine_contact", species[graph.centres])
         return {
             "hyperfine_contact": mean + std * coupling,
-            FEATURES: features,
+            FEATURES: torch.cat([features, atoms.invariants[graph.centres]], dim=1),
             "auxiliary_hyperfine_contact": contact,
             "auxiliary_magnetic_moment": moment,
             "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),

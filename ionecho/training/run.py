@@ -71,7 +71,7 @@ def _train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | 
     dataset = open_dataset(settings.dataset.name)
     console.print(f"{dataset.path.name}: {describe(dataset.quality)}; licence {dataset.attrs['licence']}")
     if start is not None:
-        _check_start(start, settings)
+        _tell_start(start, settings)
     _check_request(settings, dataset, folder, start)
     if settings.learning_curve is not None:
         metrics = learning_curve(settings, dataset, folder, keep, start)
@@ -83,10 +83,8 @@ def _train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | 
     return metrics
 
 
-def _check_start(start: Start, settings: TrainingSettings) -> None:
-    """Refuse a start that does not fit; say what of it is fresh."""
-    for number in range(settings.ensemble):
-        start.check(settings.model["name"], settings.of_member(number), number, settings.trainer.max_epochs)
+def _tell_start(start: Start, settings: TrainingSettings) -> None:
+    """Say what the training begins with, and what of it is fresh."""
     fresh = start.unknown(settings.hyperparameters["numbers"])
     told = f"; it does not know {', '.join(fresh)}: their weights are fresh" if fresh else ""
     console.print(f"starts with the weights of {start.identity['checkpoint']}{told}")
