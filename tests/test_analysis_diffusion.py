@@ -269,6 +269,14 @@ def test_arrhenius_interval_covers_the_truth_where_errors_are_of_few_ions(ions):
     assert covered == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    ("hot", "error", "said"), [(0.5, 0.01, "is negative"), (1.1, 0.2, "cannot be told from zero"), (2.0, 0.01, None)]
+)
+def test_an_activation_energy_that_is_not_above_zero_is_doubted(hot, error, said):
+    doubts = fit_arrhenius([300, 600], [1.0, hot], [error] * 2, 0.95).doubts
+    assert doubts == [] if said is None else said in doubts[0]
+
+
 def at(temperature: float, sigma: float, seed: int = 0) -> TracerDiffusion:
     return diffusion(paths_of(walk(int(temperature) + seed, 300, 20, sigma)), options(), temperature)
 
