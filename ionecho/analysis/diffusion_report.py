@@ -118,15 +118,12 @@ def analyze(path: Path, options: Settings, temperature: float | None) -> TracerD
     trajectory = options.read.open(path)
     paths = follow(
         trajectory,
-        path,
         options.element,
         options.framework,
+        options.read,
         remove_drift=options.remove_drift,
         unwrap=options.unwrap,
         longest_step=options.longest_step,
-        skip=options.read.skip,
-        every=options.read.every,
-        groups=options.read.groups,
     )
     temperature = trajectory.temperature if temperature is None else temperature
     found = diffusion(paths, options, temperature, trajectory.friction_time)
@@ -152,7 +149,7 @@ def _notes(results: Mapping[str, TracerDiffusion], points: Sequence[Average], fi
             notes.append(f"{where}: half of the limit, as far off as that, stands for {', '.join(each.limits)}.")
         elif each.limits and fit is not None:
             notes.append(f"{where}: a limit in the activation energy too, of {', '.join(each.limits)}.")
-    return notes
+    return notes if fit is None else [*notes, *fit.doubts]
 
 
 def _headline(

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from ionecho.data.loader import Batch
+from ionecho.data.metrics import calibration, calibration_factor, errors
 from ionecho.data.outputs import SPREAD, Output
 from ionecho.data.store import Dataset
 from ionecho.models.domain import DISTANCE, Dispersion
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.derived import Parameters, derived_from
-from ionecho.training.metrics import calibration, calibration_factor, errors
 
 MANY = 1_000_000  # members whose spread is known exactly
 MOST_GROUPS = 16  # whose errors are told one by one

@@ -16,6 +16,7 @@ from rich.console import Console
 from ionecho.data.build import build
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
+from ionecho.data.metrics import summary
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset
 from ionecho.data.splits import fold_indices
@@ -29,7 +30,6 @@ from ionecho.training.data import check_labels, fold_parts
 from ionecho.training.domain import fit_dispersion, learn_domain
 from ionecho.training.evaluate import part_metrics, predict_part
 from ionecho.training.fit import fit_member, reported
-from ionecho.training.metrics import summary
 from ionecho.training.settings import DatasetSettings, TrainingSettings
 from ionecho.training.start import Start
 

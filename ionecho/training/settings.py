@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ionecho.data.outputs import Output, named
 from ionecho.errors import InputError
-from ionecho.nmr.derived import Parameters, parameter_classes, parse_parameters
+from ionecho.nmr.derived import Parameters, gathered, parse_parameters
 from ionecho.training.losses import Term, check_terms, learns
 
 STRICT = ConfigDict(extra="forbid")
@@ -92,9 +92,7 @@ class DatasetSettings:
     @classmethod
     def _gathered(cls, given: Any) -> Any:
         """Parameters stand beside the other keys in a config."""
-        values = dict(getattr(given, "kwargs", given) or {})
-        beside = {key: values.pop(key) for key in parameter_classes() if key in values}
-        return {"parameters": beside, **values}
+        return gathered(getattr(given, "kwargs", given) or {})
 
     @property
     def conversions(self) -> dict[str, Parameters]:
