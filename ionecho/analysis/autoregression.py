@@ -12,7 +12,7 @@ from scipy.stats import chi2
 Floats = NDArray[np.float64]
 
 COARSE = 256  # samples at least that are left after averaging over pairs of neighbours
-ORDER, SHARE = 12, 10  # of the autoregression at most; samples a parameter at least
+ORDER, SHARE = 12, 20  # of the autoregression at most; samples a parameter at least
 INDEPENDENT = 50.0  # samples worth that many independent ones are needed to say "converged"
 BIAS = 10.0  # the variance is raised by this share of one over the independent samples, see docs/statistics.md
 BLOCKS, LIKELY = 16, 0.99  # the mean scatters between so many blocks as the autoregression says, with this probability

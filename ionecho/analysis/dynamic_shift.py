@@ -237,7 +237,7 @@ def _summarise(
         histogram=site_histogram(shift, kinds, names, edges, UNCOVERED),
         windows={window: window_means(shift, window, groups) for window in settings.windows if window <= shortest},
         exchange=exchanged,
-        lines=ion_lines(shift, groups, jumps, site_shifts, exchanged.ratio),
+        lines=ion_lines(shift, groups, jumps, site_shifts, exchanged.ratio, blocks.error),
     )
 
 
