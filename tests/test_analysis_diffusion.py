@@ -319,6 +319,15 @@ def test_starts_of_one_system_are_averaged_and_their_scatter_counts():
         assert low < np.mean(inside) < high
 
 
+def test_other_systems_are_not_averaged():
+    first, second = at(600.0, 0.6), diffusion(paths_of(walk(1, 300, 24, 0.6)), options(), 600.0)
+    assert [each.starts for each in averages({"a": first, "b": second}, options())] == [["a"], ["b"]]
+    apart = options(systems={"one": ["a"], "two": ["b"]})
+    assert len(averages({"a": first, "b": at(600.0, 0.6, 1)}, apart)) == 2
+    with pytest.raises(InputError, match="expected each of a, b once"):
+        averages({"a": first, "b": second}, options(systems={"one": ["a"]}))
+
+
 def test_a_start_with_a_limit_only_enters_a_mean_as_such():
     found = averages({"a": at(600.0, 0.6), "b": at(600.0, 1e-4)}, options())[0]
     assert list(found.limits) == ["b"]

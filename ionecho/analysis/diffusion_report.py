@@ -43,8 +43,8 @@ CONVENTIONS = {
     "displacement": "steps in fractional coordinates, Cartesian in the cell of the later frame",
     "error": "a quarter of the two-sigma interval; of the slope as a quadratic form of steps whose covariance between "
     "ions and excess over a Gaussian are measured in blocks of time, so that ions may move together and hop rarely",
-    "starts": "inputs at one temperature are starts of one system: mean weighted with ions x time, scatter between "
-    "them in its error where it exceeds their own; a start with a limit L counts as L/2 +- L/2",
+    "starts": "inputs of one system (`systems`, or the same ions, elements and cell) at one temperature: mean weighted "
+    "with ions x time, scatter between them in its error where it exceeds their own; a start with a limit L counts as L/2 +- L/2",
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
