@@ -314,7 +314,7 @@ def test_starts_of_one_system_are_averaged_and_their_scatter_counts():
         for _ in range(600):
             values = rng.gamma(50, 0.18 / 50, 4) * np.exp(rng.normal(0, spread, 4) - spread**2 / 2)
             starts = {str(n): replace(like, value=v, relative_variance=0.02) for n, v in enumerate(values)}
-            found = average(600.0, starts, dict.fromkeys(starts, 1.0), "walk", 0.95)
+            found = average("one", 600.0, starts, dict.fromkeys(starts, 1.0), "walk")
             inside.append(abs(found.value - 0.18) < 2 * found.error)
         assert low < np.mean(inside) < high
 

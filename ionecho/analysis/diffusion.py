@@ -241,11 +241,11 @@ def averages(results: Mapping[str, TracerDiffusion], options: DiffusionOptions) 
             together.append({name: result})
     return [
         average(
+            of.get(next(iter(starts)), next(iter(starts))),
             next(iter(starts.values())).temperature,
             {name: result.space for name, result in starts.items()},
             {name: result.ions * result.run for name, result in starts.items()},
             options.arrhenius_errors,
-            options.confidence,
         )
         for starts in together
     ]

@@ -44,7 +44,8 @@ CONVENTIONS = {
     "error": "a quarter of the two-sigma interval; of the slope as a quadratic form of steps whose covariance between "
     "ions and excess over a Gaussian are measured in blocks of time, so that ions may move together and hop rarely",
     "starts": "inputs of one system (`systems`, or the same ions, elements and cell) at one temperature: mean weighted "
-    "with ions x time, scatter between them in its error where it exceeds their own; a start with a limit L counts as L/2 +- L/2",
+    "with ions x time, scatter between them in its error where it exceeds their own; a start with a limit L counts as "
+    "L/2 +- L/2",
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
@@ -95,7 +96,13 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         numbers={
             "trajectories": {name: _numbers(result) for name, result in results.items()},
             "starts": [
-                {"temperature": each.temperature, "starts": each.starts, "limits_only": each.limits, **_mean(each)}
+                {
+                    "system": each.name,
+                    "temperature": each.temperature,
+                    "starts": each.starts,
+                    "limits_only": each.limits,
+                    **_mean(each),
+                }
                 for each in points
             ],
             "arrhenius": fit,
@@ -165,7 +172,7 @@ def _headline(
         lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
     for each in points:
         if len(each.starts) > 1:
-            name = f"{each.temperature:g} K, mean of {len(each.starts)} starts"
+            name = f"{each.name}, {each.temperature:g} K, mean of {len(each.starts)} starts"
             found = _mean(each)
             if found["D"] is not None:
                 lines.append(Number(name, found["D"], found["D_error"], "cm²/s", remark=" (d = 3)"))

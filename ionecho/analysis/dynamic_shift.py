@@ -265,6 +265,11 @@ def warnings(result: GroupResult, larmor_frequency: float) -> list[str]:
             f"explains {lines.explained:.0f}: {len(lines.lines)} lines, unless the ions mix later, within "
             f"{1e6 / (2 * np.pi * lines.beyond * larmor_frequency):.2g} µs."
         )
+    elif lines.probability < SIGNIFICANCE:
+        notes.append(
+            f"after {followed} the means of single ions still differ by {lines.differ:.0f} ppm, of which exchange "
+            f"explains {lines.explained:.0f}, but not in groups: one line that may be as broad as that."
+        )
     elif len(lines.lines) > 1:
         notes.append(f"exchange between sites is not fast: {len(lines.lines)} lines, of the ions' own means.")
     elif not lines.merged:

@@ -86,7 +86,7 @@ def ion_lines(
     means = np.concatenate([run.mean(axis=0) for run in runs])
     weights = np.concatenate([np.full(run.shape[1], len(run)) for run in runs])
     own = [mean_variance(ion) for run in runs for ion in run.T if len(run) > 1]
-    variance = float(np.mean([ion.variance for ion in own])) if own else np.nan
+    variance = float(np.mean([ion.estimate for ion in own])) if own else np.nan
     least = float(np.nan_to_num(variance))
     freedom = sum(ion.freedom for ion in own if np.isfinite(ion.freedom)) or 1.0
     window = None
