@@ -14,6 +14,12 @@ from ionecho.data.schema import ARRAYS
 from ionecho.models import build_model
 from ionecho.nmr.derived import made_by
 
+TOLD = {
+    "mae": "MAE",
+    "relative": "RMSE over the labels' root mean square",
+    "about_mean": "the same about their mean tensor",
+}
+
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
     """The README.md of a checkpoint: what it is, what it was trained on, how well it does, how to use it."""
@@ -40,6 +46,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         _accuracy(metrics),
         *_dispersion(config),
         *(["### Limits", metrics["limits"]] if "limits" in metrics else []),
+        *(["### Beside other models", _beside(metrics)] if "beside" in metrics else []),
         *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
         *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
         "## Physics",
@@ -99,8 +106,17 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             if name.endswith("_by_element"):
                 rows = {f"{name.removesuffix('_by_element')}, {symbol}": of for symbol, of in values.items()}
             for quantity, errors in rows.items():
-                numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
-                lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
+                lines.append(_row(part, quantity, errors))
+                if quantity != name:
+                    continue
+                if "zero" in errors:
+                    lines.append(_row(part, f"{quantity}, of zero", errors["zero"]))
+                if errors.get("relative") is not None:
+                    about = _number(errors["about_mean"])
+                    notes.append(
+                        f"{quantity} on the {part} part: RMSE {errors['relative']:.4g} of the root mean square of the "
+                        f"labels, {about} of that about their mean tensor."
+                    )
             if "rmse_over_spread" in values:
                 one, two = values["expected_within"]
                 notes.append(
@@ -126,6 +142,22 @@ def _dispersion(config: CheckpointConfig) -> list[str]:
     return [f"{'; '.join(laws)}. {told}. Fitted to the validation part."] if laws else []
 
 
+def _beside(metrics: Mapping[str, Any]) -> str:
+    """RMSE and MAE on the test part of this model and of others, trained and tested on the same configurations."""
+    rows = {"this": metrics["test"], **metrics["beside"]}
+    names = [name for name, values in metrics["test"].items() if "rmse" in values]
+    lines = ["| model | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for model, errors in rows.items():
+        cells = [f"{_number(errors[name]['rmse'])} / {_number(errors[name]['mae'])}" for name in names]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    return "RMSE / MAE on the test part:\n\n" + "\n".join(lines)
+
+
+def _row(part: str, quantity: str, errors: Mapping[str, Any]) -> str:
+    numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
+    return f"| {part} | {quantity} | {numbers} | {errors['n']} |"
+
+
 def _cross_validation(cv: Mapping[str, Any]) -> str:
     """One line a run of cross-validation: RMSE of every fold, mean and standard deviation over folds."""
     lines = ["| split | members | quantity | RMSE a fold | mean ± sd | R2 |", "|---|---|---|---|---|---|"]
@@ -135,6 +167,11 @@ def _cross_validation(cv: Mapping[str, Any]) -> str:
             rmse, r2 = values["rmse"], values["r2"]
             spread = f"{rmse['mean']:.4g} ± {rmse['std']:.2g}"
             lines.append(f"| {split} | {run['members']} | {name} | {folds} | {spread} | {_number(r2 and r2['mean'])} |")
+            for key, told in TOLD.items():
+                if values.get(key) and (key != "mae" or values["r2"] is None):
+                    folds = ", ".join(f"{value:.4g}" for value in values[key]["folds"])
+                    spread = f"{values[key]['mean']:.4g} ± {values[key]['std']:.2g}"
+                    lines.append(f"| {split} | {run['members']} | {name}, {told} | {folds} | {spread} | |")
     return "\n".join(lines)
 
 

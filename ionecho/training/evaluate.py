@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from ionecho.data.loader import Batch
-from ionecho.data.metrics import calibration, calibration_factor, errors
+from ionecho.data.metrics import calibration, calibration_factor, errors, magnitudes, tensor_errors
 from ionecho.data.outputs import SPREAD, Output
 from ionecho.data.store import Dataset
 from ionecho.models.domain import DISTANCE, Dispersion
 from ionecho.models.ensemble import Ensemble
+from ionecho.nmr.comparison import compared
 from ionecho.nmr.derived import Parameters, derived_from
 
 MANY = 1_000_000  # members whose spread is known exactly
@@ -125,17 +126,28 @@ def part_metrics(
     found = derived_from(output.label, parameters or {})
     metrics: dict[str, Any] = {}
     if not any(entry.in_place for entry, _ in found):
-        metrics[output.label] = errors(predictions.predicted.ravel(), predictions.true.ravel())
+        metrics[output.label] = _errors(predictions.predicted, predictions.true)
     leading, name = predictions, output.label
     for entry, own in found:
         predicted, true = (entry.function(values, own, of_rows) for values in (predictions.predicted, predictions.true))
         metrics[entry.name] = errors(predicted.ravel(), true.ravel())
+        if output.is_tensor and output.per_atom:
+            metrics[entry.name]["zero"] = magnitudes(true)
         if entry.linear:
             spread = predictions.spread
             if spread is not None:
                 spread = np.abs(entry.function(spread, own, atoms))
             name, leading = entry.name, replace(predictions, predicted=predicted, true=true, spread=spread)
+    for comparison, own in compared(output.label, output.is_tensor, parameters or {}):
+        metrics[comparison.name] = magnitudes(comparison.function(predictions.predicted, predictions.true, own))
+        if comparison.of_nothing:
+            nothing = np.zeros_like(predictions.true)
+            metrics[comparison.name]["zero"] = magnitudes(comparison.function(nothing, predictions.true, own))
     return metrics | _by_part(leading, dataset, name)
+
+
+def _errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> dict[str, Any]:
+    return tensor_errors(predicted, true) if true.ndim == 3 else errors(predicted.ravel(), true.ravel())
 
 
 def _by_part(predictions: Predictions, dataset: Dataset, name: str) -> dict[str, Any]:
@@ -144,7 +156,7 @@ def _by_part(predictions: Predictions, dataset: Dataset, name: str) -> dict[str,
     predicted, true = predictions.predicted, predictions.true
 
     def of(rows: NDArray[np.bool_]) -> dict[str, Any]:
-        return errors(predicted[rows].ravel(), true[rows].ravel())
+        return _errors(predicted[rows], true[rows])
 
     element = predictions.element
     if element is not None and (predictions.output.kind != "scalar" or len(np.unique(element)) > 1):

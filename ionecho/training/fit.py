@@ -47,7 +47,8 @@ def recipe(model: Any, dtype: str) -> GraphRecipe:
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
     """Mean and standard deviation of every atomic label, by element, over the training part.
 
-    Vectors and tensors have no mean, and one deviation for all components: rotation commutes with both.
+    Vectors and traceless tensors have no mean, a tensor that of its isotropic part; all have one deviation for all
+    components: rotation commutes with both.
     """
     in_train = _atoms_of(dataset, train)
     atomic = [name for name in labels if ARRAYS[name].per == "atom"]
@@ -56,17 +57,23 @@ def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[
         chosen = in_train[dataset.offsets[start] : dataset.offsets[stop]]
         for name, number in product(atomic, np.unique(arrays["numbers"][chosen])):
             values = arrays[name][chosen & (arrays["numbers"] == number)].astype(float)
-            values = values[np.isfinite(values)]
-            total = values.sum() if ARRAYS[name].kind == "scalar" else 0.0
-            sums[name][int(number)] += (values.size, total, np.square(values).sum())
+            values = values[np.isfinite(values).reshape(len(values), -1).all(1)]
+            kind = ARRAYS[name].kind
+            total = np.trace(values, axis1=1, axis2=2).sum() if kind == "tensor" else values.sum() * (kind == "scalar")
+            sums[name][int(number)] += (len(values), total, np.square(values).sum())
     return {
-        name: {
-            number: Statistics(total / count, math.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
-            for number, (count, total, squares) in of_elements.items()
-            if count
-        }
+        name: {number: _statistics(name, *of) for number, of in of_elements.items() if of[0]}
         for name, of_elements in sums.items()
     }
+
+
+def _statistics(label: str, count: float, total: float, squares: float) -> Statistics:
+    """Of `count` rows, the sum of their numbers or traces, and that of their squared components."""
+    size = math.prod(ARRAYS[label].shape)
+    diagonal = 3 if ARRAYS[label].kind == "tensor" else 1
+    mean = total / (count * diagonal)
+    variance = squares / (count * size) - mean**2 * diagonal / size
+    return Statistics(mean, math.sqrt(max(variance, 0.0)))
 
 
 def _atoms_of(dataset: Dataset, configurations: NDArray) -> NDArray[np.bool_]:

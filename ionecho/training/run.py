@@ -123,8 +123,11 @@ def cross_validate(
         raise InputError(f"cv.folds={count}: split {split} of the dataset has {known} folds")
     folds = [fit_fold(settings, dataset, fold, folder / f"fold_{fold}", keep, start) for fold in range(known)]
     names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
-    keys = ("rmse", "mae", "r2", "bias", "baseline")
-    joined = {n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys} for n in names}
+    keys = ("rmse", "mae", "r2", "bias", "baseline", "relative", "about_mean")
+    joined = {
+        n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys if key in folds[0]["test"][n]}
+        for n in names
+    }
     run = {"members": settings.ensemble, "errors": joined}
     return {"cv": {split: run}, "data": folds[0]["data"]}
 
