@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
+from ionecho.checkpoints.card import PARTS
 from ionecho.errors import InputError, explain
 
 USER_ERRORS = (
@@ -73,7 +74,7 @@ def run(application: Callable[[], None]) -> None:
 def show(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print the errors that `metrics` holds, and where everything lies."""
     table = Table("part", "quantity", "rmse", "mae", "R2")
-    parts = {part: metrics.get(part, {}) for part in ("validation", "test")}
+    parts = {part: metrics.get(part, {}) for part in PARTS}
     parts |= {f"cv by {split}": cv["errors"] for split, cv in metrics.get("cv", {}).items()}
     parts |= {f"{row['frames']} frames": {row["quantity"]: row} for row in metrics.get("learning_curve", [])}
     for part, quantities in parts.items():

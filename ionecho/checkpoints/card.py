@@ -13,6 +13,9 @@ from ionecho.data.outputs import drives_ions
 from ionecho.models import build_model
 from ionecho.nmr.derived import made_by
 
+PARTS = ("validation", "validation, blind", "test", "test, blind")
+"""Blind: without the states that a model may be given."""
+
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
     """The README.md of a checkpoint: what it is, what it was trained on, how well it does, how to use it."""
@@ -76,7 +79,7 @@ def _parameters(config: CheckpointConfig) -> list[str]:
 def _accuracy(metrics: Mapping[str, Any]) -> str:
     lines = ["| part | quantity | RMSE | MAE | bias | R2 | values |", "|---|---|---|---|---|---|---|"]
     notes = []
-    for part in ("validation", "test"):
+    for part in PARTS:
         for name, values in metrics.get(part, {}).items():
             rows = {name: values} if "rmse" in values else {}
             if name.endswith("_by_element"):
@@ -84,6 +87,12 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             for quantity, errors in rows.items():
                 numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
+            if "relative" in values:
+                of = values["relative"]
+                notes.append(
+                    f"{name} on the {part} part: ∫|error| is {of['error']:.2%} of ∫|{name}| (± {of['standard_error']:.2%}, "
+                    f"standard error over {of['configurations']} configurations)."
+                )
             if "rmse_over_spread" in values:
                 one, two = values["expected_within"]
                 notes.append(

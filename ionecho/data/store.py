@@ -172,10 +172,13 @@ class Dataset:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray:
         """Array `name` for the configurations start..stop, atoms or grid points concatenated."""
-        offsets = {"atom": self.offsets, "grid": self.grid_offsets}.get(ARRAYS[name].per)
-        if offsets is not None:
+        if (offsets := self.offsets_of(name)) is not None:
             start, stop = int(offsets[start]), int(offsets[stop])
         return self.zarr[name][start:stop]
+
+    def offsets_of(self, name: str) -> NDArray[np.int64] | None:
+        """Where the rows of each configuration begin in array `name`, (C + 1,); None where there is one each."""
+        return {"atom": self.offsets, "grid": self.grid_offsets}.get(ARRAYS[name].per)
 
     def grid(self, name: str, index: int) -> NDArray[np.float32]:
         """The grid `name` of configuration `index`, (n1, n2, n3); point [i, j, k] lies at (i/n1, j/n2, k/n3).

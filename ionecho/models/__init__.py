@@ -16,6 +16,9 @@ MODELS: dict[str, str] = {
     "spin_transfer": "ionecho.models.spin_transfer:SpinTransfer",
     "deep_pot": "ionecho.models.deep_pot:DeepPot",
     "uf3": "ionecho.models.uf3:UF3",
+    "density": "ionecho.models.density:Density",
+    "deep_dft": "ionecho.models.deep_dft:DeepDFT",
+    "oxidation": "ionecho.models.oxidation:Oxidation",
 }
 
 

@@ -30,6 +30,8 @@ class Model(nn.Module):
     outputs: tuple[Output, ...]
     needed: tuple[str, ...]
     """Names of the outputs that have to be learned."""
+    given: str | None = None
+    """Label by atom that its states are told by, where they are."""
 
     def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
         super().__init__()

@@ -38,13 +38,14 @@ class Ensemble(nn.Module):
     cutoff: float
     pairs_of: PairsOf
     outputs: tuple[Output, ...]
+    given: str | None
 
     def __init__(self, members: Sequence[nn.Module], calibration: Mapping[str, float]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
-        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs"):
+        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs", "given"):
             if len(found := {getattr(member, name) for member in members}) > 1:
                 raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(map(str, found))}")
             setattr(self, name, getattr(first, name))

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from pydantic.dataclasses import dataclass
 
 from ionecho.data.outputs import Output, named
+from ionecho.data.points import PointRecipe
 from ionecho.errors import InputError
 from ionecho.nmr.derived import Parameters, parameter_classes, parse_parameters
 from ionecho.training.losses import Term, check_terms, learns
@@ -23,7 +24,8 @@ class TrainerSettings:
     """How a member is trained: `conf/trainer/default.yaml` and the model's recipe.
 
     `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
-    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores.
+    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores. `points` says which points of
+    grids a batch holds: `count`, `tested`, `importance`; None takes all.
     """
 
     max_epochs: NonNegativeInt
@@ -38,6 +40,7 @@ class TrainerSettings:
     threads: PositiveInt | None
     memory_limit: NonNegativeFloat
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    points: PointRecipe | None = None
 
     @field_validator("accelerator")
     @classmethod
@@ -52,6 +55,11 @@ class TrainerSettings:
         if self.max_epochs and self.optimizer is None:
             raise ValueError("trainer.optimizer: epochs need one; give it, or max_epochs=0")
         return self
+
+    @property
+    def point_recipe(self) -> PointRecipe:
+        """Which points of grids a batch holds."""
+        return self.points or PointRecipe(None)
 
     def terms(self, model: Any) -> dict[str, Term]:
         """The terms of the loss of a model, checked; a closed-form fit needs none."""
