@@ -65,7 +65,7 @@ def test_densities_are_periodic_and_move_with_the_atoms(model: Any) -> None:
     moved = atoms.copy()
     moved.positions += [0.3, -7.0, 12.5]
     moved.positions[3] += 2 * atoms.cell.array[0] - atoms.cell.array[2]
-    np.testing.assert_allclose(at(model, moved, places + [0.3, -7.0, 12.5]), expected, atol=1e-9)
+    np.testing.assert_allclose(at(model, moved, places + np.array([0.3, -7.0, 12.5])), expected, atol=1e-9)
     sheared = atoms.copy()
     sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
     np.testing.assert_allclose(at(model, sheared, places), expected, atol=1e-9)
@@ -159,7 +159,7 @@ def test_holes_are_counted_listed_and_weighed() -> None:
     model = build("oxidation")
     atoms = crystal(0).repeat((2, 1, 1))
     (holes,) = model.holes(graph_for(model, [atoms]))
-    assert holes.count == 2
+    assert holes.number == 2
     states = model.arrangements(holes)
     assert {tuple(np.flatnonzero(state)) for state in states.numpy()} == set(combinations(range(4), 2))
     share = model.share(graph_for(model, [atoms]), likeliest=False)

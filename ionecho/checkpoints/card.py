@@ -90,8 +90,8 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             if "relative" in values:
                 of = values["relative"]
                 notes.append(
-                    f"{name} on the {part} part: ∫|error| is {of['error']:.2%} of ∫|{name}| (± {of['standard_error']:.2%}, "
-                    f"standard error over {of['configurations']} configurations)."
+                    f"{name} on the {part} part: ∫|error| is {of['error']:.2%} of ∫|{name}| "
+                    f"(± {of['standard_error']:.2%}, standard error over {of['configurations']} configurations)."
                 )
             if "rmse_over_spread" in values:
                 one, two = values["expected_within"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class GraphRecipe:
     pairs_of: PairsOf
     dtype: torch.dtype
     given: str | None = None
-    points: PointRecipe = PointRecipe(None)
+    points: PointRecipe = field(default_factory=lambda: PointRecipe(None))
 
 
 class Columns:
@@ -198,4 +198,6 @@ class Streamed(IterableDataset[Batch]):
 
 def columns_of(labels: Sequence[str], recipe: GraphRecipe) -> list[str]:
     """Arrays of a dataset that batches are made of."""
-    return list(dict.fromkeys([*STRUCTURE, *labels, *([recipe.given] if recipe.given else []), *recipe.points.importance]))
+    return list(
+        dict.fromkeys([*STRUCTURE, *labels, *([recipe.given] if recipe.given else []), *recipe.points.importance])
+    )

@@ -25,8 +25,8 @@ class PointRecipe:
     """Which points of the grids of a configuration a batch holds.
 
     `count` points are drawn anew whenever a configuration is asked for, with replacement; the probability of a point is
-    the share `importance[label]` times the part it has of the sum of |label|, and else the same for all. None takes every
-    point once, in order. `tested` are drawn alike of all points to validate and test on.
+    the share `importance[label]` times the part it has of the sum of |label|, and else the same for all. None takes
+    every point once, in order. `tested` are drawn alike of all points to validate and test on.
 
     Raises
     ------
@@ -50,8 +50,8 @@ class PointRecipe:
         return PointRecipe(self.tested)
 
     def draw(self, grids: Grids, index: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray]:
-        """Points (Q,) of configuration `index`, counted with the last index fastest, and the share (Q,) of the cell that
-        each stands for: sums over the points weighted with it are means over the cell, on average."""
+        """Points (Q,) of configuration `index`, counted with the last index fastest, and the share (Q,) of the cell
+        that each stands for: sums over the points weighted with it are means over the cell, on average."""
         size = int(grids.grid_shape(index).prod())
         if self.count is None or not size:
             return np.arange(size), np.full(size, 1 / max(size, 1))
@@ -68,5 +68,5 @@ class PointRecipe:
 
 
 def positions(points: NDArray[np.int64], shape: NDArray[np.integer], cell: NDArray) -> NDArray[np.floating]:
-    """Places (Q, 3) in Å of points of a grid, counted with the last index fastest; [i, j, k] lies at i/n1, j/n2, k/n3."""
+    """Places (Q, 3) in Å of points of a grid, counted with the last index fastest, [i, j, k] at i/n1, j/n2, k/n3."""
     return np.stack(np.unravel_index(points, tuple(shape)), -1) / shape @ cell

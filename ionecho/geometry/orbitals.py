@@ -36,7 +36,7 @@ class AtomPoints(NamedTuple):
 
 
 class Orbitals(nn.Module):
-    """r^l exp(-a_nl r²) Y_lm, whose n-th primitives have fallen to `DECAY` at the n-th of some radii, orthonormal over n.
+    """r^l exp(-a_nl r²) Y_lm, whose n-th primitives have fallen to `DECAY` at the n-th radius, orthonormal over n.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class Orbitals(nn.Module):
         return torch.einsum("kno, akoq -> aknq", self.mixing[self.degree], coefficients)
 
     def integrals(self, coefficients: Tensor) -> Tensor:
-        """Integrals (A, outputs) over all space of the sums, coefficients (A, (l_max + 1)², n, outputs) of primitives."""
+        """Integrals (A, outputs) over all space, of coefficients (A, (l_max + 1)², n, outputs) of primitives."""
         return torch.einsum("anq, n -> aq", coefficients[:, 0], self.transform[:, 0]) / (4 * torch.pi) ** 0.5
 
     def at(self, coefficients: Tensor, pairs: AtomPoints, count: int) -> Tensor:
-        """Sums over atoms at `count` points, (P, outputs), of coefficients (A, (l_max + 1)², n, outputs) of primitives."""
+        """Sums at `count` points, (P, outputs), of coefficients (A, (l_max + 1)², n, outputs) of primitives."""
         outputs = coefficients.shape[-1]
         vectors = pairs.vectors
         squares = vectors.square().sum(-1, keepdim=True)

@@ -11,7 +11,7 @@ CHUNK = 2**22  # distances held at once
 
 
 def grid_points(cell: Tensor, shape: tuple[int, int, int], start: int, stop: int) -> Tensor:
-    """Places (P, 3) in Å of the grid points start..stop, counted with the last index fastest; [i, j, k] lies at i/n1 ..."""
+    """Places (P, 3) in Å of the grid points start..stop, the last index fastest, [i, j, k] at i/n1, j/n2, k/n3."""
     index = torch.arange(start, stop, device=cell.device)
     n1, n2, n3 = shape
     at = [(index // (n2 * n3)) / n1, (index // n3 % n2) / n2, (index % n3) / n3]

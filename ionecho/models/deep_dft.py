@@ -1,8 +1,9 @@
-"""DeepDFT (Jørgensen and Bhowmik, npj Comput. Mater. 2022, 8, 183) on PaiNN: densities at probes that hear the atoms."""
+"""DeepDFT (Jørgensen and Bhowmik, npj Comput. Mater. 2022, 8, 183) on PaiNN: densities at probes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import schnetpack.nn as snn
 import torch
@@ -45,7 +46,7 @@ class ProbeMessage(nn.Module):
 
 
 class DeepDFT(Model):
-    """PaiNN on the atoms; after each of its layers the probes are sent messages of the same form, and mix them likewise.
+    """PaiNN on the atoms; after each of its layers the probes are sent messages of the same form, and mix them.
 
     Two outputs from the scalar features of a probe, in units of the densities' standard deviation over the points.
     A probe does not feel other probes. The scalars of redox-active ions begin with their states where these are given,
@@ -123,7 +124,7 @@ class DeepDFT(Model):
             order = points.argsort(stable=True)
             ends = torch.searchsorted(points[order], torch.arange(0, count + CHUNK, CHUNK, device=points.device))
             parts = []
-            for number, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+            for number, (start, stop) in enumerate(pairwise(ends.tolist())):
                 own, first = order[start:stop], number * CHUNK
                 size = min(CHUNK, count - first)
                 parts.append(self.probes(layers, atoms[own], points[own] - first, vectors[own], size))
@@ -139,9 +140,7 @@ class DeepDFT(Model):
         q = self.embedding(self.species(graph.numbers))[:, None] + self._states(graph)[:, None, None] * self.of_state
         mu = q.new_zeros(len(q), 3, q.shape[2])
         layers = []
-        for filters, interaction, mixing in zip(
-            self.atom_filters, self.interactions, self.atom_mixing, strict=True
-        ):
+        for filters, interaction, mixing in zip(self.atom_filters, self.interactions, self.atom_mixing, strict=True):
             q, mu = interaction(q, mu, self._filtered(filters, r), directions, i, j, len(q))
             q, mu = mixing(q, mu)
             layers.append((q, mu))

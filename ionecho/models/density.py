@@ -1,4 +1,4 @@
-"""Charge and spin densities as sums of orbitals about atoms, whose coefficients depend on geometry and on redox states."""
+"""Charge and spin densities as sums of orbitals about atoms, by geometry and by the states of redox-active ions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Density(Model):
         Radii (Å) of the radial functions of the spherical atoms, and of the deformation; none beyond the last of
         `radii`, the reach.
     l_max, channels, layers, radial, width
-        Highest degree, equivariant channels, interactions, radial functions of the distance between atoms, hidden width.
+        Highest degree, equivariant channels, interactions, radial functions of distances, hidden width.
     electrons, unpaired
         Electrons of each element in the density, and unpaired ones of a centre without and with a hole, to which
         densities are normalised on request.
@@ -181,6 +181,7 @@ class Density(Model):
         for batch in batches:
             graph, species = batch.graph, self.species(batch.graph.numbers)
             assert graph.points is not None
+            assert batch.volumes is not None
             atoms, points, vectors = atoms_within_reach(graph, self.orbitals.reach)
             values = self.spheres.values(vectors)[:, 0].double()
             both = torch.stack([values, self.states(graph)[atoms, None] * values], 1)

@@ -2,7 +2,8 @@
 
 Products are those of functions on the sphere (Luo, Chen and Krishnapriyan, ICLR 2024): both factors are evaluated at
 points of the sphere that integrate harmonics up to three times the degree exactly, multiplied, and projected back. They
-are the couplings of even l1 + l2 + l3, which reflection leaves as they are, at a cost that does not grow with their number.
+are the couplings of even l1 + l2 + l3, which reflection leaves as they are, at a cost that does not grow with their
+number.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class DegreeWise(nn.Module):
 
 
 class Interaction(nn.Module):
-    """x_i + U_l [A_i, (V A_i)·(W A_i)], gated, where A_i = Σ_j f_l(r_ij, h_i, h_j) Y(r_ij) h_j + g_l(r_ij, h_i, h_j) x_j.
+    """x_i + U_l [A_i, (V A_i)·(W A_i)], gated, where A_i = Σ_j f_l(r_ij, h_i, h_j) Y_l(r_ij) h_j + g_l(...) x_j.
 
     h are the scalars (l = 0) of x, and f, g a perceptron of the distance and of the scalars of both ends.
     """

@@ -28,18 +28,18 @@ ENERGY_ERROR = 0.05  # eV, to which arrangement energies are fitted
 class Holes(NamedTuple):
     """What decides the arrangement of one configuration: E(s) = Σ_i s_i ε_i + ½ Σ_ij s_i s_j J_ij of its K centres."""
 
-    count: int
+    number: int
     ions: Tensor  # (K, features) of every centre
     coulomb: Tensor  # (K, K) V, potential at i of a unit charge at j and its images
 
 
 class Oxidation(Model):
-    """Arrangement energies E(s) = Σ_i s_i ε_i + ½ Σ_ij s_i s_j J_ij at the number of holes that the composition asks for.
+    """Energies E(s) = Σ_i s_i ε_i + ½ Σ_ij s_i s_j J_ij of arrangements of the holes that the composition asks for.
 
-    s_i is 1 where centre i has lost an electron to its lower valence, ε_i = w·f_i is linear in the potential that formal
-    charges make at it and in its distances to neighbours of each element, J_ij = u K_ij is the electrostatic repulsion of
-    two holes, screened. P(s) = exp(-E(s)/width) over all arrangements (or, of more than 4000, over the lowest found and those
-    an exchange of one hole away). The weights maximise the likelihood of the arrangements of the training part, those
+    s_i is 1 where centre i has one electron less than in its lower valence, ε_i = w·f_i is linear in the potential that
+    formal charges make at it and in its distances to neighbours of each element, J_ij = u K_ij is the electrostatic
+    repulsion of two holes, screened. P(s) = exp(-E(s)/width) over all arrangements (or, of more than 4000, over the
+    lowest found and those an exchange of one hole away). The weights maximise the likelihood of the arrangements of the training part, those
     of the lowest moments, with a Gaussian prior; and where arrangement energies are known, they fit these.
 
     Parameters
@@ -160,11 +160,11 @@ class Oxidation(Model):
     def arrangements(self, holes: Holes) -> Tensor:
         """Arrangements (S, K) of the holes, 0 and 1: all, or the lowest found and those an exchange away."""
         ions = len(holes.ions)
-        if (listed := comb(ions, holes.count)) <= MOST:
-            index = torch.tensor(list(combinations(range(ions), holes.count)), dtype=torch.long).view(listed, -1)
+        if (listed := comb(ions, holes.number)) <= MOST:
+            index = torch.tensor(list(combinations(range(ions), holes.number)), dtype=torch.long).view(listed, -1)
             return holes.ions.new_zeros(len(index), ions).scatter_(1, index.to(holes.ions.device), 1.0)
         best = holes.ions.new_zeros(ions)
-        best[self.energies(holes, torch.eye(ions).to(best)).argsort()[: holes.count]] = 1.0
+        best[self.energies(holes, torch.eye(ions).to(best)).argsort()[: holes.number]] = 1.0
         while True:
             states = torch.cat([best[None], _exchanged(best)])
             lowest = self.energies(holes, states).argmin()
@@ -200,7 +200,7 @@ class Oxidation(Model):
         self.middle.copy_(ions.mean(0))
         self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
         by_state = [
-            torch.cat([own[_lowest(own, holes.count) == state] for holes, own, _ in cells]) for state in (0.0, 1.0)
+            torch.cat([own[_lowest(own, holes.number) == state] for holes, own, _ in cells]) for state in (0.0, 1.0)
         ]
         for number, values in enumerate(by_state):
             if len(values):
@@ -212,7 +212,7 @@ class Oxidation(Model):
         for holes, own, energy in cells:
             states = self.arrangements(holes)
             if len(states) > 1:
-                observed = (states == _lowest(own, holes.count)).all(1).nonzero().squeeze(1)
+                observed = (states == _lowest(own, holes.number)).all(1).nonzero().squeeze(1)
                 terms.append((self._terms(holes, states), observed, energy))
         with torch.enable_grad():
             weights = torch.zeros_like(self.weights, requires_grad=True)

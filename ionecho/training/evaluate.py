@@ -134,7 +134,9 @@ def part_metrics(
 def _relative(predictions: Predictions) -> dict[str, float]:
     """Σ |y - ŷ| / Σ |y| over the points of all configurations, and the standard error over these."""
     place = np.unique(predictions.configuration, return_inverse=True)[1]
-    wrong, size = (np.bincount(place, np.abs(of)) for of in (predictions.predicted - predictions.true, predictions.true))
+    wrong, size = (
+        np.bincount(place, np.abs(of)) for of in (predictions.predicted - predictions.true, predictions.true)
+    )
     ratio = float(wrong.sum() / size.sum())
     scatter = (wrong - ratio * size).std(ddof=1) / size.mean() if len(size) > 1 else np.nan
     return {"error": ratio, "standard_error": float(scatter / np.sqrt(len(size))), "configurations": len(size)}

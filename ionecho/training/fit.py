@@ -39,11 +39,10 @@ def reported(model: Any, dataset: Dataset) -> list[Output]:
     return [output for output in model.outputs if not output.auxiliary and output.label in dataset.labels]
 
 
-def recipe(model: Any, dtype: str, points: PointRecipe = PointRecipe(None)) -> GraphRecipe:
+def recipe(model: Any, dtype: str, points: PointRecipe | None = None) -> GraphRecipe:
     """The graphs a model needs."""
-    return GraphRecipe(
-        model.cutoff, tuple(model.centres), model.pairs_of, getattr(torch, dtype), model.given, points
-    )
+    drawn = points or PointRecipe(None)
+    return GraphRecipe(model.cutoff, tuple(model.centres), model.pairs_of, getattr(torch, dtype), model.given, drawn)
 
 
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
