@@ -12,6 +12,7 @@ from sphericart.torch import SolidHarmonics
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+WAVES = 4096  # wave vectors at once
 FAR = 30.0  # Å, where every orbital has vanished
 DECAY = 1e-3  # of a primitive at its radius
 
@@ -97,19 +98,32 @@ class Orbitals(nn.Module):
         radial = torch.exp(-vectors.square().sum(1)[:, None, None] * self.exponents.T)
         return self.harmonics(vectors)[:, :, None] * radial[:, self.degree]
 
-    def waves(self, wave_vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Fourier transforms of the primitives at wave vectors (G, 3) in 1/Å, by the parity of l.
+    def waves(self, coefficients: Tensor, positions: Tensor, wave_vectors: Tensor) -> Tensor:
+        """Integrals ∫ ρ(r) exp(-iG·r) dr over all space of the sums about positions (A, 3), complex (G, outputs).
 
-        f(G) = ∫ f(r) exp(-iG·r) dr = (-i)^l π^(3/2) / (2^l a^(l+3/2)) |G|^l Y_lm(Ĝ) exp(-G²/4a): real for even l,
-        imaginary for odd.
+        Of one primitive it is (-i)^l π^(3/2) / (2^l a^(l+3/2)) |G|^l Y_lm(Ĝ) exp(-G²/4a), real for even l and imaginary
+        for odd; the sum over atoms is a product of matrices for all waves at once.
 
-        Returns
-        -------
-        Real and imaginary parts (G, (l_max + 1)², n), each zero for the other's l.
+        Parameters
+        ----------
+        coefficients
+            (A, (l_max + 1)², n, outputs) of primitives.
+        wave_vectors
+            (G, 3) 1/Å.
         """
-        radial = torch.exp(-wave_vectors.square().sum(1)[:, None, None] / (4 * self.exponents.T)) * self.transform.T
-        values = self.harmonics(wave_vectors)[:, :, None] * radial[:, self.degree]
         power = self.degree % 4
-        real = (power == 0).to(values) - (power == 2).to(values)
-        imaginary = (power == 3).to(values) - (power == 1).to(values)
-        return values * real[:, None], values * imaginary[:, None]
+        sign = torch.where((power == 0) | (power == 3), 1.0, -1.0).to(coefficients)
+        even, odd = (self.degree % 2 == 0).nonzero().squeeze(1), (self.degree % 2 == 1).nonzero().squeeze(1)
+        matrix = coefficients.flatten(1)
+        parts = []
+        for vectors in wave_vectors.split(WAVES):
+            radial = torch.exp(-vectors.square().sum(1)[:, None, None] / (4 * self.exponents.T)) * self.transform.T
+            values = (self.harmonics(vectors) * sign)[:, :, None] * radial[:, self.degree]
+            phases = vectors @ positions.T
+            cosine, sine = (
+                torch.einsum("gknq, gkn -> gkq", (wave @ matrix).unflatten(1, coefficients.shape[1:]), values)
+                for wave in (torch.cos(phases), torch.sin(phases))
+            )
+            real = cosine[:, even].sum(1) + sine[:, odd].sum(1)
+            parts.append(torch.complex(real, cosine[:, odd].sum(1) - sine[:, even].sum(1)))
+        return torch.cat(parts)

@@ -14,6 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.orbitals import AtomPoints, Orbitals
 from ionecho.geometry.probes import atoms_within_reach
+from ionecho.geometry.waves import Waves, orders
 from ionecho.models.base import Model
 from ionecho.models.equivariant import DegreeWise, EquivariantFeatures
 from ionecho.models.oxidation import Oxidation
@@ -23,6 +24,7 @@ from ionecho.models.species import Statistics
 FIELDS = ("charge_density", "spin_density")
 CHARGES = ("bader_charge", "bader_moment")
 SMALL = 0.01  # at first the density is all but that of the spherical atoms
+WAVE_LIMIT = 23.0  # 1/Å, of the densities of plane waves up to 500 eV
 RIDGE = 1e-7  # of the mean diagonal
 SOFT = 0.1  # of the mean: densities below it weigh alike in the fit of the spherical atoms
 
@@ -153,6 +155,19 @@ class Density(Model):
         pairs = AtomPoints.of(*atoms_within_reach(graph, self.orbitals.reach))
         spherical = self.spheres.at(expansion.spherical, pairs, len(graph.points))
         return spherical + self.orbitals.at(expansion.deformation, pairs, len(graph.points))
+
+    @torch.no_grad()
+    def waves(self, graph: Graph) -> Waves:
+        """Fourier coefficients of charge and spin density of one configuration, up to `WAVE_LIMIT`."""
+        states, species = self.states(graph), self.species(graph.numbers)
+        expansion = self.expansion(self.features(graph, species, states), species, states)
+        cell = graph.cell[0]
+        held, vectors, half = orders(cell, WAVE_LIMIT)
+        values = self.spheres.waves(expansion.spherical, graph.positions, vectors)
+        values += self.orbitals.waves(expansion.deformation, graph.positions, vectors)
+        box = values.new_zeros(2 * half[0] + 1, 2 * half[1] + 1, half[2] + 1, 2)
+        box[tuple((held + held.new_tensor([half[0], half[1], 0])).unbind(1))] = values / torch.linalg.det(cell).abs()
+        return Waves(box.movedim(3, 0))
 
     def charges(self, features: Tensor, species: Tensor, states: Tensor) -> Tensor:
         """Bader charges and moments (2, A)."""

@@ -39,8 +39,9 @@ class Oxidation(Model):
     s_i is 1 where centre i has one electron less than in its lower valence, ε_i = w·f_i is linear in the potential that
     formal charges make at it and in its distances to neighbours of each element, J_ij = u K_ij is the electrostatic
     repulsion of two holes, screened. P(s) = exp(-E(s)/width) over all arrangements (or, of more than 4000, over the
-    lowest found and those an exchange of one hole away). The weights maximise the likelihood of the arrangements of the training part, those
-    of the lowest moments, with a Gaussian prior; and where arrangement energies are known, they fit these.
+    lowest found and those an exchange of one hole away). The weights maximise the likelihood of the arrangements of the
+    training part, holes where moments are lowest, with a Gaussian prior; and where arrangement energies are known, they
+    fit these.
 
     Parameters
     ----------
