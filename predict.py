@@ -15,6 +15,7 @@ from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 from ionecho.nmr.derived import parameter_classes
 from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.grids import GridSettings, write_grids
 from ionecho.prediction.predictor import Predictor, conversions
 from ionecho.prediction.stream import describe_input, predict
 
@@ -31,8 +32,13 @@ def main(config: DictConfig) -> None:
     options = (config.format, config.species, config.cell, config.time_step)
     trajectory = open_trajectory(path, config.format, config.species, cell, config.time_step)
     settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
-    predictor = Predictor(checkpoint, parameters, trajectory, settings)
-    print(f"predictions in {predict(predictor, trajectory, describe_input(path, options), Path(config.output))}")
+    predictor = Predictor(checkpoint, parameters, trajectory, settings, config.states)
+    source, output = describe_input(path, options), Path(config.output)
+    if predictor.outputs:
+        print(f"predictions in {predict(predictor, trajectory, source, output)}")
+    if asked["grids"] is not None:
+        grids = output.with_name(f"{output.stem}-grids.zarr")
+        print(f"densities in {write_grids(predictor, trajectory, source, grids, GridSettings(**asked['grids']))}")
 
 
 if __name__ == "__main__":

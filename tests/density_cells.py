@@ -20,7 +20,7 @@ OXIDATION = {"radial": 2, "valences": {8: -2, 11: 1, 15: 5, 23: 3}, "width": 0.1
 HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "density": {
         "cutoff": 4.0,
-        "spherical": [0.5, 0.8, 1.3, 2.4],
+        "spherical": [0.8, 1.3, 2.4],
         "radii": [0.8, 1.4, 2.5],
         "l_max": 2,
         "channels": 4,

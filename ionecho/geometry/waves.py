@@ -68,7 +68,8 @@ def _phases(points: range, size: int, half: int, like: Tensor) -> Tensor:
     """exp(2πi h x / size) of the orders -half..half at the points x, (2 half + 1, points)."""
     orders = torch.arange(-half, half + 1, device=like.device)
     places = torch.tensor(list(points), device=like.device)
-    return torch.exp((2j * math.pi / size) * (orders[:, None] * places)).to(like.dtype)
+    angles = (2 * math.pi / size) * (orders[:, None] * places % size).to(like.real)
+    return torch.polar(torch.ones_like(angles), angles)
 
 
 def _weights(half: int, like: Tensor) -> Tensor:

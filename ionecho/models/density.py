@@ -156,6 +156,13 @@ class Density(Model):
         spherical = self.spheres.at(expansion.spherical, pairs, len(graph.points))
         return spherical + self.orbitals.at(expansion.deformation, pairs, len(graph.points))
 
+    def totals(self, graph: Graph) -> tuple[float, float]:
+        """Electrons, and unpaired ones, that the composition of one configuration asks for."""
+        electrons = sum(self.electrons[number] for number in graph.numbers.tolist())
+        (holes,) = self.oxidation.holes(graph)
+        without, with_hole = self.unpaired
+        return electrons, (len(holes.ions) - holes.number) * without + holes.number * with_hole
+
     @torch.no_grad()
     def waves(self, graph: Graph) -> Waves:
         """Fourier coefficients of charge and spin density of one configuration, up to `WAVE_LIMIT`."""
