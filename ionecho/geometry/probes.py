@@ -13,9 +13,9 @@ CHUNK = 2**22  # distances held at once
 def grid_points(cell: Tensor, shape: tuple[int, int, int], start: int, stop: int) -> Tensor:
     """Places (P, 3) in Å of the grid points start..stop, the last index fastest, [i, j, k] at i/n1, j/n2, k/n3."""
     index = torch.arange(start, stop, device=cell.device)
-    n1, n2, n3 = shape
-    at = [(index // (n2 * n3)) / n1, (index // n3 % n2) / n2, (index % n3) / n3]
-    return torch.stack(at, 1).to(cell.dtype) @ cell
+    _, n2, n3 = shape
+    at = torch.stack([index // (n2 * n3), index // n3 % n2, index % n3], 1)
+    return at.to(cell) / cell.new_tensor(shape) @ cell
 
 
 def atoms_within_reach(graph: Graph, reach: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -50,7 +50,7 @@ class Oxidation(Model):
     cutoff
         Neighbour cut-off, Å.
     radial
-        Number of radial functions of the distances to neighbours of each element.
+        Number of radial functions of the distances to neighbours of each element; 0: the potential decides alone.
     valences
         Of every element, that of the centres the lower one: {8: -2, 11: 1, 15: 5, 23: 3}.
     width
@@ -156,7 +156,7 @@ class Oxidation(Model):
         species, (i, j), kinds = self.species(graph.numbers), graph.pairs, len(self.numbers)
         functions = radial_basis(graph.vectors().norm(dim=1), self.cutoff, self.radial)
         sums = functions.new_zeros(len(species) * kinds, self.radial)
-        return sums.index_add(0, i * kinds + species[j], functions).view(len(species), -1)
+        return sums.index_add(0, i * kinds + species[j], functions).view(len(species), kinds * self.radial)
 
     def arrangements(self, holes: Holes) -> Tensor:
         """Arrangements (S, K) of the holes, 0 and 1: all, or the lowest found and those an exchange away."""
