@@ -203,6 +203,27 @@ def test_arrangements_are_learned_from_moments_and_from_energies() -> None:
     assert np.mean(errors) < 0.1
 
 
+def test_moments_do_not_depend_on_how_the_crystal_is_described() -> None:
+    model, atoms = build("oxidation"), crystal(0)
+
+    def found(structure: ase.Atoms) -> np.ndarray:
+        return model(graph_for(model, [structure]))["magnetic_moment"].numpy()
+
+    expected = found(atoms)
+    assert abs(expected[0] - expected[1]) > 1e-3
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    turned, sheared = atoms.copy(), atoms.copy()
+    turned.set_cell(atoms.cell @ rotation.T)
+    turned.positions = atoms.positions @ rotation.T + [0.3, -7.0, 12.5]
+    sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
+    for same in (turned, sheared):
+        np.testing.assert_allclose(found(same), expected, atol=1e-4)
+    np.testing.assert_allclose(found(atoms[[1, 0, *range(2, 9)]]), expected[::-1], atol=1e-9)
+    structures = [crystal(1), crystal(2)]
+    together = model(graph_for(model, structures))["magnetic_moment"]
+    np.testing.assert_allclose(together, np.concatenate([found(each) for each in structures]), atol=1e-9)
+
+
 def test_a_composition_that_no_number_of_holes_allows_is_refused() -> None:
     model = build("oxidation")
     atoms = crystal(0)

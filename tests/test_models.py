@@ -22,6 +22,7 @@ from ionecho.models.species import Statistics
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 POTENTIALS = {"deep_pot", "painn", "uf3"}  # energies, forces and stress instead of couplings: test_potentials.py
+DENSITIES = {"density", "deep_dft", "oxidation"}  # fields at points, and states: test_density_models.py
 SMALL: dict[str, dict[str, Any]] = {
     "nn_nmr": {
         "descriptor": "factored",
@@ -64,7 +65,7 @@ def batch_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch
     return Batch(graph_for(model, structures, dtype), {"hyperfine_contact": torch.from_numpy(coupling).to(dtype)})
 
 
-@pytest.fixture(params=sorted(set(MODELS) - POTENTIALS))
+@pytest.fixture(params=sorted(set(MODELS) - POTENTIALS - DENSITIES))
 def model(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     made = build_model(request.param, {"numbers": NUMBERS, "centres": CENTRES, **SMALL[request.param]}).double()

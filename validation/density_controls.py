@@ -1,9 +1,9 @@
 """What any model of charges and states has to beat, and what checkpoints reach: python -m validation.density_controls.
 
 On the held-out groups of a fold (default 0 of the split `group` of nvp_gpaw): Bader charges of V from the mean of their
-class (V3+ or V4+) and from that with four distances and the moment by least squares, given the true states; arrangements
-of the holes by chance and by `oxidation`, on all folds. `--checkpoint` adds, on whole grids, the densities of a model and
-the Bader charges that follow from them, given the states and blind.
+class (V3+ or V4+) and from that with four distances and the moment by least squares, given the true states;
+arrangements of the holes by chance and by `oxidation`, on all folds. `--checkpoint` adds, on whole grids, the densities
+of a model and the Bader charges that follow from them, given the states and blind.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def whole_grids(dataset: Dataset, test: np.ndarray, name: str, limit: int) -> No
         wrong, size, moved = np.zeros(2), np.zeros(2), []
         for index, batch in zip(test[:limit], data.test_dataloader(), strict=True):
             graph: Graph = replace(batch.graph, states=None) if blind else batch.graph
-            shape = tuple(dataset.grid_shape[index].tolist())
-            found = np.concatenate([part for _, part in slabs(model, graph, shape, FIELDS)], 1)  # type: ignore[arg-type]
+            n1, n2, n3 = dataset.grid_shape[index].tolist()
+            found = np.concatenate([part for _, part in slabs(model, graph, (n1, n2, n3), FIELDS)], 1)
             true = np.stack([dataset.grid(field, int(index)) for field in FIELDS])
             wrong += np.abs(found - true).sum((1, 2, 3))
             size += np.abs(true).sum((1, 2, 3))
@@ -123,7 +123,8 @@ def whole_grids(dataset: Dataset, test: np.ndarray, name: str, limit: int) -> No
         told = "blind" if blind else "given"
         ratios = ", ".join(f"{field} {ratio:.2%}" for field, ratio in zip(FIELDS, wrong / size, strict=True))
         print(
-            f"{name}, {told}, {len(moved)} whole grids: {ratios}, Bader charge of V {np.concatenate(moved).mean():.4f} e"
+            f"{name}, {told}, {len(moved)} whole grids: {ratios}, "
+            f"Bader charge of V {np.concatenate(moved).mean():.4f} e"
         )
 
 
