@@ -19,6 +19,7 @@ def draw_states(found: Redox, centre: str, partner: str, _: list[str]) -> Canvas
     for ion in range(min(values.shape[1], len(PALETTE))):
         upper.plot(x, values[:, ion], color=PALETTE[ion], lw=0.8, label=f"{centre} {ion}")
     upper.set_ylabel(text)
+    upper.margins(y=0.25)
     upper.legend(ncols=4, loc="upper right")
     lower.imshow(found.steady.T, aspect="auto", cmap="Greys", extent=(x[0], x[-1] + 1e-9, values.shape[1] - 0.5, -0.5))
     for hop in found.moves:
