@@ -87,8 +87,8 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             for quantity, errors in rows.items():
                 numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
                 lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
-            if "relative" in values:
-                of = values["relative"]
+            if "of_integral" in values:
+                of = values["of_integral"]
                 notes.append(
                     f"{name} on the {part} part: ∫|error| is {of['error']:.2%} of ∫|{name}| "
                     f"(± {of['standard_error']:.2%}, standard error over {of['configurations']} configurations)."

@@ -117,7 +117,7 @@ def part_metrics(
     if not any(entry.in_place for entry, _ in found):
         metrics[output.label] = errors(predictions.predicted.ravel(), predictions.true.ravel())
     if output.at == "points":
-        metrics[output.label]["relative"] = _relative(predictions)
+        metrics[output.label]["of_integral"] = _relative(predictions)
         return metrics
     leading, name = predictions, output.label
     for entry, own in found:
