@@ -24,10 +24,9 @@ def main(config: DictConfig) -> None:
     asked = content(config)
     requested = {key: asked[key] for key in parameter_classes() if key in asked}
     settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
-    reading = {name: asked[name] for name in READING}
-    checkpoint, output = load(resolve(config.checkpoint)), Path(config.output)
-    predict_file(checkpoint, find_input(config.input), output, requested, settings, **reading)
-    print(f"predictions in {output}")
+    reading = {name: asked[name] for name in (*READING, "states", "grids")}
+    checkpoint = load(resolve(config.checkpoint))
+    predict_file(checkpoint, find_input(config.input), Path(config.output), requested, settings, **reading)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ionecho.training.domain import learn_domain
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 POTENTIALS = {"deep_pot", "painn", "uf3"}  # energies, forces and stress instead of couplings: test_potentials.py
+DENSITIES = {"density", "deep_dft", "oxidation"}  # fields at points, and states: test_density_models.py
 SMALL: dict[str, dict[str, Any]] = {
     "nn_nmr": {
         "descriptor": "factored",
@@ -106,7 +107,7 @@ def toy_tensor(atoms: ase.Atoms) -> np.ndarray:
     return total
 
 
-@pytest.fixture(params=sorted(set(MODELS) - POTENTIALS))
+@pytest.fixture(params=sorted(set(MODELS) - POTENTIALS - DENSITIES))
 def model(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     made = build_model(request.param, {"numbers": NUMBERS, "centres": CENTRES, **SMALL[request.param]}).double()

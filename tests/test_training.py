@@ -290,7 +290,7 @@ def test_cross_validation_and_learning_curve(toy_dataset: Path, tmp_path: Path) 
             r"holds elements \[26\] of model.numbers.*say model.numbers=\[8, 11, 12, 25\]",
         ),
         (["learning_curve=[8,1000]"], "1000 training frames asked for"),
-        (["+trainer.losses.efg=1.0"], "expected some of hyperfine_contact, energy_forces, found efg"),
+        (["+trainer.losses.efg=1.0"], "expected some of hyperfine_contact, energy_forces, relative_errors, found efg"),
         (
             ["+trainer.losses.energy_forces={rho: [[0, 0.5]], energy: total}"],
             "gives hyperfine_contact, no energy, forces",

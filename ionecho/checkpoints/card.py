@@ -19,6 +19,8 @@ TOLD = {
     "relative": "RMSE over the labels' root mean square",
     "about_mean": "the same about their mean tensor",
 }
+PARTS = ("validation", "validation, blind", "test", "test, blind")
+"""Blind: without the states that a model may be given."""
 
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
@@ -100,7 +102,7 @@ def _parameters(config: CheckpointConfig) -> list[str]:
 def _accuracy(metrics: Mapping[str, Any]) -> str:
     lines = ["| part | quantity | RMSE | MAE | bias | R2 | values |", "|---|---|---|---|---|---|---|"]
     notes = []
-    for part in ("validation", "test"):
+    for part in PARTS:
         for name, values in metrics.get(part, {}).items():
             rows = {name: values} if "rmse" in values else {}
             if name.endswith("_by_element"):
@@ -117,6 +119,12 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
                         f"{quantity} on the {part} part: RMSE {errors['relative']:.4g} of the root mean square of the "
                         f"labels, {about} of that about their mean tensor."
                     )
+            if "of_integral" in values:
+                of = values["of_integral"]
+                notes.append(
+                    f"{name} on the {part} part: ∫|error| is {of['error']:.2%} of ∫|{name}| "
+                    f"(± {of['standard_error']:.2%}, standard error over {of['configurations']} configurations)."
+                )
             if "rmse_over_spread" in values:
                 one, two = values["expected_within"]
                 notes.append(

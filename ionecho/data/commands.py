@@ -1,4 +1,4 @@
-"""`ionecho data`: list, build, verify, import, stage, publish and pull datasets."""
+"""`ionecho data`: list, build, verify, import, export, stage, publish and pull datasets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from ionecho.data import hub
 from ionecho.data.build import build, build_from, drawn
 from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, size_category, write_card
+from ionecho.data.density_files import export_density
 from ionecho.data.fetch import home
 from ionecho.data.importers import IMPORTERS
 from ionecho.data.quality import QualityGate, describe
@@ -151,6 +152,20 @@ def table_of_tensors(
     file.with_suffix(".partial").replace(file)
     written = write_magres_files(dataset, output / "magres") if magres else 0
     console.print(f"{file}: {len(table)} sites" + (f"; {written} files in {output / 'magres'}" if magres else ""))
+
+
+@app.command("export")
+def export_configuration(
+    name: Annotated[str, typer.Argument(help="dataset, or densities written by predict.py")],
+    file: Annotated[Path, typer.Argument(help="CHGCAR, or a name that ends in .cube")],
+    configuration: Annotated[int, typer.Option(help="which, counted from 0")] = 0,
+    field: Annotated[str, typer.Option(help="of a cube: charge_density or spin_density")] = "charge_density",
+) -> None:
+    """Write the densities of a configuration to a CHGCAR (charge and spin) or a cube (one of them)."""
+    dataset = Dataset(find_dataset(name))
+    if not 0 <= configuration < len(dataset):
+        raise InputError(f"{dataset.path}: expected --configuration 0 to {len(dataset) - 1}, found {configuration}")
+    console.print(f"{export_density(dataset[configuration], file, field)}")
 
 
 @app.command("stage")

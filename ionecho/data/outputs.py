@@ -105,6 +105,9 @@ class Output:
     def owner(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Configuration (n,) in the batch of every row, and its atomic number (n,) where rows belong to atoms."""
         graph = batch.graph
+        if self.at == "points":
+            assert graph.point_configuration is not None
+            return graph.point_configuration, None
         if not self.per_atom:
             return torch.arange(len(graph.cell)), None
         atoms = graph.centres if self.at == "centres" else torch.arange(len(graph.numbers))

@@ -51,7 +51,7 @@ class DatasetWriter:
         self.has_grids = any(ARRAYS[name].per == "grid" for name in self.names)
         sweep(path)
         self.group = open_zarr(LocalStore(path), "a")
-        if "committed" not in self.group.attrs:
+        if not self.group.attrs.get("committed"):
             self._create()
         elif (stored := set(self.group.array_keys()) - set(LAYOUT)) != set(self.names):
             raise InputError(f"{path} holds {sorted(stored)}, not {sorted(self.names)}; remove it to begin anew")
@@ -126,6 +126,26 @@ class DatasetWriter:
         self.group["atom_offsets"].append(offsets)
         self.group.attrs["committed"] = [configurations + len(block), int(offsets[-1])]
 
+    def append_fields(
+        self, configuration: Configuration, names: Sequence[str], shape: tuple[int, int, int], slabs: Iterable[NDArray]
+    ) -> None:
+        """Append one configuration whose grids `names` come in slabs (grids, n, n2, n3) of planes, and commit it.
+
+        No more than a slab is in memory.
+        """
+        configurations, atoms = self.committed
+        arrays = {name: configuration.array(name) for name in self.names if ARRAYS[name].per != "grid"}
+        for name, values in arrays.items():
+            rows = values if ARRAYS[name].per == "atom" else values[None]
+            self.group[name].append(rows.astype(_stored_dtype(ARRAYS[name])))
+        for slab in slabs:
+            for name, values in zip(names, slab, strict=True):
+                self.group[name].append(values.astype(ARRAYS[name].dtype).ravel())
+        self.group["grid_offsets"].append(self.group["grid_offsets"][-1:] + int(np.prod(shape)))
+        self.group["grid_shape"].append(np.array([shape]))
+        self.group["atom_offsets"].append(np.array([atoms + len(configuration)]))
+        self.group.attrs["committed"] = [configurations + 1, atoms + len(configuration)]
+
 
 class Dataset:
     """A dataset opened for reading. Structure columns are in memory; atoms, labels and grids are read on demand."""
@@ -172,10 +192,13 @@ class Dataset:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray:
         """Array `name` for the configurations start..stop, atoms or grid points concatenated."""
-        offsets = {"atom": self.offsets, "grid": self.grid_offsets}.get(ARRAYS[name].per)
-        if offsets is not None:
+        if (offsets := self.offsets_of(name)) is not None:
             start, stop = int(offsets[start]), int(offsets[stop])
         return self.zarr[name][start:stop]
+
+    def offsets_of(self, name: str) -> NDArray[np.int64] | None:
+        """Where the rows of each configuration begin in array `name`, (C + 1,); None where there is one each."""
+        return {"atom": self.offsets, "grid": self.grid_offsets}.get(ARRAYS[name].per)
 
     def grid(self, name: str, index: int) -> NDArray[np.float32]:
         """The grid `name` of configuration `index`, (n1, n2, n3); point [i, j, k] lies at (i/n1, j/n2, k/n3).

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ionecho.analysis import analyze
+from ionecho.checkpoints.card import PARTS
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import ARRAYS
 from ionecho.nmr.derived import DERIVED
@@ -25,7 +26,7 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
     table.add_column("quantity", no_wrap=True)
     for column in ("unit", *COLUMNS):
         table.add_column(column)
-    parts = {part: metrics.get(part, {}) for part in ("validation", "test")}
+    parts = {part: metrics.get(part, {}) for part in PARTS}
     parts |= {f"cv by {split}": cv["errors"] for split, cv in metrics.get("cv", {}).items()}
     parts |= {f"{row['frames']} frames": {row["quantity"]: row} for row in metrics.get("learning_curve", [])}
     for part, quantities in parts.items():

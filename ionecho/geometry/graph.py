@@ -25,6 +25,9 @@ class Graph:
     centres: Tensor  # (K,) atom indices, ascending, int64
     pairs: Tensor  # (2, P) atom i and its neighbour j, int64
     shifts: Tensor  # (P, 3) lattice translation of j, integers stored in the dtype of the positions
+    states: Tensor | None = None  # (A,) what a model is told of every atom's local state, NaN where it is not known
+    points: Tensor | None = None  # (Q, 3) Å, where fields are asked for
+    point_configuration: Tensor | None = None  # (Q,) configuration of each point, int64
 
     def vectors(self) -> Tensor:
         """Vectors from atom i to the periodic image of its neighbour j, (P, 3) in Å."""
@@ -38,12 +41,16 @@ class Graph:
         moved = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+            if value is not None:
+                moved[field.name] = value.to(device=device, dtype=dtype if value.is_floating_point() else None)
         return Graph(**moved)
 
     @staticmethod
     def concatenate(graphs: Sequence[Graph]) -> Graph:
-        """One graph of many; their configurations, atoms and pairs follow each other."""
+        """One graph of many; their configurations, atoms, pairs and points follow each other.
+
+        States or points are those of all graphs, or of none.
+        """
         atoms = [0, *accumulate(len(graph.numbers) for graph in graphs)]
         cells = [0, *accumulate(len(graph.cell) for graph in graphs)]
         offset = list(zip(graphs, atoms, cells, strict=False))
@@ -55,4 +62,17 @@ class Graph:
             centres=torch.cat([graph.centres + first for graph, first, _ in offset]),
             pairs=torch.cat([graph.pairs + first for graph, first, _ in offset], dim=1),
             shifts=torch.cat([graph.shifts for graph in graphs]),
+            states=_joined([graph.states for graph in graphs]),
+            points=_joined([graph.points for graph in graphs]),
+            point_configuration=_joined(
+                [
+                    None if graph.point_configuration is None else graph.point_configuration + first
+                    for graph, _, first in offset
+                ]
+            ),
         )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known and len(known) == len(parts) else None

@@ -18,6 +18,9 @@ MODELS: dict[str, str] = {
     "sa_gpr": "ionecho.models.sa_gpr:SAGPR",
     "deep_pot": "ionecho.models.deep_pot:DeepPot",
     "uf3": "ionecho.models.uf3:UF3",
+    "density": "ionecho.models.density:Density",
+    "deep_dft": "ionecho.models.deep_dft:DeepDFT",
+    "oxidation": "ionecho.models.oxidation:Oxidation",
 }
 
 

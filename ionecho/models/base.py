@@ -32,6 +32,8 @@ class Model(nn.Module):
     """Names of the outputs that have to be learned."""
     last: tuple[str, ...] = ()
     """Beginnings of the names of the weights that make up the last layers."""
+    given: str | None = None
+    """Label by atom that its states are told by, where they are."""
 
     def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
         super().__init__()

@@ -43,6 +43,7 @@ class Ensemble(nn.Module):
     cutoff: float
     pairs_of: PairsOf
     outputs: tuple[Output, ...]
+    given: str | None
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
-        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs"):
+        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs", "given"):
             if len(found := {getattr(member, name) for member in members}) > 1:
                 raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(map(str, found))}")
             setattr(self, name, getattr(first, name))

@@ -58,7 +58,7 @@ class TensorSum(AtomicModel):
 
     pairs_of = "atoms"
     per_field: Tensor  # (elements,) label's unit over μB/Å³
-    given: Tensor  # (elements,) μB
+    point_moments: Tensor  # (elements,) μB
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class TensorSum(AtomicModel):
         self.isotropic = perceptron([features, width, 1]) if self.outputs[0].kind == "tensor" else None
         self.register_buffer("per_field", torch.zeros(kinds))
         self.moment = nn.Parameter(torch.zeros(kinds, features)) if self.predicts_moments else None
-        given = torch.zeros(kinds) if moments is None or isinstance(moments, str) else torch.tensor(moments)
-        if given.shape != (kinds,):
+        point_moments = torch.zeros(kinds) if moments is None or isinstance(moments, str) else torch.tensor(moments)
+        if point_moments.shape != (kinds,):
             raise InputError(f"tensor_sum: expected a moment for each of numbers {list(numbers)}, found {moments}")
-        self.register_buffer("given", given.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("point_moments", point_moments.to(torch.get_default_dtype()), persistent=False)
         self.has_moments = moments is not None
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
@@ -168,7 +168,7 @@ class TensorSum(AtomicModel):
     def _moments(self, species: Tensor, features: Tensor) -> Tensor:
         """Point moments (A,), μB."""
         if self.moment is None:
-            return self.given[species]
+            return self.point_moments[species]
         mean, std = self.scaling(MOMENT, species)
         return mean + std * (features * self.moment[species]).sum(1)
 
@@ -179,7 +179,7 @@ class TensorSum(AtomicModel):
         for batch in batches:
             graph, output = batch.graph, self.outputs[0]
             species = self.species(graph.numbers)
-            means = self.given[species] if self.moment is None else self.scaling(MOMENT, species)[0]
+            means = self.point_moments[species] if self.moment is None else self.scaling(MOMENT, species)[0]
             fields = dipolar_tensors(graph, means, self.cutoff)
             target = output.target(batch)
             present = output.present(target)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Predictor:
     ----------
     parameters
         Of the quantities that are derived from the outputs, by key.
+    states
+        `model`: states of atoms are those that the model finds; `input`: the frames tell them.
     """
 
     def __init__(
@@ -52,9 +55,16 @@ class Predictor:
         parameters: Mapping[str, Parameters],
         structure: Structure,
         settings: PredictionSettings,
+        states: Literal["model", "input"] = "model",
     ) -> None:
         self.checkpoint, self.parameters, self.settings = checkpoint, dict(parameters), settings
-        self.outputs = [output for output in checkpoint.model.outputs if not output.auxiliary]
+        self.outputs = [o for o in checkpoint.model.outputs if not (o.auxiliary or o.at == "points")]
+        if states not in ("model", "input") or (states == "input" and checkpoint.model.given is None):
+            raise InputError(
+                f"states={states}: expected model, or input where a model may be told states; "
+                f"{checkpoint.config.name} may be told {checkpoint.model.given or 'none'}"
+            )
+        self.told = [checkpoint.model.given] if states == "input" and checkpoint.model.given else []
         self.dtype = getattr(torch, settings.dtype)
         self.device = torch.device(settings.device)
         self.model = checkpoint.model.to(self.device, self.dtype)
@@ -71,7 +81,7 @@ class Predictor:
     @property
     def request(self) -> dict[str, Any]:
         """What decides the numbers: a killed run goes on only where all of it is the same."""
-        return {**self.identity, "dtype": self.settings.dtype}
+        return {**self.identity, "dtype": self.settings.dtype, **({"states": self.told} if self.told else {})}
 
     @property
     def physics(self) -> dict[str, Any]:
@@ -79,6 +89,8 @@ class Predictor:
         data = self.checkpoint.config.dataset
         dataset = {name: data[name] for name in ("name", "version", "content_sha256")}
         known = {"conventions": data["conventions"], "calibration": self.checkpoint.config.calibration}
+        if self.checkpoint.model.given is not None:
+            known["states"] = f"{self.told[0]} of the input" if self.told else "found by the model"
         return {**self.identity, **known, "dataset": dataset}
 
     @property
@@ -110,7 +122,7 @@ class Predictor:
 
     def _predicted(self, frames: Frames) -> dict[str, NDArray]:
         with torch.inference_mode():
-            results = self.model(self._graph(frames))
+            results = self.model(self.graph(frames))
         away = (name for name in (DISTANCE, QUANTILE) if name in results)
         arrays = {name: results[name].unflatten(0, (len(frames), -1)).cpu().numpy() for name in away}
         for output in self.outputs:
@@ -141,7 +153,17 @@ class Predictor:
             found[entry.name + SPREAD] = _enlarged(output, arrays) * members.std(axis=1, ddof=1)
         return found
 
-    def _graph(self, frames: Frames) -> Graph:
+    def graph(self, frames: Frames) -> Graph:
+        """The frames with their neighbours, and with the states that they tell."""
+        graph = self._neighbours(frames)
+        if not self.told:
+            return graph
+        values = frames.arrays[self.told[0]]
+        states = np.full((len(frames), len(self.numbers)), np.nan)
+        states[:, self.centres if values.shape[1] == len(self.centres) else slice(None)] = values
+        return replace(graph, states=torch.from_numpy(states).flatten().to(self.device, self.dtype))
+
+    def _neighbours(self, frames: Frames) -> Graph:
         if self.model.pairs_of == "centres":
             return trajectory_graph(
                 torch.from_numpy(np.ascontiguousarray(frames.positions)).to(self.device, self.dtype),

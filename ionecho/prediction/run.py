@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.trajectory import Trajectory, cell_of, open_trajectory
 from ionecho.prediction.device import PredictionSettings
+from ionecho.prediction.grids import GridSettings, write_grids
 from ionecho.prediction.predictor import Predictor, conversions
 from ionecho.prediction.stream import describe_input, predict
 
+console = Console(soft_wrap=True)
 READING = ("format", "species", "cell", "time_step")
 
 
@@ -25,6 +28,8 @@ def predict_file(
     requested: Mapping[str, Any],
     settings: PredictionSettings,
     *,
+    states: Literal["model", "input"] = "model",
+    grids: Mapping[str, Any] | None = None,
     format: str | None = None,
     species: Sequence[str] | None = None,
     cell: Sequence[float] | None = None,
@@ -33,11 +38,18 @@ def predict_file(
     """Stream the trajectory or dataset at `path` into `output`, and give what it was predicted with.
 
     Memory is bounded, and a killed call goes on. `requested` are the parameters of derived quantities, as for
-    `conversions`; text files are read by the options that follow, as `TextTrajectory` says, the cell as `cell_of`.
+    `conversions`; `states` is as for `Predictor`; with `grids`, settings of `GridSettings`, fields go into a dataset
+    beside it, `<output>-grids.zarr`; text files are read by the options that follow, as `TextTrajectory` says, the cell
+    as `cell_of`.
     """
     trajectory = open_trajectory(path, format, species, None if cell is None else cell_of(cell), time_step)
-    predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings)
-    predict(predictor, trajectory, describe_input(path, (format, species, cell, time_step)), output)
+    predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings, states)
+    source = describe_input(path, (format, species, cell, time_step))
+    if predictor.outputs:
+        console.print(f"predictions in {predict(predictor, trajectory, source, output)}")
+    if grids is not None:
+        fields = output.with_name(f"{output.stem}-grids.zarr")
+        console.print(f"densities in {write_grids(predictor, trajectory, source, fields, GridSettings(**grids))}")
     return predictor
 
 

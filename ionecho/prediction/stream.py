@@ -48,7 +48,7 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
         done = int(group.attrs["committed"])
         with _progress() as progress:
             task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
-            for frames in trajectory.blocks(done, predictor.settings.block):
+            for frames in trajectory.blocks(done, predictor.settings.block, predictor.told):
                 done = append(group, done, _arrays(frames, predictor(frames, done)), predictor.settings.block)
                 progress.update(task, completed=done)
         return partial.replace(output)

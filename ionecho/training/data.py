@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
-from ionecho.data.loader import STRUCTURE, Batch, Columns, GraphRecipe, InMemory, Streamed
-from ionecho.data.schema import ARRAYS
+from ionecho.data.loader import Batch, Columns, GraphRecipe, InMemory, Streamed, columns_of
 from ionecho.data.splits import fold_indices, hold_out
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -51,8 +51,9 @@ def check_labels(dataset: Dataset, parts: Mapping[str, NDArray], labels: Sequenc
     for start, stop, arrays in dataset.blocks(present):
         for name, values in arrays.items():
             known = np.isfinite(values.reshape(len(values), -1)).all(1)
-            if ARRAYS[name].per == "atom":
-                known = np.logical_or.reduceat(known, dataset.offsets[start:stop] - dataset.offsets[start])
+            if (offsets := dataset.offsets_of(name)) is not None:
+                counts = np.concatenate([[0], np.cumsum(known)])[offsets[start : stop + 1] - offsets[start]]
+                known = np.diff(counts) > 0
             present[name][start:stop] = known
     for part, indices in parts.items():
         if absent := [name for name in present if len(indices) and not present[name][indices].any()]:
@@ -73,8 +74,6 @@ class GraphDataModule(pl.LightningDataModule):
         memory_limit: float,
     ) -> None:
         super().__init__()
-        if grids := [name for name in labels if ARRAYS[name].per == "grid"]:
-            raise InputError(f"{dataset.path}: {', '.join(grids)} lies on a grid, which no model here learns yet")
         missing = [name for name in labels if name not in dataset.labels]
         if missing:
             have = ", ".join(dataset.labels)
@@ -86,12 +85,18 @@ class GraphDataModule(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.in_memory = self._bytes_needed() <= memory_limit * 1e9
         if self.in_memory:
-            columns = Columns(dataset, 0, len(dataset), (*STRUCTURE, *self.labels))
-            self.sets = {part: InMemory(columns, indices, self.labels, recipe) for part, indices in parts.items()}
+            columns = Columns(dataset, 0, len(dataset), columns_of(self.labels, recipe))
+            self.sets = {
+                part: InMemory(columns, indices, self.labels, self._recipe(part)) for part, indices in parts.items()
+            }
+
+    def _recipe(self, part: str) -> GraphRecipe:
+        """Training draws points by their importance, validation and test draw them alike."""
+        return self.recipe if part == "train" else replace(self.recipe, points=self.recipe.points.for_tests)
 
     def _bytes_needed(self) -> float:
         """Of the arrays, and of the graphs that are kept, by that of one configuration."""
-        names = (*STRUCTURE, *self.labels)
+        names = columns_of(self.labels, self.recipe)
         first = int(next(iter(np.concatenate(list(self.parts.values()))), 0))
         graph = InMemory(Columns(self.dataset, first, first + 1, names), np.array([first]), self.labels, self.recipe)[
             0
@@ -101,8 +106,9 @@ class GraphDataModule(pl.LightningDataModule):
 
     def _loader(self, part: str, shuffle_seed: int | None) -> DataLoader[Batch]:
         if not self.in_memory:
-            arguments = (self.dataset, self.parts[part], self.labels, self.recipe, self.batch_size, shuffle_seed)
+            arguments = (self.dataset, self.parts[part], self.labels, self._recipe(part), self.batch_size, shuffle_seed)
             return DataLoader(Streamed(*arguments, share=share), batch_size=None)
+        self.sets[part].seed = shuffle_seed or 0
         batches = Batches(len(self.sets[part]), self.batch_size, shuffle_seed)
         return DataLoader(self.sets[part], batch_sampler=batches, collate_fn=_as_it_is)
 

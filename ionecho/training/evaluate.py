@@ -80,15 +80,19 @@ class Predictions:
 
 
 def predict_part(
-    ensemble: Ensemble, loader: DataLoader[Batch], indices: NDArray[np.integer], output: Output
+    ensemble: Ensemble, loader: DataLoader[Batch], indices: NDArray[np.integer], output: Output, blind: bool = False
 ) -> Predictions:
-    """Predictions of `output` where its label is present, over a loader that keeps the order of `indices`."""
+    """Predictions of `output` where its label is present, over a loader that keeps the order of `indices`.
+
+    `blind`: without the states that the model may be given.
+    """
     predicted, true, spread, configuration, element, distance = [], [], [], [], [], []
     first = 0
     ensemble.eval()
     with torch.inference_mode():
         for batch in loader:
-            results, target = ensemble(batch.graph), output.target(batch)
+            graph = replace(batch.graph, states=None) if blind else batch.graph
+            results, target = ensemble(graph), output.target(batch)
             present = output.present(target)
             owner, numbers = output.owner(batch)
             predicted.append(results[output.name][present].double().numpy())
@@ -127,6 +131,9 @@ def part_metrics(
     metrics: dict[str, Any] = {}
     if not any(entry.in_place for entry, _ in found):
         metrics[output.label] = _errors(predictions.predicted, predictions.true)
+    if output.at == "points":
+        metrics[output.label]["of_integral"] = _relative(predictions)
+        return metrics
     leading, name = predictions, output.label
     for entry, own in found:
         predicted, true = (entry.function(values, own, of_rows) for values in (predictions.predicted, predictions.true))
@@ -148,6 +155,17 @@ def part_metrics(
 
 def _errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> dict[str, Any]:
     return tensor_errors(predicted, true) if true.ndim == 3 else errors(predicted.ravel(), true.ravel())
+
+
+def _relative(predictions: Predictions) -> dict[str, float]:
+    """Σ |y - ŷ| / Σ |y| over the points of all configurations, and the standard error over these."""
+    place = np.unique(predictions.configuration, return_inverse=True)[1]
+    wrong, size = (
+        np.bincount(place, np.abs(of)) for of in (predictions.predicted - predictions.true, predictions.true)
+    )
+    ratio = float(wrong.sum() / size.sum())
+    scatter = (wrong - ratio * size).std(ddof=1) / size.mean() if len(size) > 1 else np.nan
+    return {"error": ratio, "standard_error": float(scatter / np.sqrt(len(size))), "configurations": len(size)}
 
 
 def _by_part(predictions: Predictions, dataset: Dataset, name: str) -> dict[str, Any]:

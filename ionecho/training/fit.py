@@ -18,6 +18,7 @@ from torch import nn
 
 from ionecho.data.loader import GraphRecipe
 from ionecho.data.outputs import Output
+from ionecho.data.points import PointRecipe
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -39,9 +40,10 @@ def reported(model: Any, dataset: Dataset) -> list[Output]:
     return [output for output in model.outputs if not output.auxiliary and output.label in dataset.labels]
 
 
-def recipe(model: Any, dtype: str) -> GraphRecipe:
+def recipe(model: Any, dtype: str, points: PointRecipe | None = None) -> GraphRecipe:
     """The graphs a model needs."""
-    return GraphRecipe(model.cutoff, tuple(model.centres), model.pairs_of, getattr(torch, dtype))
+    drawn = points or PointRecipe(None)
+    return GraphRecipe(model.cutoff, tuple(model.centres), model.pairs_of, getattr(torch, dtype), model.given, drawn)
 
 
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
@@ -90,6 +92,9 @@ def scales(
     """
     found = {}
     for output in outputs:
+        if output.at == "points":
+            found[output.name] = _deviation(dataset, train, output.label)
+            continue
         if not output.per_atom:
             found[output.name] = _beyond_composition(dataset, train, output.label)
             continue
@@ -101,6 +106,19 @@ def scales(
             raise InputError(f"no {output.label} on the elements {bare} in the training part; see model.centres")
         found[output.name] = float(np.sqrt(np.mean(np.square(spreads)))) or 1.0
     return found
+
+
+def _deviation(dataset: Dataset, train: NDArray, label: str) -> float:
+    """Standard deviation of a grid over the training part."""
+    sums = np.zeros(3)
+    for index in train:
+        values = dataset.rows(label, int(index), int(index) + 1).astype(float)
+        values = values[np.isfinite(values)]
+        sums += (values.size, values.sum(), np.square(values).sum())
+    count, total, squares = sums
+    if not count:
+        raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
+    return math.sqrt(max(squares / count - (total / count) ** 2, 0.0)) or 1.0
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
@@ -164,7 +182,13 @@ def fit_member(
     learned = trainer.learned(model)
     labels = sorted({output.label for output in (*learned, *reported(model, dataset))})
     data = GraphDataModule(
-        dataset, parts, labels, recipe(model, trainer.dtype), trainer.batch_size, seed, trainer.memory_limit
+        dataset,
+        parts,
+        labels,
+        recipe(model, trainer.dtype, trainer.point_recipe),
+        trainer.batch_size,
+        seed,
+        trainer.memory_limit,
     )
     weights = folder / "weights.safetensors"
     if weights.exists():

@@ -111,7 +111,39 @@ class EnergyForces:
         return mean(virial.square().sum(), known[:, 0, 0].sum())
 
 
-TERMS: dict[str, type[EnergyForces]] = {"energy_forces": EnergyForces}
+class RelativeErrors:
+    """Σ_o w_o ∫ |y - ŷ| / ∫ |y| over the cells of a batch, of outputs at points.
+
+    Integrals are sums over the points, weighted with the volumes they stand for: the mean is that of whole grids
+    however the points are drawn. It is the error that densities are judged by.
+
+    Parameters
+    ----------
+    weights
+        w of every output.
+    """
+
+    def __init__(self, **weights: float) -> None:
+        self.learns = tuple(weights)
+        self.weights = {name: float(weight) for name, weight in weights.items()}
+
+    def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
+        """The term of a batch."""
+        if batch.volumes is None:
+            raise InputError("trainer.losses.relative_errors: expected outputs at points of a grid")
+        total = batch.volumes.new_zeros(())
+        for name, weight in self.weights.items():
+            true = batch.labels[name]
+            error, present = _known(outputs[name] - true)
+            size = (batch.volumes * torch.where(present, true, 0.0).abs()).sum()
+            total = total + weight * (batch.volumes * error.abs()).sum() / size.clamp(min=torch.finfo(size.dtype).tiny)
+        return total
+
+
+TERMS: dict[str, type[EnergyForces] | type[RelativeErrors]] = {
+    "energy_forces": EnergyForces,
+    "relative_errors": RelativeErrors,
+}
 """Name in `trainer.losses` -> loss that a paper defines."""
 
 

@@ -202,6 +202,9 @@ def fit_fold(
                 measured[name]["baseline"] = plain[name]["rmse"]
             metrics.setdefault(part, {}).update(measured)
             predictions.table(dataset).to_csv(folder / f"{part}_{output.label}.csv", index=False)
+            if ensemble.given is not None:
+                blind = predict_part(ensemble, loader(), parts[part], output, blind=True)
+                metrics.setdefault(f"{part}, blind", {}).update(part_metrics(blind, dataset, conversions))
     used = {
         entry.parameters.key: conversions[entry.parameters.key]
         for output in told

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from pydantic.dataclasses import dataclass
 
 from ionecho.data.outputs import Output, named
+from ionecho.data.points import PointRecipe
 from ionecho.errors import InputError
 from ionecho.nmr.derived import Parameters, gathered, parse_parameters
 from ionecho.training.losses import Term, check_terms, learns
@@ -25,7 +26,8 @@ class TrainerSettings:
     `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
     have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores. `devices` processes share each
     batch, one on each GPU, or on the CPU: the result is that of one, but for rounding and for what dropout draws.
-    `trains` says which layers of a model are trained that has its weights from another.
+    `trains` says which layers of a model are trained that has its weights from another. `points` says which points of
+    grids a batch holds: `count`, `tested`, `importance`; None takes all.
     """
 
     max_epochs: NonNegativeInt
@@ -42,6 +44,7 @@ class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: PositiveInt
     trains: Literal["all", "last"]
+    points: PointRecipe | None = None
 
     @field_validator("accelerator")
     @classmethod
@@ -64,6 +67,11 @@ class TrainerSettings:
                 f"trainer.devices={self.devices}: no more than they can share, configurations of a batch: {shared}"
             )
         return self
+
+    @property
+    def point_recipe(self) -> PointRecipe:
+        """Which points of grids a batch holds."""
+        return self.points or PointRecipe(None)
 
     def terms(self, model: Any) -> dict[str, Term]:
         """The terms of the loss of a model, checked; a closed-form fit needs none."""
