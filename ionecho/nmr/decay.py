@@ -80,7 +80,7 @@ def fit_decay(
     time
         (L,) increasing, any unit.
     curve
-        (L,) the mean over ions, 1 at the first lag.
+        (L,) the mean over ions, over its value at lag 0; 1 at the first lag unless the amplitude is free.
     resampled
         (B, L) the same of ions drawn with replacement.
     ions
@@ -101,11 +101,12 @@ def fit_decay(
     copies = points + (copies - points) * np.sqrt(ions / (ions - 1))
     errors = copies.std(axis=0)
     limit = t.ppf(norm.cdf(SIGMAS), ions - 1)  # as unlikely as 3 known errors
-    loss = points[0] - points
-    if not (loss[1:] > limit * errors[1:]).any():
-        least = np.clip(points - limit * errors, 1e-300, 1 - 1e-12)[1:]
-        bound = (lags[1:] / -np.log(least)).max()
-        told = f"1 - C exceeds {SIGMAS:g} errors at none of {len(lags) - 1} lags up to {lags[-1]:.3g}"
+    lost = 1 - points / points[0]
+    doubt = limit * (copies / copies[:, :1]).std(axis=0)
+    if not (lost[1:] > doubt[1:]).any():
+        least = np.clip(1 - lost - doubt, 1e-300, 1 - 1e-12)[1:]
+        bound = ((lags[1:] - lags[0]) / -np.log(least)).max()
+        told = f"C falls by {SIGMAS:g} errors at none of {len(lags) - 1} lags"
         return Decay(None, None, None, None, told, float(bound))
     weights = 1 / np.maximum(errors, FLOOR * errors.max())
     used = slice(None) if free_amplitude else slice(1, None)  # a point that is 1 by definition
