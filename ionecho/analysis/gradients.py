@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ class Gradients:
     paths: IonPaths
 
 
-def read_gradients(trajectory: Trajectory, path: Path, options: SpinEchoOptions) -> Gradients:
+def read_gradients(trajectory: Trajectory, options: SpinEchoOptions) -> Gradients:
     """The gradients predicted at the ions of the nucleus' element; 72 bytes an ion and frame are held.
 
     Raises
@@ -53,14 +52,16 @@ def read_gradients(trajectory: Trajectory, path: Path, options: SpinEchoOptions)
         If gradients are missing, not finite or not traceless, or positions cannot be followed.
     """
     element, read = options.nucleus.element, options.read
-    trajectory.refuse_missing([GRADIENT], path)
+    trajectory.refuse_missing([GRADIENT])
     assert trajectory.centres is not None
     selected = np.flatnonzero(trajectory.numbers[trajectory.centres] == atomic_numbers[element])
     if not len(selected):
-        raise InputError(f"{path}: none of its {len(trajectory.centres)} centres is {element}; correct nucleus.isotope")
+        raise InputError(
+            f"{trajectory.path}: none of its {len(trajectory.centres)} centres is {element}; correct nucleus.isotope"
+        )
     paths = follow(
         trajectory,
-        path,
+        trajectory.path,
         element,
         None,
         remove_drift=options.remove_drift,
@@ -72,8 +73,8 @@ def read_gradients(trajectory: Trajectory, path: Path, options: SpinEchoOptions)
     )
     mobile = np.flatnonzero(trajectory.numbers == atomic_numbers[element])
     place = np.searchsorted(mobile, trajectory.centres[selected])
-    efg, spread = _tensors(trajectory, path, read, selected)
-    kinds = None if options.sites is None else _kinds(trajectory, path, read, options.sites, element)[:, place]
+    efg, spread = _tensors(trajectory, read, selected)
+    kinds = None if options.sites is None else _kinds(trajectory, read, options.sites, element)[:, place]
     return Gradients(
         efg=efg,
         displacements=paths.displacements[:, place],
@@ -85,16 +86,18 @@ def read_gradients(trajectory: Trajectory, path: Path, options: SpinEchoOptions)
     )
 
 
-def _tensors(trajectory: Trajectory, path: Path, read: ReadOptions, ions: Integers) -> tuple[Floats, float | None]:
+def _tensors(trajectory: Trajectory, read: ReadOptions, ions: Integers) -> tuple[Floats, float | None]:
     deviation = f"{GRADIENT}_std"
     names = [GRADIENT, *({deviation} & set(trajectory.stored))]
     parts, squares = [], []
-    for frames in read.frames(trajectory, path, BLOCK, names):
+    for frames in read.frames(trajectory, BLOCK, names):
         tensors = np.asarray(frames.arrays[GRADIENT], float)[:, ions]
         bad = ~np.isfinite(tensors).all(axis=(1, 2, 3))
         if bad.any():
             assert frames.frame is not None
-            raise InputError(f"{path}: frame {frames.frame[bad.argmax()]}: expected a finite {GRADIENT} of every ion")
+            raise InputError(
+                f"{trajectory.path}: frame {frames.frame[bad.argmax()]}: expected a finite {GRADIENT} of every ion"
+            )
         parts.append(tensors)
         squares += [np.square(frames.arrays[deviation][:, ions]).mean()] if deviation in frames.arrays else []
     efg = np.concatenate(parts)
@@ -103,18 +106,18 @@ def _tensors(trajectory: Trajectory, path: Path, read: ReadOptions, ions: Intege
         np.abs(np.trace(efg, axis1=2, axis2=3)).max() > 1e-4 * size
         or np.abs(efg - efg.swapaxes(2, 3)).max() > 1e-4 * size
     ):
-        raise InputError(f"{path}: {GRADIENT} is not symmetric and traceless, expected a field gradient")
+        raise InputError(f"{trajectory.path}: {GRADIENT} is not symmetric and traceless, expected a field gradient")
     return efg, float(np.sqrt(np.mean(squares))) if squares else None
 
 
-def _kinds(trajectory: Trajectory, path: Path, read: ReadOptions, sites: SiteOptions, element: str) -> Integers:
+def _kinds(trajectory: Trajectory, read: ReadOptions, sites: SiteOptions, element: str) -> Integers:
     """Kind of site (T, K) of all ions of an element: an index into the kinds, or their number for none of them."""
     neighbour = atomic_numbers.get(sites.element)
     if neighbour is None or neighbour not in trajectory.numbers:
-        raise InputError(f"{path}: sites.element={sites.element} is not in it; set sites=null or correct it")
+        raise InputError(f"{trajectory.path}: sites.element={sites.element} is not in it; set sites=null or correct it")
     ion, atoms = atomic_numbers[element], len(trajectory.numbers)
     counts = []
-    for frames in read.frames(trajectory, path, BLOCK):
+    for frames in read.frames(trajectory, BLOCK):
         size = len(frames)
         graph = build_graph(
             list(frames.positions),

@@ -104,7 +104,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
 def analyze(path: Path, settings: Settings, temperature: float | None) -> Trajectory:
     """Echoes along one trajectory; `temperature` None takes that stored with it."""
     trajectory = settings.read.open(path)
-    gradients = read_gradients(trajectory, path, settings)
+    gradients = read_gradients(trajectory, settings)
     pole = settings.directions[0] if settings.directions else POLE
     return Trajectory(
         temperature=trajectory.temperature if temperature is None else temperature,
