@@ -17,6 +17,7 @@ ANALYSES = {
     "dynamic_shift": "ionecho.analysis.dynamic_shift_report",
     "errors": "ionecho.analysis.errors",
     "rdf": "ionecho.analysis.rdf_report",
+    "spectrum": "ionecho.analysis.spectrum_report",
     "spin_echo": "ionecho.analysis.spin_echo_report",
 }
 

@@ -74,7 +74,7 @@ def read_gradients(trajectory: Trajectory, options: SpinEchoOptions) -> Gradient
     mobile = np.flatnonzero(trajectory.numbers == atomic_numbers[element])
     place = np.searchsorted(mobile, trajectory.centres[selected])
     efg, spread = _tensors(trajectory, read, selected)
-    kinds = None if options.sites is None else _kinds(trajectory, read, options.sites, element)[:, place]
+    kinds = None if options.sites is None else _kinds(trajectory, read, options.sites, element, place)
     return Gradients(
         efg=efg,
         displacements=paths.displacements[:, place],
@@ -110,8 +110,12 @@ def _tensors(trajectory: Trajectory, read: ReadOptions, ions: Integers) -> tuple
     return efg, float(np.sqrt(np.mean(squares))) if squares else None
 
 
-def _kinds(trajectory: Trajectory, read: ReadOptions, sites: SiteOptions, element: str) -> Integers:
-    """Kind of site (T, K) of all ions of an element: an index into the kinds, or their number for none of them."""
+def _kinds(trajectory: Trajectory, read: ReadOptions, sites: SiteOptions, element: str, ions: Integers) -> Integers:
+    return name_counts(count_neighbours(trajectory, read, sites, element)[:, ions], sites.kinds, sites.window)
+
+
+def count_neighbours(trajectory: Trajectory, read: ReadOptions, sites: SiteOptions, element: str) -> Integers:
+    """Neighbours (T, K) of all ions of an element that decide the kinds of their sites."""
     neighbour = atomic_numbers.get(sites.element)
     if neighbour is None or neighbour not in trajectory.numbers:
         raise InputError(f"{trajectory.path}: sites.element={sites.element} is not in it; set sites=null or correct it")
@@ -132,7 +136,7 @@ def _kinds(trajectory: Trajectory, read: ReadOptions, sites: SiteOptions, elemen
         i, j = graph.pairs.numpy()
         near = i[trajectory.numbers[j % atoms] == neighbour]
         counts.append(np.bincount(near, minlength=size * atoms).reshape(size, atoms)[:, trajectory.numbers == ion])
-    return name_counts(np.concatenate(counts), sites.kinds, sites.window)
+    return np.concatenate(counts)
 
 
 def name_counts(counts: Integers, kinds: Mapping[str, tuple[int, int]], window: int) -> Integers:

@@ -24,6 +24,7 @@ ALL = "all"
 QUANTITIES = {"C_Q": "|C_Q|", "eta": "eta", "nu_Q": "|nu_Q|"}
 POWDER = 5  # degree of the rule for the histogram of nu_Q
 KILOHERTZ = 1e-3
+TINY = 1e-12  # V/Å² of |V_zz|, below which eta is 0
 POLE = (0.0, 0.0, 1.0)
 
 
@@ -81,7 +82,7 @@ def distributions(
     frequency = powder_frequencies(components, directions)
     samples = {
         "C_Q": np.abs(quadrupole_coupling(efg, nucleus.quadrupole_moment)) * KILOHERTZ,
-        "eta": asymmetry(efg, 0.0)[0],
+        "eta": asymmetry(efg, TINY)[0],
         "nu_Q": np.abs(frequency) * KILOHERTZ,
     }
     masks = {ALL: np.ones(efg.shape[:2], bool)}
@@ -147,5 +148,5 @@ def _limits(efg: Floats, nucleus: Nucleus) -> Limits:
         ion=size(efg.mean(axis=0)),
         all=size(mean),
         coupling=float(quadrupole_coupling(mean, nucleus.quadrupole_moment)) * KILOHERTZ,
-        eta=float(asymmetry(mean, 0.0)[0]),
+        eta=float(asymmetry(mean, TINY)[0]),
     )
