@@ -102,12 +102,13 @@ def fit_arrhenius(
     information = design.T @ design
     line = np.linalg.solve(information, design.T @ (np.log(value) / error))
     line, information = _below(line, information, limits, -np.log(1 - confidence))
-    covariance = np.linalg.inv(information)
+    covariance: Floats = np.linalg.inv(information)
     freedom = len(value) - 2
     scatter = float(np.sqrt(np.square(design @ line - np.log(value) / error).sum() / freedom)) if freedom else None
-    gains, covariance = covariance @ design.T, covariance * max(1.0, scatter or 0.0) ** 2
+    gains: Floats = covariance @ design.T
+    widened: Floats = covariance * max(1.0, scatter or 0.0) ** 2
     of_errors = np.broadcast_to(np.asarray(freedoms, float), value.shape)
-    deviation = np.sqrt(np.diag(covariance))
+    deviation = np.sqrt(np.diag(widened))
     reach = t.ppf((1 + confidence) / 2, _welch(np.square(gains), of_errors)) * deviation
     (low0, low), (high0, high) = line - reach, line + reach
     return Arrhenius(
@@ -121,7 +122,7 @@ def fit_arrhenius(
         values=value,
         relative_errors=error,
         confidence=confidence,
-        covariance=covariance,
+        covariance=widened,
         gains=gains,
         freedoms=of_errors,
         limits=tuple(limits),

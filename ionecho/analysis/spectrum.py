@@ -10,8 +10,8 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ionecho.analysis.exchange import last_visited
 from ionecho.analysis.gradients import count_neighbours, name_counts
+from ionecho.analysis.kinetics import last_visited
 from ionecho.analysis.lineshape import Spectrometer, powder_spectrum
 from ionecho.analysis.loading import settle_conversion
 from ionecho.analysis.options import TrajectoryOptions

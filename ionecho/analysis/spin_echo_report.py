@@ -55,8 +55,8 @@ UNITS = by_unit(
         "eV": "activation_energy echo.error echo.interval hops.error hops.interval",
         "°": "theta phi",
         "": "ions frames stretching stretching_error residual residual_error amplitude amplitude_error effective_sites "
-        "no_decay hops ions_that_hop ratio ratio_error share eta eta_error scatter relative_errors confidence line "
-        "freedoms unresolved frame ion C C_error F density axis field curve kind",
+        "no_decay hops ions_that_hop ratio ratio_error share eta eta_error scatter relative_errors confidence "
+        "covariance gains limits freedoms unresolved frame ion C C_error F density axis field curve kind",
     }
 )
 SPARSE, SHORT = 20, 20  # frames a tau and taus a run, below which a note says so
