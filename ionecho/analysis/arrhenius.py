@@ -102,11 +102,10 @@ def fit_arrhenius(
     information = design.T @ design
     line = np.linalg.solve(information, design.T @ (np.log(value) / error))
     line, information = _below(line, information, limits, -np.log(1 - confidence))
-    covariance: Floats = np.linalg.inv(information)
+    covariance = np.linalg.inv(information)
     freedom = len(value) - 2
     scatter = float(np.sqrt(np.square(design @ line - np.log(value) / error).sum() / freedom)) if freedom else None
-    gains: Floats = covariance @ design.T
-    widened: Floats = covariance * max(1.0, scatter or 0.0) ** 2
+    gains, widened = covariance @ design.T, covariance * max(1.0, scatter or 0.0) ** 2
     of_errors = np.broadcast_to(np.asarray(freedoms, float), value.shape)
     deviation = np.sqrt(np.diag(widened))
     reach = t.ppf((1 + confidence) / 2, _welch(np.square(gains), of_errors)) * deviation
@@ -122,8 +121,8 @@ def fit_arrhenius(
         values=value,
         relative_errors=error,
         confidence=confidence,
-        covariance=widened,
-        gains=gains,
+        covariance=np.asarray(widened, np.float64),
+        gains=np.asarray(gains, np.float64),
         freedoms=of_errors,
         limits=tuple(limits),
     )

@@ -35,9 +35,9 @@ class Decay:
     """C(t) = a [b² + (1 - b²) exp(-(t / tau)^g)], or why there is none.
 
     `time` is tau (in the unit of the lags; its interval is Student's, of ln tau), `stretching` g, `residual` b² the
-    plateau in [0, 1], `amplitude` a what is left after motion faster than the lags fitted. All None where `none` says
-    that no decay shows; then tau of an exponential decay to zero exceeds `longer_than`. In 2 % of runs without a decay
-    one is said to show.
+    plateau in [0, 1], `amplitude` a what is left after motion faster than the lags fitted; the error of one that stands
+    at a bound is NaN. All None where `none` says that no decay shows; then tau of an exponential decay to zero exceeds
+    `longer_than`. In 2 % of runs without a decay one is said to show.
     """
 
     time: Quantity | None
@@ -56,8 +56,9 @@ class Decay:
 
     @property
     def effective_sites(self) -> float | None:
-        """1 / b²: as many equally visited sites with unrelated tensors leave this residual."""
-        return None if self.residual is None or self.residual.value <= 0 else 1 / self.residual.value
+        """1 / b²: as many equally visited sites with unrelated tensors leave this residual; None where it may be 0."""
+        found = self.residual
+        return None if found is None or not found.value > 2 * found.error else 1 / found.value
 
     def __call__(self, time: ArrayLike) -> Floats:
         """The fitted curve at these times."""
@@ -113,7 +114,7 @@ def fit_decay(
     values, held = _search(lags[used], points[used], weights[used], free_amplitude)
     jacobian = _jacobian(lags[used], values)[:, ~held] * weights[used, None]
     gain = np.linalg.pinv(jacobian) * weights[used]
-    deviation = np.zeros(4)
+    deviation = np.where([True, True, True, free_amplitude], np.nan, 0.0)  # not known of what stands at a bound
     deviation[~held] = (copies[:, used] @ gain.T).std(axis=0)
     reach = t.ppf((1 + confidence) / 2, ions - 1) * deviation
     low, high = values - reach, values + reach
@@ -157,8 +158,10 @@ def _search(time: Floats, points: Floats, weights: Floats, free: bool) -> tuple[
     trials = [least_squares(residuals, np.clip(start, *bounds), slopes, bounds) for start in starts]
     best = min(trials, key=lambda trial: trial.cost)
     held = np.ones(4, bool)
-    held[fitted] = best.active_mask != 0
-    return whole(best.x), held
+    near = 1e-4 * (upper - lower)[fitted]
+    low, high = best.x - bounds[0] < near, bounds[1] - best.x < near
+    held[fitted] = low | high
+    return whole(np.where(low, bounds[0], np.where(high, bounds[1], best.x))), held
 
 
 def _model(time: Floats, log_tau: float, stretching: float, residual: float, amplitude: float) -> Floats:
