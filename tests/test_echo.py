@@ -176,7 +176,7 @@ def test_long_preparation_leaves_the_inverse_number_of_sites():
 
 
 def test_errors_of_the_decay_cover_as_often_as_they_say():
-    """95 % intervals of tau, b² and g over runs as short as five tau and of few ions; python -m validation.echo_errors says how well."""
+    """95 % intervals of tau, b² and g over runs of 20 tau and 30 ions; more in validation.echo_errors."""
     runs, covered = 40, np.zeros(3)
     for seed in range(runs):
         rng = np.random.default_rng(100 + seed)
