@@ -150,7 +150,7 @@ def test_two_paths_with_a_partial_reference_are_told_apart(tmp_path: Path) -> No
     report.write(tmp_path / "report")
     summary = report.summary
     assert [entry["images"] for entry in summary["paths"].values()] == [8, 5]
-    assert summary["notes"] == [f"{labels} labels 2 of 8 images; its barrier is over these."]
+    assert summary["notes"] == ["r.zarr labels 2 of 8 images; its barrier is over these."]
     images = pd.read_csv(tmp_path / "report" / "images.csv")
     assert images["reference"].notna().sum() == 2
     np.testing.assert_allclose(images["energy"][images.path == "b"], hop(5)[1] - hop(5)[1][0], atol=1e-9)
@@ -180,6 +180,7 @@ def test_a_path_is_found_labelled_and_reported(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     summary = json.loads((output / "summary.json").read_text())
     assert {file.name for file in output.iterdir()} >= {"report.html", "barrier.png", "barriers.csv", "images.csv"}
+    assert {"forward_difference", "energy_rmse", "force_rmse"} < set(pd.read_csv(output / "errors.csv"))
     assert pd.read_csv(output / "barriers.csv").path.tolist() == ["ml", "ml (reference)"]
     own, other = summary["paths"]["ml"], summary["reference"]
     assert own["highest_image"] == 2

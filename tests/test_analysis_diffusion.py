@@ -31,6 +31,7 @@ from ionecho.analysis.diffusion import (
 from ionecho.analysis.diffusion_report import analyze
 from ionecho.analysis.diffusivity import CM2_PER_S, average, poisson_limit
 from ionecho.analysis.msd import squared_displacements
+from ionecho.analysis.options import ReadOptions, named_inputs
 from ionecho.analysis.paths import IonPaths, follow
 from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
@@ -83,8 +84,9 @@ def wrapped(positions: NDArray, cell: NDArray = CELL) -> NDArray:
 
 
 def read(path: Path, **changes: object) -> IonPaths:
-    settings = {"remove_drift": True, "unwrap": True, "longest_step": 0.45, "skip": 0, "every": 1} | changes
-    return follow(open_trajectory(path), path, "Na", None, **settings)  # type: ignore[arg-type]
+    settings = {"remove_drift": True, "unwrap": True, "longest_step": 0.45} | changes
+    chosen = ReadOptions(**{name: settings.pop(name) for name in ("skip", "every") if name in settings})  # type: ignore[arg-type]
+    return follow(open_trajectory(path), "Na", None, chosen, **settings)  # type: ignore[arg-type]
 
 
 def test_fourier_sum_is_the_direct_sum():
@@ -267,6 +269,14 @@ def test_arrhenius_interval_covers_the_truth_where_errors_are_of_few_ions(ions):
     assert covered == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    ("hot", "error", "said"), [(0.5, 0.01, "is negative"), (1.1, 0.2, "cannot be told from zero"), (2.0, 0.01, None)]
+)
+def test_an_activation_energy_that_is_not_above_zero_is_doubted(hot, error, said):
+    doubts = fit_arrhenius([300, 600], [1.0, hot], [error] * 2, 0.95).doubts
+    assert doubts == [] if said is None else said in doubts[0]
+
+
 def at(temperature: float, sigma: float, seed: int = 0) -> TracerDiffusion:
     return diffusion(paths_of(walk(int(temperature) + seed, 300, 20, sigma)), options(), temperature)
 
@@ -304,9 +314,18 @@ def test_starts_of_one_system_are_averaged_and_their_scatter_counts():
         for _ in range(600):
             values = rng.gamma(50, 0.18 / 50, 4) * np.exp(rng.normal(0, spread, 4) - spread**2 / 2)
             starts = {str(n): replace(like, value=v, relative_variance=0.02) for n, v in enumerate(values)}
-            found = average(600.0, starts, dict.fromkeys(starts, 1.0), "walk", 0.95)
+            found = average("one", 600.0, starts, dict.fromkeys(starts, 1.0), "walk")
             inside.append(abs(found.value - 0.18) < 2 * found.error)
         assert low < np.mean(inside) < high
+
+
+def test_other_systems_are_not_averaged():
+    first, second = at(600.0, 0.6), diffusion(paths_of(walk(1, 300, 24, 0.6)), options(), 600.0)
+    assert [each.starts for each in averages({"a": first, "b": second}, options())] == [["a"], ["b"]]
+    apart = options(systems={"one": ["a"], "two": ["b"]})
+    assert len(averages({"a": first, "b": at(600.0, 0.6, 1)}, apart)) == 2
+    with pytest.raises(InputError, match="expected each of a, b once"):
+        averages({"a": first, "b": second}, options(systems={"one": ["a"]}))
 
 
 def test_a_start_with_a_limit_only_enters_a_mean_as_such():
@@ -360,6 +379,27 @@ def test_wrong_input_is_refused(tmp_path, changes, said):
     path = write(tmp_path / "a.zarr", wrapped(positions), numbers)
     with pytest.raises(InputError, match=said):
         analyze(path, options(**changes), None)
+
+
+def test_frames_are_chosen_in_one_place():
+    assert options(skip=3).read.skip == 3
+    with pytest.raises(InputError, match=r"read\.skip: it stands beside read too; give skip alone"):
+        options(skip=3, read={"skip": 2})
+
+
+@pytest.mark.parametrize(
+    ("places", "ending", "names"),
+    [
+        (["runs/300K/out.zarr"], True, ["out.zarr"]),
+        (["runs/hot.zarr", "runs/cold.zarr"], False, ["hot", "cold"]),
+        (["runs/300K/md/out.zarr", "runs/600K/md/out.zarr"], True, ["300K", "600K"]),
+        (["a/1/out.zarr", "a/2/out.zarr", "b/1/out.zarr"], True, ["a/1", "a/2", "b/1"]),
+        (["a/x.zarr", "b/x.zarr", "b/y.zarr"], True, ["a/x.zarr", "b/x.zarr", "b/y.zarr"]),
+        (["a/x.zarr", "a/x.xyz"], False, ["x.zarr", "x.xyz"]),
+    ],
+)
+def test_inputs_go_by_the_shortest_names_that_tell_them_apart(places, ending, names):
+    assert named_inputs([Path(place) for place in places], ending) == dict(zip(names, map(Path, places), strict=True))
 
 
 def test_ambiguous_steps_uneven_times_and_bad_numbers_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from ionecho.analysis.kinetics import kinetics
 from ionecho.analysis.lines import Lines, ion_lines
+from ionecho.analysis.statistics import block_average
 
 STEP, LARMOR = 100.0, 105.93e6  # fs, Hz
 SHIFTS = np.array([900.0, 2000.0])
@@ -17,7 +18,8 @@ def lines(kinds: np.ndarray, seed: int = 0, runs: int = 1) -> Lines:
     frames, groups = len(kinds) // runs, np.repeat(np.arange(runs), len(kinds) // runs)
     jumps = kinetics(kinds, 2, np.tile(np.arange(frames) * STEP, runs), groups)
     ratio = jumps.exchange_rate(SHIFTS) / (2 * np.pi * LARMOR * 1100e-6)
-    return ion_lines(SHIFTS[kinds] + noise, groups, jumps, SHIFTS, ratio)
+    shift = SHIFTS[kinds] + noise
+    return ion_lines(shift, groups, jumps, SHIFTS, ratio, block_average(shift.mean(axis=1), groups).error)
 
 
 def exchange(rng: np.random.Generator, frames: int, share: np.ndarray, rate: float) -> np.ndarray:

@@ -173,7 +173,7 @@ def toy(count: int) -> Report:
 def test_tables_of_the_page_carry_units_errors_and_links(tmp_path):
     toy(40).write(tmp_path / "r")
     page = (tmp_path / "r" / "report.html").read_text()
-    assert "shift / ppm" in page
+    assert "shift /\u00a0ppm" in page
     assert page.count("1234.6 ± 3.2") == ROWS + 1  # the rows, and the headline
     assert f"The first {ROWS} of 40 rows." in page
     assert 'Data: <a href="runs.csv">runs.csv</a>' in page

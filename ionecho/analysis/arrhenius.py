@@ -56,6 +56,15 @@ class Arrhenius:
         middle = float(np.log(self.prefactor)) - self.activation_energy / (KB * temperature)
         return float(np.exp(middle - reach)), float(np.exp(middle + reach))
 
+    @property
+    def doubts(self) -> list[str]:
+        """What a reader should know of an energy that is not above zero."""
+        low, high = self.interval
+        if low > 0:
+            return []
+        known = "is negative, D falls as it gets hotter" if high < 0 else "cannot be told from zero"
+        return [f"the activation energy {known}: the points do not show thermally activated motion."]
+
     def __call__(self, temperature: ArrayLike) -> Floats:
         """D at `temperature` (K)."""
         return self.prefactor * np.exp(-self.activation_energy / (KB * np.asarray(temperature, float)))

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 Floats = NDArray[np.float64]
 
 COARSE = 256  # samples at least that are left after averaging over pairs of neighbours
-ORDER, SHARE = 12, 10  # of the autoregression at most; samples a parameter at least
+ORDER, SHARE = 12, 20  # of the autoregression at most; samples a parameter at least
 INDEPENDENT = 50.0  # samples worth that many independent ones are needed to say "converged"
 BIAS = 10.0  # the variance is raised by this share of one over the independent samples, see docs/statistics.md
 BLOCKS, LIKELY = 16, 0.99  # the mean scatters between so many blocks as the autoregression says, with this probability
@@ -22,11 +22,14 @@ BLOCKS, LIKELY = 16, 0.99  # the mean scatters between so many blocks as the aut
 class MeanVariance:
     """`variance` of the mean of a series worth `independent` samples, itself known with `freedom` degrees.
 
+    `estimate` is the variance before it is raised for few independent samples.
+
     Not `converged` where the series is worth fewer than 50 independent samples, where it never changes, or where its
     long blocks scatter by more than the autoregression says.
     """
 
     variance: float
+    estimate: float
     freedom: float
     independent: float
     converged: bool
@@ -46,7 +49,7 @@ def mean_variance(series: Floats) -> MeanVariance:
     residual = coarse - coarse.mean()
     scatter = float(residual @ residual) / (count - 1)
     if scatter <= np.square(np.finfo(float).eps * np.abs(series).max()):
-        return MeanVariance(0.0, np.inf, 1.0, False)
+        return MeanVariance(0.0, 0.0, np.inf, 1.0, False)
     noise, weights = _burg(residual, min(ORDER, count // SHARE))
     gain = 1 - float(weights.sum())
     density = noise / gain**2
@@ -63,6 +66,7 @@ def mean_variance(series: Floats) -> MeanVariance:
     likely = blocks.var(ddof=1) / blocks.size / variance * free < chi2.ppf(LIKELY, free)
     return MeanVariance(
         variance=float(variance),
+        estimate=float(density / count),
         freedom=float(2 / relative),
         independent=float(min(series.var(ddof=1) / variance, series.size)),
         converged=bool(independent >= INDEPENDENT and likely),

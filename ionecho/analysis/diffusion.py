@@ -22,6 +22,7 @@ from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
 
+SAME_CELL = 0.02  # relative difference of lengths
 SUBDIFFUSIVE = 0.8  # exponent of the displacement below which a note says so
 
 
@@ -51,6 +52,7 @@ class DiffusionOptions(TrajectoryOptions):
     hop_length: float = Field(gt=0)
     hop_window: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
+    systems: dict[str, list[str]] | None
     arrhenius_errors: Literal["walk", "rule_of_thumb"]
 
 
@@ -213,20 +215,47 @@ def _notes(
 
 
 def averages(results: Mapping[str, TracerDiffusion], options: DiffusionOptions) -> list[Average]:
-    """Mean diffusivity in space of the starts of one system at each temperature; those of unknown one each alone."""
-    together: dict[float | str, dict[str, TracerDiffusion]] = {}
+    """Mean diffusivity in space of the starts of one system at each temperature, name -> result of one input.
+
+    Unless the options say so, inputs are of one system where their elements, number of ions and cells are the same,
+    within 2 % of the latter's lengths; of unknown temperature each is one of its own.
+
+    Raises
+    ------
+    InputError
+        If the options name other inputs than there are.
+    """
+    asked = options.systems
+    if asked is not None and sorted(name for names in asked.values() for name in names) != sorted(results):
+        raise InputError(f"systems: expected each of {', '.join(results)} once, found {asked}")
+    of = {name: system for system, names in (asked or {}).items() for name in names}
+    together: list[dict[str, TracerDiffusion]] = []
     for name, result in results.items():
-        together.setdefault(name if result.temperature is None else result.temperature, {})[name] = result
+        for starts in together:
+            first, other = next(iter(starts.items()))
+            same = of[first] == of[name] if asked is not None else _alike(other, result)
+            if same and result.temperature is not None and result.temperature == other.temperature:
+                starts[name] = result
+                break
+        else:
+            together.append({name: result})
     return [
         average(
+            of.get(next(iter(starts)), next(iter(starts))),
             next(iter(starts.values())).temperature,
             {name: result.space for name, result in starts.items()},
             {name: result.ions * result.run for name, result in starts.items()},
             options.arrhenius_errors,
-            options.confidence,
         )
-        for starts in together.values()
+        for starts in together
     ]
+
+
+def _alike(first: TracerDiffusion, second: TracerDiffusion) -> bool:
+    cells = [np.linalg.norm(each.paths.cell, axis=1) for each in (first, second)]
+    elements = [set(each.paths.since_first) for each in (first, second)]
+    same = first.ions == second.ions and elements[0] == elements[1]
+    return bool(same and np.abs(cells[0] / cells[1] - 1).max() < SAME_CELL)
 
 
 def arrhenius(points: Sequence[Average], options: DiffusionOptions) -> Arrhenius | None:

@@ -42,8 +42,9 @@ CONVENTIONS = {
     "displacement": "steps in fractional coordinates, Cartesian in the cell of the later frame",
     "error": "a quarter of the two-sigma interval; of the slope as a quadratic form of steps whose covariance between "
     "ions and excess over a Gaussian are measured in blocks of time, so that ions may move together and hop rarely",
-    "starts": "inputs at one temperature are starts of one system: mean weighted with ions x time, scatter between "
-    "them in its error where it exceeds their own; a start with a limit L counts as L/2 +- L/2",
+    "starts": "inputs of one system (`systems`, or the same ions, elements and cell) at one temperature: mean weighted "
+    "with ions x time, scatter between them in its error where it exceeds their own; a start with a limit L counts as "
+    "L/2 +- L/2",
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
@@ -94,7 +95,13 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         numbers={
             "trajectories": {name: _numbers(result) for name, result in results.items()},
             "starts": [
-                {"temperature": each.temperature, "starts": each.starts, "limits_only": each.limits, **_mean(each)}
+                {
+                    "system": each.name,
+                    "temperature": each.temperature,
+                    "starts": each.starts,
+                    "limits_only": each.limits,
+                    **_mean(each),
+                }
                 for each in points
             ],
             "arrhenius": fit,
@@ -117,15 +124,12 @@ def analyze(path: Path, options: Settings, temperature: float | None) -> TracerD
     trajectory = options.read.open(path)
     paths = follow(
         trajectory,
-        path,
         options.element,
         options.framework,
+        options.read,
         remove_drift=options.remove_drift,
         unwrap=options.unwrap,
         longest_step=options.longest_step,
-        skip=options.read.skip,
-        every=options.read.every,
-        groups=options.read.groups,
     )
     temperature = trajectory.temperature if temperature is None else temperature
     found = diffusion(paths, options, temperature, trajectory.friction_time)
@@ -142,7 +146,7 @@ def _notes(results: Mapping[str, TracerDiffusion], points: Sequence[Average], fi
             notes.append(f"{where}: half of the limit, as far off as that, stands for {', '.join(each.limits)}.")
         elif each.limits and fit is not None:
             notes.append(f"{where}: a limit in the activation energy too, of {', '.join(each.limits)}.")
-    return notes
+    return notes if fit is None else [*notes, *fit.doubts]
 
 
 def _headline(
@@ -158,7 +162,7 @@ def _headline(
         lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
     for each in points:
         if len(each.starts) > 1:
-            name = f"{each.temperature:g} K, mean of {len(each.starts)} starts"
+            name = f"{each.name}, {each.temperature:g} K, mean of {len(each.starts)} starts"
             found = _mean(each)
             if found["D"] is not None:
                 lines.append(Number(name, found["D"], found["D_error"], "cm²/s", remark=" (d = 3)"))

@@ -115,6 +115,7 @@ def _collective(name: str, result: TracerDiffusion) -> dict[str, Any]:
 def _mean(each: Average) -> dict[str, Any]:
     scaled = {"D": each.value, "D_error": each.error, "between": each.between, "below": each.upper_limit}
     return {
+        "system": each.name,
         "temperature": each.temperature,
         "starts": ", ".join(each.starts),
         **{name: None if value is None else value * CM2_PER_S for name, value in scaled.items()},

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ionecho.analysis.kinetics import poisson_interval
-from ionecho.analysis.statistics import TWO_SIGMA, student_factor
+from ionecho.analysis.statistics import TWO_SIGMA, scatter_freedom, student_factor
 from ionecho.analysis.walk import Walk, gamma_interval
 
 Floats = NDArray[np.float64]
@@ -98,12 +98,13 @@ def poisson_limit(count: float, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Average:
-    """Diffusivity of several starts of one system at one temperature, Å²/ps, or an upper limit of it.
+    """Diffusivity of several starts of the system `name` at one temperature, Å²/ps, or an upper limit of it.
 
     `relative_error` is the standard error of its logarithm and `freedom` what that is known with; `between` the
     standard deviation of the starts beyond their own errors. `starts` are all, `limits` those with a limit only.
     """
 
+    name: str
     temperature: float | None
     value: float | None
     error: float | None
@@ -116,19 +117,19 @@ class Average:
 
 
 def average(
-    temperature: float | None, found: dict[str, Diffusivity], ion_times: dict[str, float], kind: str, confidence: float
+    name: str, temperature: float | None, found: dict[str, Diffusivity], ion_times: dict[str, float], kind: str
 ) -> Average:
     """Mean over starts, weighted with `ion_times` (ions times time), name -> diffusivity.
 
     The scatter between starts is in the error where it exceeds their own (as in `block_average`). Starts with a limit
     L only enter a mean as L/2 +- L/2; where no start has more, what they followed adds up to one limit.
     """
-    limits = [name for name, each in found.items() if each.value is None]
-    weights = np.array([ion_times[name] for name in found])
+    limits = [start for start, each in found.items() if each.value is None]
+    weights = np.array([ion_times[start] for start in found])
     weights = weights / weights.sum()
     if len(limits) == len(found):
         limit = 1 / sum(1 / each.upper_limit for each in found.values() if each.upper_limit)
-        return Average(temperature, None, None, None, np.inf, None, limit, list(found), limits)
+        return Average(name, temperature, None, None, None, np.inf, None, limit, list(found), limits)
     half = np.array([(each.upper_limit or 0.0) / 2 for each in found.values()])
     values = np.array([each.value or 0.0 for each in found.values()]) + half
     relative = np.array([each.relative_error(kind) or 0.0 for each in found.values()])
@@ -138,8 +139,9 @@ def average(
     if len(found) > 1:
         apart = float(values.var(ddof=1) - variances.mean())
         between = max(0.0, apart) ** 0.5
-        within += float(np.square(weights).sum()) * between**2
-        freedom = len(found) - 1 if apart > 0 else np.inf
+        added = float(np.square(weights).sum()) * between**2
+        within += added
+        freedom = scatter_freedom(len(found), added / within)
     share = within / mean**2
     error = float(np.diff(gamma_interval(mean, share, TWO_SIGMA))[0]) / 4 * student_factor(freedom)
-    return Average(temperature, mean, error, share**0.5, freedom, between, None, list(found), limits)
+    return Average(name, temperature, mean, error, share**0.5, freedom, between, None, list(found), limits)

@@ -237,7 +237,7 @@ def _summarise(
         histogram=site_histogram(shift, kinds, names, edges, UNCOVERED),
         windows={window: window_means(shift, window, groups) for window in settings.windows if window <= shortest},
         exchange=exchanged,
-        lines=ion_lines(shift, groups, jumps, site_shifts, exchanged.ratio),
+        lines=ion_lines(shift, groups, jumps, site_shifts, exchanged.ratio, blocks.error),
     )
 
 
@@ -264,6 +264,11 @@ def warnings(result: GroupResult, larmor_frequency: float) -> list[str]:
             f"after {followed} the means of single ions still differ by {lines.differ:.0f} ppm, of which exchange "
             f"explains {lines.explained:.0f}: {len(lines.lines)} lines, unless the ions mix later, within "
             f"{1e6 / (2 * np.pi * lines.beyond * larmor_frequency):.2g} µs."
+        )
+    elif lines.probability < SIGNIFICANCE:
+        notes.append(
+            f"after {followed} the means of single ions still differ by {lines.differ:.0f} ppm, of which exchange "
+            f"explains {lines.explained:.0f}, but not in groups: one line that may be as broad as that."
         )
     elif len(lines.lines) > 1:
         notes.append(f"exchange between sites is not fast: {len(lines.lines)} lines, of the ions' own means.")

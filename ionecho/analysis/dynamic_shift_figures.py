@@ -35,7 +35,7 @@ def figures(result: DynamicShift) -> dict[str, Figure]:
         )
         for index, name in enumerate(names[:SHOWN])
     }
-    peaks = "" if result.experiment is None else "; dotted: the peaks measured, shifted by the mean offset"
+    peaks = "" if result.experiment is None else "; dotted: the peak measured that is assigned to it"
     split = f"Shifts of all ions in all frames, split by the site an ion is at; dashed: the lines{peaks}."
     measured = "" if result.experiment is None else " Below: the experiment."
     drawn = (
@@ -65,12 +65,13 @@ def _site_colours(result: DynamicShift) -> dict[str, str]:
 
 def _histograms(result: DynamicShift, names: list[str]) -> Canvas:
     canvas, axes = panels(names, sharex=True)
+    measured = _measured_of_runs(result)
     for axis, name in zip(axes, names, strict=True):
         group = result.groups[name]
         draw_histogram(axis, group.histogram, [line.position for line in group.lines.lines], _site_colours(result))
         axis.set_title(f"{name}, mean {group.blocks.mean:.0f} ppm", loc="left")
-        for peak in _moved_peaks(result):
-            axis.axvline(peak, color=PALETTE[1], lw=1.0, ls=":")
+        for peak in measured.get(name, []):
+            axis.axvline(peak, color=PALETTE[5], lw=1.4, ls=":", label="measured")
         axis.legend(loc="upper right")
     return canvas
 
@@ -124,18 +125,22 @@ def _duration(window: int, spacing: float | None) -> str:
     return f"{window} frames" if spacing is None else f"{window} frames ({window * spacing * 1e-6:.3g} ns)"
 
 
-def _moved_peaks(result: DynamicShift) -> list[float]:
-    """The peaks measured plus the mean offset of the lines computed."""
-    if result.experiment is None:
-        return []
-    offset = float(experiment_table(result)["offset"].mean())
-    return [peak.shift + offset for peak in result.experiment.peaks]
+def _measured_of_runs(result: DynamicShift) -> dict[str, list[float]]:
+    """Run -> peaks measured (ppm) that are assigned to lines of its system."""
+    table = experiment_table(result)
+    if table.empty:
+        return {}
+    return {
+        run: table["measured"][table["group"] == system].tolist()
+        for system, runs in result.runs.items()
+        for run in runs
+    }
 
 
 def _spectrum(result: DynamicShift, names: list[str]) -> Canvas:
     rows = 1 if result.experiment is None else 2
     canvas = Canvas(figsize=(DOUBLE, 2.3 * rows))
-    axes = list(canvas.subplots(rows, 1, squeeze=False).flat)
+    axes = list(canvas.subplots(rows, 1, squeeze=False, sharex=True).flat)
     ends = []
     for name, colour in colours(names).items():
         frame = spectrum(result.systems[name], result)
@@ -143,10 +148,11 @@ def _spectrum(result: DynamicShift, names: list[str]) -> Canvas:
         ends += [float(frame["shift"].min()), float(frame["shift"].max())]
     axes[0].set_ylabel("Intensity / $10^{-3}$ ppm$^{-1}$")
     axes[0].legend(loc="upper left", title="Computed")
+    if result.experiment is not None:
+        ends += [peak.shift for peak in result.experiment.peaks]
+        _measured(axes[1], result.experiment, result.settings.line_width)
     axes[0].set_xlim(max(ends), min(ends))
     axes[0].set_ylim(bottom=0, auto=True)
-    if result.experiment is not None:
-        _measured(axes[1], result.experiment, result.settings.line_width)
     axes[-1].set_xlabel("Shift / ppm")
     return canvas
 
@@ -160,11 +166,8 @@ def _measured(axes: Axes, experiment: Experiment, width: float) -> None:
         axes.legend(loc="upper left")
         top = float(experiment.spectrum.intensity.max())
         heights = [height * top / max(heights) for height in heights]
-        axes.set_xlim(experiment.spectrum.shifts.max(), experiment.spectrum.shifts.min())
     else:
         axes.vlines([peak.shift for peak in experiment.peaks], 0, heights, color="black", lw=1.5)
-        places = [peak.shift for peak in experiment.peaks]
-        axes.set_xlim(max(places) + 10 * width, min(places) - 10 * width)
     for peak, height, share in zip(experiment.peaks, heights, experiment.fractions, strict=True):
         text = f"{peak.shift:.0f} ppm\n{share:.0%}"
         axes.annotate(text, (peak.shift, height), xytext=(4, 0), textcoords="offset points", va="top", fontsize=7)

@@ -145,7 +145,7 @@ def _headline(result: DynamicShift) -> list[str | Number]:
             lines.append(f"{name}{runs}: {len(system.lines.lines)} lines, {told}")
     if len(result.systems) > SHOWN:
         lines.append(f"and {len(result.systems) - SHOWN} systems more in the table.")
-    return [*lines, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.3f} ppm."]
+    return [*lines, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.6g} ppm."]
 
 
 def _numbers(group: GroupResult, result: DynamicShift) -> dict[str, Any]:

@@ -145,7 +145,6 @@ def _exchange(group: GroupResult) -> pd.DataFrame:
     low, high = found.interval or (None, None)
     row = {
         "jumps": found.jumps.hops,
-        "changed_per_frame": found.jumps.changed_per_frame,
         "rate": found.rate,
         "rate_low": low,
         "rate_high": high,

@@ -17,11 +17,12 @@ from ionecho.analysis.spin_echo_settings import SiteOptions, SpinEchoOptions
 from ionecho.data.trajectory import Trajectory
 from ionecho.errors import InputError
 from ionecho.geometry.neighbours import build_graph
+from ionecho.nmr.derived import DERIVED
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-GRADIENT = "efg"
+GRADIENT = DERIVED["quadrupolar_coupling"].label
 BLOCK = 64  # frames read at once
 OTHER = "other"
 
@@ -61,15 +62,12 @@ def read_gradients(trajectory: Trajectory, options: SpinEchoOptions) -> Gradient
         )
     paths = follow(
         trajectory,
-        trajectory.path,
         element,
         None,
+        read,
         remove_drift=options.remove_drift,
         unwrap=options.unwrap,
         longest_step=options.longest_step,
-        skip=read.skip,
-        every=read.every,
-        groups=read.groups,
     )
     mobile = np.flatnonzero(trajectory.numbers == atomic_numbers[element])
     place = np.searchsorted(mobile, trajectory.centres[selected])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,9 @@ class Lines:
     merged: bool
 
 
-def ion_lines(shift: Floats, groups: NDArray, jumps: Kinetics, site_shifts: Floats, ratio: float | None) -> Lines:
+def ion_lines(
+    shift: Floats, groups: NDArray, jumps: Kinetics, site_shifts: Floats, ratio: float | None, error: float
+) -> Lines:
     """Lines of the ions of one system.
 
     Exchange between all kinds of sites leaves the means of ions over a time W different by a known amount
@@ -77,12 +79,14 @@ def ion_lines(shift: Floats, groups: NDArray, jumps: Kinetics, site_shifts: Floa
         (S,) ppm, NaN of kinds never visited.
     ratio
         k_ex over 2 pi times the range of the site frequencies, None if unknown.
+    error
+        Of the mean over all ions (ppm): of a single line, whose ions push each other to and fro.
     """
     runs = [shift[groups == name] for name in dict.fromkeys(groups.tolist())]
     means = np.concatenate([run.mean(axis=0) for run in runs])
     weights = np.concatenate([np.full(run.shape[1], len(run)) for run in runs])
     own = [mean_variance(ion) for run in runs for ion in run.T if len(run) > 1]
-    variance = float(np.mean([ion.variance for ion in own])) if own else np.nan
+    variance = float(np.mean([ion.estimate for ion in own])) if own else np.nan
     least = float(np.nan_to_num(variance))
     freedom = sum(ion.freedom for ion in own if np.isfinite(ion.freedom)) or 1.0
     window = None
@@ -102,6 +106,8 @@ def ion_lines(shift: Floats, groups: NDArray, jumps: Kinetics, site_shifts: Floa
     apart = chance < SIGNIFICANCE or (slow and window is not None)
     names = _mixture(means, least) if apart else np.zeros(count, int)
     found = [_line(means[names == name], weights[names == name], least, count) for name in np.unique(names)]
+    if len(found) == 1:
+        found = [replace(found[0], error=error)]
     return Lines(
         lines=sorted(found, key=lambda line: -line.position),
         differ=differ**0.5,

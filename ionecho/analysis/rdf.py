@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
 
+from ionecho.analysis.autoregression import mean_variance
 from ionecho.analysis.options import Options, ReadOptions
 from ionecho.analysis.shells import FirstShell, PeakOptions, first_peak, vertex
+from ionecho.analysis.statistics import student_factor
 from ionecho.data.trajectory import Trajectory
 from ionecho.errors import InputError
 from ionecho.geometry.neighbours import build_graph
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 BATCH = 8  # frames whose neighbours are found at once
-PARTS = 64  # sums kept along a trajectory, from which the blocks are made; joined in pairs when twice as many
+PARTS = 64  # sums kept along a trajectory, whose scatter is the error; joined in pairs when twice as many
+MOST = 0.8  # share of the bins whose errors have converged, for the whole to have
 
 
 class RdfOptions(Options):
@@ -35,7 +38,6 @@ class RdfOptions(Options):
 
     r_max: float = Field(gt=0)
     bin_width: float = Field(gt=0)
-    blocks: int = Field(ge=2, le=PARTS // 2)
     peak: PeakOptions
     read: ReadOptions
     read_reference: ReadOptions
@@ -50,7 +52,7 @@ class RdfOptions(Options):
 
 @dataclass(frozen=True)
 class PairDistribution:
-    """g(r) of one pair of elements on the `centres` (B,) Å of the bins, with its standard error from `blocks`.
+    """g(r) of one pair of elements on the `centres` (B,) Å of the bins, with its standard error.
 
     `running` (B,) is the number of neighbours of the first element up to the upper edge of each bin.
     """
@@ -60,11 +62,14 @@ class PairDistribution:
     error: Floats
     running: Floats
     shell: FirstShell
+    converged: bool
 
 
 @dataclass(frozen=True)
 class Distributions:
-    """All pairs of one input: `frames` in `blocks` blocks, atoms by element, half of the least height of a cell (Å).
+    """All pairs of one input: `frames`, atoms by element, half of the least height of a cell (Å).
+
+    `converged` unless errors are lower bounds, of too few frames or of frames too much alike.
 
     `stopped` is why its simulation ended early, if it did.
     """
@@ -72,7 +77,7 @@ class Distributions:
     pairs: dict[str, PairDistribution]
     counts: dict[str, int]
     frames: int
-    blocks: int
+    converged: bool
     half_height: float
     stopped: str | None
 
@@ -101,13 +106,11 @@ class _Histograms:
         frames, total, weighted = self.parts[-1]
         self.parts[-1] = (frames + 1, total + counts, weighted + counts * volume)
 
-    def blocks(self, count: int) -> tuple[Floats, Floats, Floats]:
-        """Frames (n,), mean counts and mean counts x volume (n, P, B) of contiguous blocks, at most `count`."""
-        groups = np.array_split(np.arange(len(self.parts)), min(count, len(self.parts)))
-        sums = [[sum(self.parts[i][column] for i in group) for group in groups] for column in range(3)]
-        frames = np.array(sums[0], float)
-        counts, weighted = (np.array(each) / frames[:, None, None] for each in sums[1:])
-        return frames, counts, weighted
+    def means(self) -> tuple[Floats, Floats, Floats]:
+        """Frames (n,), mean counts and mean counts x volume (n, P, B) of the parts."""
+        frames = np.array([part[0] for part in self.parts], float)
+        counts, weighted = (np.array([part[column] for part in self.parts]) for column in (1, 2))
+        return frames, counts / frames[:, None, None], weighted / frames[:, None, None]
 
 
 def distributions(path: Path, frames: ReadOptions, options: RdfOptions) -> Distributions:
@@ -146,14 +149,15 @@ def distributions(path: Path, frames: ReadOptions, options: RdfOptions) -> Distr
     atoms = np.array(list(present.values()), float)
     twice = np.where(first == second, 1.0, 2.0)  # both orders of two elements fall into one histogram
     ordered = (twice * atoms[first] * atoms[second])[:, None] * (4 / 3 * np.pi * np.diff(edges**3))
-    lengths, counts, weighted = histograms.blocks(options.blocks)
+    lengths, counts, weighted = histograms.means()
     per_atom = counts / (twice * atoms[first])[:, None]
     ratio = atoms[first] / atoms[second]
     pairs = {
         name: _pair(edges, lengths, weighted[:, p] / ordered[p], per_atom[:, p], ratio[p], options)
         for p, name in enumerate(pair_names(symbols))
     }
-    return Distributions(pairs, dict(present), int(lengths.sum()), len(lengths), half_height, trajectory.stopped)
+    told = all(pair.converged for pair in pairs.values())
+    return Distributions(pairs, dict(present), int(lengths.sum()), told, half_height, trajectory.stopped)
 
 
 def _count(
@@ -184,29 +188,35 @@ def _count(
 def _pair(
     edges: Floats, frames: Floats, g: Floats, per_atom: Floats, ratio: float, options: RdfOptions
 ) -> PairDistribution:
-    """From block averages (n, B) of g(r) and of the neighbours of one atom of the first element in each bin."""
+    """From means over parts (n, B) of g(r) and of the neighbours of one atom of the first element in each bin."""
     centres, weights = (edges[1:] + edges[:-1]) / 2, frames / frames.sum()
     mean = weights @ g
     running = np.cumsum(per_atom, axis=1)
-    error = _block_error(g) if len(g) > 1 else np.full_like(mean, np.nan)
+    error, converged = _errors(g)
     smooth = gaussian_filter1d(mean, options.peak.smoothing / options.bin_width) if options.peak.smoothing else mean
     peak, minimum = first_peak(smooth, options.peak.prominence)
     back = None if minimum is None else float(weights @ running[:, minimum]) * ratio
-    known = minimum is not None and len(g) > 1
     shell = FirstShell(
         peak=None if peak is None else vertex(centres, smooth, peak),
         height=None if peak is None else float(mean[peak]),
         minimum=None if minimum is None else float(edges[minimum + 1]),
         neighbours=None if minimum is None else float(weights @ running[:, minimum]),
-        neighbours_error=float(_block_error(running[:, minimum])) if known else None,
+        neighbours_error=None
+        if minimum is None or len(g) < 2
+        else float(_errors(running[:, minimum : minimum + 1])[0][0]),
         neighbours_back=back,
     )
-    return PairDistribution(centres, mean, error, weights @ running, shell)
+    return PairDistribution(centres, mean, error, weights @ running, shell, converged)
 
 
-def _block_error(values: Floats) -> Floats:
-    """Standard error of the mean of blocks (n, ...)."""
-    return values.std(axis=0, ddof=1) / np.sqrt(len(values))
+def _errors(parts: Floats) -> tuple[Floats, bool]:
+    """Standard errors (B,) of the means over parts (n, B), of correlated parts too, and whether most have converged."""
+    if len(parts) < 2:
+        return np.full(parts.shape[1], np.nan), False
+    found = [mean_variance(series) for series in parts.T]
+    errors = [each.variance**0.5 * student_factor(each.freedom) for each in found]
+    told = [each.converged for each in found if each.variance > 0]
+    return np.array(errors), not told or bool(np.mean(told) > MOST)
 
 
 def draw_pair(axes: Axes, pair: PairDistribution, label: str, colour: str, dashed: bool) -> None:

@@ -21,7 +21,7 @@ from ionecho.report.style import PALETTE, panels
 COLUMNS = 3
 CONVENTIONS = {
     "g": "pairs in a shell over N_a N_b / V times its volume, periodic images counted; 1 for an ideal gas",
-    "error": "standard error of the mean of contiguous blocks of frames",
+    "error": "of the mean over frames, from its spectrum at zero frequency, with Student's factor",
     "first_peak": "first maximum of the smoothed g(r) that rises by the prominence; parabola through three bins",
     "neighbours": "of the first element, atoms of the second up to the lowest point between the first two peaks",
     "difference": "sum |g - g_ref| / sum (g + g_ref) up to r_max: 0 the same, 1 nowhere at the same distance",
@@ -31,7 +31,7 @@ CONVENTIONS = {
 UNITS = by_unit(
     {
         "Å": "r peak minimum peak_shift half_height_A",
-        "": "frames blocks atoms g error height neighbours neighbours_error neighbours_back neighbours_change "
+        "": "frames atoms g error height neighbours neighbours_error neighbours_back neighbours_change "
         "difference noise weight",
     }
 )
@@ -86,7 +86,7 @@ def _numbers(name: str, found: Distributions) -> dict[str, object]:
     return {
         "name": name,
         "frames": found.frames,
-        "blocks": found.blocks,
+        "converged": found.converged,
         "atoms": found.counts,
         "half_height_A": found.half_height,
         "pairs": {pair: result.shell for pair, result in found.pairs.items()},
@@ -117,8 +117,8 @@ def _notes(sources: Mapping[str, tuple[str, Distributions]], options: Settings) 
             notes.append(
                 f"{role}: beyond {each.half_height:.2f} Å, half of the cell, atoms are seen with their images."
             )
-        if each.blocks < options.blocks:
-            notes.append(f"{role}: {each.frames} frames make {each.blocks} blocks, not {options.blocks}.")
+        if not each.converged:
+            notes.append(f"{role}: not converged over {each.frames} frames: the errors are lower bounds.")
     elements = [set(each.counts) for _, each in sources.values()]
     if single := sorted(elements[0] ^ elements[-1]):
         notes.append(f"not compared, as only one of both holds it: {', '.join(single)}.")

@@ -26,7 +26,7 @@ class FirstShell:
     """Height and position (Å) of the first peak, and of the minimum after it; None where there is no peak.
 
     `neighbours` of the first element are of the second up to the minimum, `neighbours_back` the other way round, with
-    standard errors of block averages (None for fewer than two blocks).
+    standard errors (None for a single frame).
     """
 
     peak: float | None

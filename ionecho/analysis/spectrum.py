@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ionecho.analysis.gradients import count_neighbours, name_counts
+from ionecho.analysis.gradients import GRADIENT, count_neighbours, name_counts
 from ionecho.analysis.kinetics import last_visited
 from ionecho.analysis.lineshape import Spectrometer, powder_spectrum
 from ionecho.analysis.loading import settle_conversion
@@ -18,15 +18,16 @@ from ionecho.analysis.options import TrajectoryOptions
 from ionecho.analysis.spin_echo_settings import SiteOptions
 from ionecho.data.trajectory import Trajectory
 from ionecho.errors import InputError
+from ionecho.nmr.derived import DERIVED
 from ionecho.nmr.exchange import line_shape
-from ionecho.nmr.hyperfine import ContactShift, rescale
+from ionecho.nmr.hyperfine import DIPOLAR, ContactShift, rescale
 from ionecho.nmr.isotopes import isotope
 from ionecho.nmr.quadrupole import asymmetry, principal_components, quadrupole_coupling
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-CONTACT, DIPOLAR, GRADIENT = "hyperfine_contact", "hyperfine_dipolar", "efg"
+CONTACT = DERIVED["hyperfine_contact_shift"].label
 BLOCK = 256  # frames read at once
 PPM, KILOHERTZ, FEMTOSECOND = 1e-6, 1e3, 1e-15
 TINY = 1e-12  # of |V_zz|, below which eta is 0

@@ -126,8 +126,20 @@ def _scatter(runs: list[Floats], variances: Floats, weights: Floats) -> tuple[fl
         return within, np.inf, None, False
     means = np.array([run.mean() for run in runs])[compared]
     between = max(0.0, float(means.var(ddof=1) - variances[compared].mean()))
-    total = within + float(np.square(weights).sum()) * between
-    return total, float(compared.sum() - 1), float(np.sqrt(between)), bool(compared.sum() >= REPLICAS)
+    added = float(np.square(weights).sum()) * between
+    freedom = scatter_freedom(int(compared.sum()), added / (within + added) if added else 0.0)
+    return within + added, freedom, float(np.sqrt(between)), bool(compared.sum() >= REPLICAS)
+
+
+def scatter_freedom(runs: int, share: float) -> float:
+    """Degrees of freedom of a variance with the `share` of it that is scatter between `runs`, infinite without.
+
+    One less than runs; of two, whose scatter says next to nothing, 1 / share: else two that agree would be worth less
+    than either alone.
+    """
+    if share <= 0:
+        return np.inf
+    return float(runs - 1) if runs > 2 else 1 / share
 
 
 def _levels(runs: list[Floats]) -> Floats:

@@ -10,8 +10,15 @@ from ase.data import chemical_symbols
 
 from ionecho.checkpoints.store import CheckpointConfig
 from ionecho.data.outputs import drives_ions
+from ionecho.data.schema import ARRAYS
 from ionecho.models import build_model
 from ionecho.nmr.derived import made_by
+
+TOLD = {
+    "mae": "MAE",
+    "relative": "RMSE over the labels' root mean square",
+    "about_mean": "the same about their mean tensor",
+}
 
 
 def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
@@ -34,9 +41,12 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         f"`{data['split']}`, fold {data['fold']}, validation {data['validation']:g} of the rest: "
         + ", ".join(f"{n} {part}" for part, n in data["configurations"].items())
         + f" configurations. Cite: {data['citation']}",
+        *_start(config),
         "## Accuracy",
         _accuracy(metrics),
+        *_dispersion(config),
         *(["### Limits", metrics["limits"]] if "limits" in metrics else []),
+        *(["### Beside other models", _beside(metrics)] if "beside" in metrics else []),
         *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
         *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
         "## Physics",
@@ -53,6 +63,20 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         ),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _start(config: CheckpointConfig) -> list[str]:
+    """What the weights were before this training."""
+    if (start := config.start) is None:
+        return []
+    trained = {"all": "all layers", "last": "the last layers"}[config.training["trains"]]
+    fresh = ", ".join(start["fresh_elements"])
+    told = f" It did not know {fresh}: their weights were random." if fresh else ""
+    data = f"{start['dataset']['name']} {start['dataset']['version']}"
+    return [
+        f"Fine-tuned: it began with the weights of `{start['checkpoint']}` ({start['sha256'][:16]}…, trained on "
+        f"{data}), the scaling was set anew and {trained} trained.{told}"
+    ]
 
 
 def _usage(config: CheckpointConfig) -> str:
@@ -82,18 +106,56 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
             if name.endswith("_by_element"):
                 rows = {f"{name.removesuffix('_by_element')}, {symbol}": of for symbol, of in values.items()}
             for quantity, errors in rows.items():
-                numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
-                lines.append(f"| {part} | {quantity} | {numbers} | {errors['n']} |")
+                lines.append(_row(part, quantity, errors))
+                if quantity != name:
+                    continue
+                if "zero" in errors:
+                    lines.append(_row(part, f"{quantity}, of zero", errors["zero"]))
+                if errors.get("relative") is not None:
+                    about = _number(errors["about_mean"])
+                    notes.append(
+                        f"{quantity} on the {part} part: RMSE {errors['relative']:.4g} of the root mean square of the "
+                        f"labels, {about} of that about their mean tensor."
+                    )
             if "rmse_over_spread" in values:
                 one, two = values["expected_within"]
                 notes.append(
                     f"Spread of {name.removesuffix('_calibration')} on the {part} part, calibrated on the validation "
                     f"part: errors over spreads {values['rmse_over_spread']:.3f}, within one spread "
-                    f"{values['within_1']:.3f} (expected of so few members: {one:.3f}), within two "
+                    f"{values['within_1']:.3f} (expected: {one:.3f}), within two "
                     f"{values['within_2']:.3f} ({two:.3f}), "
                     f"rank correlation {_number(values['rank_correlation'])}."
                 )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
+
+
+def _dispersion(config: CheckpointConfig) -> list[str]:
+    """How spreads follow from the distance."""
+    laws = [
+        f"Spread of {name}: {law['factor']:.3g} {ARRAYS[name].unit} · d^{law['distance']:.2f}"
+        + (f" · s^{law['members']:.2f}" if config.members > 1 else "")
+        for name, law in config.dispersion.items()
+    ]
+    told = "d is the distance of a centre's features from those of the training part, about one there (`distance` in "
+    told += "predictions; `distance_quantile`: the share of the validation part that lies closer)"
+    told += ", s the members' spread" if config.members > 1 else ""
+    return [f"{'; '.join(laws)}. {told}. Fitted to the validation part."] if laws else []
+
+
+def _beside(metrics: Mapping[str, Any]) -> str:
+    """RMSE and MAE on the test part of this model and of others, trained and tested on the same configurations."""
+    rows = {"this": metrics["test"], **metrics["beside"]}
+    names = [name for name, values in metrics["test"].items() if "rmse" in values]
+    lines = ["| model | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for model, errors in rows.items():
+        cells = [f"{_number(errors[name]['rmse'])} / {_number(errors[name]['mae'])}" for name in names]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    return "RMSE / MAE on the test part:\n\n" + "\n".join(lines)
+
+
+def _row(part: str, quantity: str, errors: Mapping[str, Any]) -> str:
+    numbers = " | ".join(_number(errors[key]) for key in ("rmse", "mae", "bias", "r2"))
+    return f"| {part} | {quantity} | {numbers} | {errors['n']} |"
 
 
 def _cross_validation(cv: Mapping[str, Any]) -> str:
@@ -105,6 +167,11 @@ def _cross_validation(cv: Mapping[str, Any]) -> str:
             rmse, r2 = values["rmse"], values["r2"]
             spread = f"{rmse['mean']:.4g} ± {rmse['std']:.2g}"
             lines.append(f"| {split} | {run['members']} | {name} | {folds} | {spread} | {_number(r2 and r2['mean'])} |")
+            for key, told in TOLD.items():
+                if values.get(key) and (key != "mae" or values["r2"] is None):
+                    folds = ", ".join(f"{value:.4g}" for value in values[key]["folds"])
+                    spread = f"{values[key]['mean']:.4g} ± {values[key]['std']:.2g}"
+                    lines.append(f"| {split} | {run['members']} | {name}, {told} | {folds} | {spread} | |")
     return "\n".join(lines)
 
 

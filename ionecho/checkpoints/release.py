@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ionecho.checkpoints.card import model_card
@@ -13,10 +13,17 @@ from ionecho.data.registry import REPOSITORY
 from ionecho.errors import InputError
 
 
-def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None, target: Path | None = None) -> Path:
+def release(
+    run: Path,
+    measured: Sequence[Path] = (),
+    limits: str | None = None,
+    target: Path | None = None,
+    beside: Mapping[str, Path] | None = None,
+) -> Path:
     """Copy the checkpoint of `run` to `models/<name>`, its metrics joined by those of cross-validations and curves.
 
-    `limits` says in the card what the checkpoint should not be used for.
+    `limits` says in the card what the checkpoint should not be used for; `beside` are runs of other models by name,
+    such as baselines, tested on the same configurations.
 
     Raises
     ------
@@ -43,6 +50,12 @@ def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None,
             metrics.setdefault("cv", {}).update(found["cv"])
         if "learning_curve" in found:
             metrics["learning_curve"] = found["learning_curve"]
+    for name, other in (beside or {}).items():
+        found = json.loads((other / "metrics.json").read_text())
+        same = ("content_sha256", "split", "fold")
+        if any(found["data"][key] != metrics["data"][key] for key in same):
+            raise InputError(f"{other}: tested on other configurations than {run}")
+        metrics.setdefault("beside", {})[name] = found["test"]
     if limits is not None:
         metrics["limits"] = limits
     folder = target or REPOSITORY / "models" / checkpoint.config.name

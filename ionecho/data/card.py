@@ -28,11 +28,11 @@ class Source(Strict):
     An archive that is not there is fetched from `url`; a folder has to be there.
 
     An address whose archive is packed anew at each request has no checksum of its own (`url_sha256` absent): there
-    the content hash of the dataset built from it decides.
+    the content hash of the dataset built from it decides. Files that the project has not seen have none at all.
     """
 
     file: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     url: str
     url_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     licence: str

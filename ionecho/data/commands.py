@@ -23,6 +23,7 @@ from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_data
 from ionecho.data.schema import LABELS
 from ionecho.data.splits import Fold, default_splits, leakage_report, told_leakage
 from ionecho.data.store import Dataset
+from ionecho.data.table import Conventions, tensor_table, write_magres_files
 from ionecho.data.verify import against_card, verify
 from ionecho.errors import InputError
 
@@ -128,6 +129,28 @@ def import_dataset(
     split = next(iter(card.ionecho.splits))
     line = f"python train.py dataset=own dataset.name={name} dataset.split={split}"
     console.print(f"card {own / 'README.md'}; train with `{line}`")
+
+
+@app.command("table")
+def table_of_tensors(
+    name: str,
+    output: Annotated[Path, typer.Option(help="folder for NAME.csv and the .magres files")] = Path(),
+    isotope: Annotated[list[str] | None, typer.Option(help="for C_Q of its element: 23Na")] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="delta = intercept + slope sigma of an element, ppm: Na:551.3:-0.997")
+    ] = None,
+    magres: Annotated[bool, typer.Option(help="write the .magres files too")] = True,
+) -> None:
+    """Shifts, C_Q, eta, anisotropies and Euler angles of every site with a tensor, as csv and .magres."""
+    dataset = Dataset(find_dataset(name))
+    table = tensor_table(dataset, Conventions.parse(isotope or [], reference or []))
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / f"{dataset.attrs['name']}.csv"
+    with file.with_suffix(".partial").open("w") as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+    file.with_suffix(".partial").replace(file)
+    written = write_magres_files(dataset, output / "magres") if magres else 0
+    console.print(f"{file}: {len(table)} sites" + (f"; {written} files in {output / 'magres'}" if magres else ""))
 
 
 @app.command("stage")

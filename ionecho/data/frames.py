@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
+
+BLOCK = 256  # frames read at once where the caller does not say
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,18 @@ class Trajectory:
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """Blocks of at most `size` frames from `start` on, with the arrays `names`."""
         raise NotImplementedError
+
+    def array(self, name: str) -> NDArray:
+        """A stored array of all frames, (T, ...)."""
+        return np.concatenate([block.arrays[name] for block in self.blocks(0, BLOCK, [name])])
+
+    def configurations(self, group: str, source: str) -> Iterator[Configuration]:
+        """All frames without labels, as those of one `group`; where they come from is `source` with their number."""
+        frame = 0
+        for block in self.blocks(0, BLOCK):
+            for positions, cell in zip(block.positions, block.cell, strict=True):
+                yield Configuration(self.numbers, positions, cell, self.pbc, group, frame, f"{source}#{frame}")
+                frame += 1
 
     def refuse_missing(self, names: Sequence[str]) -> None:
         """Raise InputError if one of the arrays `names` is not stored."""

@@ -75,13 +75,19 @@ class Output:
         return {"scalar": 1, "vector": 3, "traceless": 5, "tensor": 6}[self.kind]
 
     @property
+    def is_tensor(self) -> bool:
+        """Whether its rows are symmetric tensors."""
+        return self.kind in ("traceless", "tensor")
+
+    @property
     def per_atom(self) -> bool:
         """Whether every row belongs to an atom."""
         return self.array.per == "atom"
 
     def target(self, batch: Batch) -> Tensor:
-        """The labels of a batch in the rows of the output."""
+        """The labels of a batch in the rows of the output; of tensors the symmetric part, which spectra show."""
         values = batch.labels[self.label]
+        values = (values + values.mT) / 2 if self.is_tensor else values
         return values[batch.graph.centres] if self.at == "centres" else values
 
     def present(self, values: Tensor) -> Tensor:

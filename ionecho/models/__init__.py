@@ -14,6 +14,8 @@ MODELS: dict[str, str] = {
     "painn": "ionecho.models.painn:PaiNN",
     "painn_nmr": "ionecho.models.painn_nmr:PaiNNNMR",
     "spin_transfer": "ionecho.models.spin_transfer:SpinTransfer",
+    "tensor_sum": "ionecho.models.tensor_sum:TensorSum",
+    "sa_gpr": "ionecho.models.sa_gpr:SAGPR",
     "deep_pot": "ionecho.models.deep_pot:DeepPot",
     "uf3": "ionecho.models.uf3:UF3",
 }

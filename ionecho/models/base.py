@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -30,6 +30,8 @@ class Model(nn.Module):
     outputs: tuple[Output, ...]
     needed: tuple[str, ...]
     """Names of the outputs that have to be learned."""
+    last: tuple[str, ...] = ()
+    """Beginnings of the names of the weights that make up the last layers."""
 
     def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
         super().__init__()
@@ -39,7 +41,10 @@ class Model(nn.Module):
         self.species, self.centre_species = Species(numbers), Species(centres)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """The outputs by name."""
+        """The outputs by name and, where the model can say what it sees of its centres, their `FEATURES` (K, F).
+
+        Features are invariant; how far they are from those of the training part tells where the model is not at home.
+        """
         raise NotImplementedError
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
@@ -48,6 +53,17 @@ class Model(nn.Module):
         `batches` can be run through more than once.
         """
         raise NotImplementedError
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """As `fit`, of a model that has the weights of another: set the scaling of the labels alone."""
+        self.fit(statistics, batches)
+
+    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+        """What the entries of weights stand for that go by elements: name of the weight -> axis -> one key an entry.
+
+        They are taken over by key where a model begins with the weights of another; those not named here, whole.
+        """
+        return {}
 
 
 class AtomicModel(Model):

@@ -51,6 +51,7 @@ class DeepPot(PotentialModel):
         Widths of the hidden layers of the fitting networks.
     """
 
+    last = ("fittings",)
     embeddings: Any  # [a][b]: of neighbours of element b around element a
     fittings: Any
     slots: Tensor  # (S,) for neighbours of each element
@@ -117,10 +118,14 @@ class DeepPot(PotentialModel):
         variances = averages[:, 1::2] - averages[:, 0::2] ** 2
         self.mean.copy_(averages[:, 0])
         self.deviation.copy_(variances.clamp(min=0.0).sqrt().clamp(min=SMALLEST_DEVIATION))
-        one_body, scale = one_body_and_scale(self.species, kinds, batches)
+        self.rescale(statistics, batches)
+        self.measure_descriptors(batches)
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Take the one-body energies and the scale anew; the weights go with the descriptors as they were scaled."""
+        one_body, scale = one_body_and_scale(self.species, len(self.numbers), batches)
         self.one_body.copy_(one_body)
         self.scale.fill_(scale)
-        self.measure_descriptors(batches)
 
     @torch.no_grad()
     def measure_descriptors(self, batches: Iterable[Batch]) -> None:

@@ -16,6 +16,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
 from ionecho.models.species import Statistics
 
@@ -56,6 +57,7 @@ class NNNMR(AtomicModel):
     pairs_of = "centres"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
+    last = ("linear", "perceptron")
     feature_mean: Tensor  # (features,)
     feature_std: Tensor  # (features,)
 
@@ -109,7 +111,7 @@ class NNNMR(AtomicModel):
         if self.linear is not None:
             coupling = coupling + features @ self.linear
         mean, std = self.scaling("hyperfine_contact", self.species(graph.numbers[graph.centres]))
-        return {"hyperfine_contact": mean + std * coupling}
+        return {"hyperfine_contact": mean + std * coupling, FEATURES: features}
 
     def _invariants(self, density: Tensor) -> Tensor:
         """Description (K, features) from the coefficients (K, channels, (l_max + 1)²)."""
@@ -135,6 +137,10 @@ class NNNMR(AtomicModel):
         self.feature_std.copy_(torch.where(std > 1e-6 * std.max(), std, 1.0))
         if self.linear is not None:
             self.linear.mul_(self.feature_std)
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Scale the couplings anew; the weights go with the features as they were scaled."""
+        super().fit(statistics, batches)
 
     def _density(self, graph: Graph) -> Tensor:
         return self.density(graph, self.species(graph.numbers))

@@ -11,6 +11,7 @@ from torch import Tensor
 from ionecho.data.outputs import Output
 from ionecho.geometry.graph import Graph
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.painn import network
 
 
@@ -30,6 +31,7 @@ class PaiNNNMR(AtomicModel):
     pairs_of = "atoms"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
+    last = ("head",)
 
     def __init__(
         self,
@@ -56,4 +58,4 @@ class PaiNNNMR(AtomicModel):
         scalars = self.representation(inputs)["scalar_representation"][graph.centres]
         coupling = self.head(scalars).squeeze(-1)
         mean, std = self.scaling("hyperfine_contact", species[graph.centres])
-        return {"hyperfine_contact": mean + std * coupling}
+        return {"hyperfine_contact": mean + std * coupling, FEATURES: scalars}

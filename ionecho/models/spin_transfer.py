@@ -8,59 +8,28 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from itertools import product
+from typing import Any
 
 import torch
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, silu
+from torch.nn.functional import silu
 
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.geometry.radial import envelope, radial_basis
+from ionecho.geometry.radial import envelope
 from ionecho.geometry.tensors import degrees, traceless
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
+from ionecho.models.surroundings import Atoms, ByElement, Pairs, Surroundings
 
 LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
 SOURCE_SCALE = 0.3  # a centre has about ten strong sources: their sum starts at order one
-
-
-class Pairs(NamedTuple):
-    """P pairs (i, j), sorted by i: all of the graph's or a selection."""
-
-    i: Tensor  # (P,)
-    j: Tensor  # (P,)
-    kind: Tensor  # (P,) index of the two elements
-    shift: Tensor  # (P, 3) lattice translation of j, int64
-    r: Tensor  # (P,) Å
-    unit: Tensor  # (P, 3) direction from i to j
-    harmonics: Tensor  # (P, (l_max + 1)²) real spherical harmonics of the direction
-
-    def where(self, chosen: Tensor) -> Pairs:
-        """The pairs for which the mask (P,) holds."""
-        index = chosen.nonzero().squeeze(1)
-        return Pairs(*(values[index] for values in self))
-
-
-class Atoms(NamedTuple):
-    """What the surroundings of every atom tell about it."""
-
-    features: Tensor  # (A, features), invariant
-    tensors: list[Tensor]  # (A, 2l + 1, channels) for every degree l
-    gates: Tensor  # (A, l_max channels)
-
-    def seen(self, pairs: Pairs) -> Tensor:
-        """Channels of j contracted with the direction from i to j, degree by degree and gated, (P, l_max channels)."""
-        harmonics = degrees(pairs.harmonics, len(self.tensors) - 1)
-        parts = [
-            torch.einsum("pmc,pm->pc", tensor.index_select(0, pairs.j), y)
-            for tensor, y in zip(self.tensors[1:], harmonics[1:], strict=True)
-        ]
-        return torch.cat(parts, dim=1) * self.gates.index_select(0, pairs.j)
 
 
 def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,41 +54,6 @@ def pathways(first: Pairs, second: Pairs, direct: Pairs, atoms: int) -> tuple[Te
     place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
     closed = (known[place] == wanted).nonzero().squeeze(1)
     return ik[closed], kj[closed], order[place[closed]]
-
-
-class Surroundings(nn.Module):
-    """Atomic densities around all atoms, and invariant features made of them."""
-
-    def __init__(self, kinds: int, cutoff: float, radial: int, channels: int, l_max: int, width: int, features: int):
-        super().__init__()
-        self.kinds, self.cutoff, self.radial, self.l_max = kinds, cutoff, radial, l_max
-        scale = (kinds * radial) ** -0.5
-        self.mixing = nn.Parameter(scale * torch.randn(l_max + 1, kinds, kinds * radial, 2 * channels))
-        invariants = (l_max + 2) * channels
-        self.norm = nn.LayerNorm(invariants)
-        self.features = perceptron([invariants + kinds, width, width, features])
-        self.gates = nn.Linear(features, l_max * channels)
-
-    def forward(self, species: Tensor, pairs: Pairs) -> Atoms:
-        """Channels A_l = W_l ρ_l and B_l = V_l ρ_l of the densities, and MLP(A_0, A_l·B_l, element) as features."""
-        order = species.argsort(stable=True)
-        back, counts = order.argsort(), torch.bincount(species, minlength=self.kinds).tolist()
-        tensors, products = [], []
-        for density, mixing in zip(degrees(self._density(species, pairs), self.l_max), self.mixing, strict=True):
-            by_element = zip(density[order].split(counts), mixing, strict=True)
-            a, b = torch.cat([part @ weight for part, weight in by_element])[back].chunk(2, dim=-1)
-            tensors.append(a.contiguous())
-            products.append((a * b).sum(1))
-        invariants = self.norm(torch.cat([tensors[0].squeeze(1), *products], dim=1))
-        features = self.features(torch.cat([invariants, one_hot(species, self.kinds).to(invariants.dtype)], dim=1))
-        return Atoms(features, tensors, self.gates(features))
-
-    def _density(self, species: Tensor, pairs: Pairs) -> Tensor:
-        """Coefficients ρ = Σ_j R_n(r_ij) Y_lm(r_ij) by the element of j, (A, (l_max + 1)², kinds radial)."""
-        terms = pairs.harmonics[:, :, None] * radial_basis(pairs.r, self.cutoff, self.radial)[:, None, :]
-        density = terms.new_zeros(len(species) * self.kinds, *terms.shape[1:])
-        density = density.index_add(0, pairs.i * self.kinds + species[pairs.j], terms)
-        return density.unflatten(0, (len(species), self.kinds)).transpose(1, 2).flatten(2)
 
 
 class SpinTransfer(AtomicModel):
@@ -148,6 +82,7 @@ class SpinTransfer(AtomicModel):
 
     pairs_of = "atoms"
     needed = ("hyperfine_contact",)
+    last = ("pair", "local", "dipolar")
     outputs = (
         Output("hyperfine_contact", "centres"),
         *(Output(label, "atoms", auxiliary=True) for label in LABELS),
@@ -177,16 +112,38 @@ class SpinTransfer(AtomicModel):
         self.radial, self.l_max, self.pooled = radial, l_max, (features, tensors, tensors)
         self.harmonics = SphericalHarmonics(l_max)
         kinds, seen = len(self.numbers), l_max * channels
-        distance = len(self.centres) * kinds * radial
+        self.kinds, self.centre_kinds = kinds**2, len(self.centres) * kinds
+        distance = self.centre_kinds * radial
         self.surroundings = Surroundings(kinds, surroundings_cutoff, radial, channels, l_max, width, features)
         self.bridge = nn.Linear(distance + features + seen, width)
-        self.bond = nn.Linear(kinds**2 * radial + seen, width)
+        self.bond = nn.Linear(self.kinds * radial + seen, width)
         self.source = nn.Linear(distance + features, width)
         self.angle = nn.Linear(ANGLE_POWERS, width)
         self.pathway = nn.Linear(width, sum(self.pooled))
         self.pair = perceptron([sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1])
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
+
+    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+        """Radial functions of a pair, and features of an atom, by the elements that they belong to."""
+        elements: list[Hashable] = [("element", number) for number in self.numbers]
+
+        def columns(layer: Any, first: int, *of_pairs: Sequence[int]) -> dict[int, list[Hashable]]:
+            """Of a layer that takes radial functions, by the elements of a pair, from its input `first` on."""
+            radial = list(product(*of_pairs, range(self.radial)))
+            return {1: [*range(first), *radial, *range(first, layer.in_features - len(radial))]}
+
+        around: Any = self.surroundings.features[0]
+        pairs = (self.centres, self.numbers)
+        return {
+            "surroundings.mixing": {1: elements, 2: list(product(self.numbers, range(self.radial)))},
+            "surroundings.features.0.weight": {1: [*range(around.in_features - len(elements)), *elements]},
+            "bridge.weight": columns(self.bridge, 0, *pairs),
+            "source.weight": columns(self.source, 0, *pairs),
+            "bond.weight": columns(self.bond, 0, self.numbers, self.numbers),
+            "pair.0.weight": columns(self.pair[0], sum(self.pooled), *pairs),
+            "local": {1: elements},
+        }
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
@@ -195,46 +152,42 @@ class SpinTransfer(AtomicModel):
         `auxiliary_magnetic_moment` (A,) in μB.
         """
         species = self.species(graph.numbers)
-        pairs = self._pairs(graph, species)
-        atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
-        coupling = self._coupling(graph, species, pairs, atoms)
+        pairs = Pairs.of(graph, species, len(self.numbers), self.harmonics)
+        near = pairs.where(pairs.r < self.surroundings_cutoff)
+        atoms = self.surroundings(species, near, ByElement(species, len(self.numbers)))
+        coupling, features = self._coupling(graph, species, pairs, atoms)
         local = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
         contact, moment = self.mean[:2, species] + self.std[:2, species] * local
         dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
         mean, std = self.scaling("hyperfine_contact", species[graph.centres])
         return {
             "hyperfine_contact": mean + std * coupling,
+            FEATURES: torch.cat([features, atoms.invariants[graph.centres]], dim=1),
             "auxiliary_hyperfine_contact": contact,
             "auxiliary_magnetic_moment": moment,
             "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),
         }
 
-    def _pairs(self, graph: Graph, species: Tensor) -> Pairs:
-        (i, j), vectors = graph.pairs, graph.vectors()
-        r, kind = vectors.norm(dim=1), species[i] * len(self.numbers) + species[j]
-        return Pairs(i, j, kind, graph.shifts.long(), r, vectors / r[:, None], self.harmonics(vectors))
-
-    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> Tensor:
-        """Sums over the sources of every centre (K,), in units of the standard deviation."""
-        position = torch.full_like(species, -1)
-        position[graph.centres] = torch.arange(len(graph.centres), device=species.device)
-        direct = pairs.where(position[pairs.i] >= 0)
-        centre = self.centre_species(graph.numbers[graph.centres])[position[direct.i]]
-        direct = direct._replace(kind=centre * len(self.numbers) + species[direct.j])
-        distance = self._radial(direct, self.cutoff, len(self.centres))
+    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> tuple[Tensor, Tensor]:
+        """Sums over the sources of every centre: of their shares (K,), in units of the standard deviation, and of what
+        these are linear in (K, width)."""
+        elements = self.centre_species(graph.numbers[graph.centres])
+        direct, row = pairs.around(graph.centres, elements, species, len(self.numbers))
+        distance = direct.radial(self.cutoff, self.radial, self.centre_kinds)
         h_i, h_j = atoms.features.index_select(0, direct.i), atoms.features.index_select(0, direct.j)
         transfer = self._transfer(pairs, direct, atoms, self.source(torch.cat([distance, h_j], dim=1)))
-        terms = self.pair(torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1)).squeeze(1)
-        terms = terms * envelope(direct.r, self.cutoff)
-        return SOURCE_SCALE * terms.new_zeros(len(graph.centres)).index_add(0, position[direct.i], terms)
+        hidden = self.pair[:-1](torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1))
+        terms = torch.cat([self.pair[-1](hidden), hidden], dim=1) * envelope(direct.r, self.cutoff)[:, None]
+        sums = terms.new_zeros(len(graph.centres), terms.shape[1]).index_add(0, row, terms)
+        return SOURCE_SCALE * sums[:, 0], sums[:, 1:]
 
     def _transfer(self, pairs: Pairs, direct: Pairs, atoms: Atoms, source: Tensor) -> list[Tensor]:
         """T_ij^0 and |T_ij^l|² for l = 1, 2 of the pairs centre - source, (P, channels) each."""
         bridges = direct.where(direct.r < self.bridge_cutoff)
         bonds = pairs.where(pairs.r < self.bond_cutoff)
         h_k = atoms.features.index_select(0, bridges.j)
-        r_ik = self._radial(bridges, self.bridge_cutoff, len(self.centres))
-        r_kj = self._radial(bonds, self.bond_cutoff, len(self.numbers))
+        r_ik = bridges.radial(self.bridge_cutoff, self.radial, self.centre_kinds)
+        r_kj = bonds.radial(self.bond_cutoff, self.radial, self.kinds)
         bridge = self.bridge(torch.cat([r_ik, h_k, atoms.seen(bridges)], dim=1))
         bond = self.bond(torch.cat([r_kj, atoms.seen(bonds)], dim=1))
         ik, kj, ij = pathways(bridges, bonds, direct, len(atoms.features))
@@ -248,8 +201,3 @@ class SpinTransfer(AtomicModel):
             for t, y in zip(weights, degrees(bridges.harmonics[ik], self.l_max)[: len(weights)], strict=True)
         ]
         return [sums[0].squeeze(1), *(t.square().sum(1) for t in sums[1:])]
-
-    def _radial(self, pairs: Pairs, cutoff: float, kinds_of_i: int) -> Tensor:
-        """Radial functions in the block of the pair's kind, zero in the others, (P, kinds radial)."""
-        kind = one_hot(pairs.kind, kinds_of_i * len(self.numbers)).to(pairs.r.dtype)
-        return (kind[:, :, None] * radial_basis(pairs.r, cutoff, self.radial)[:, None, :]).flatten(1)

@@ -29,6 +29,7 @@ from ionecho.training.losses import scaled
 from ionecho.training.module import TrainingModule
 from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
 from ionecho.training.settings import TrainingSettings
+from ionecho.training.start import Start, train_last
 
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
@@ -46,7 +47,8 @@ def recipe(model: Any, dtype: str) -> GraphRecipe:
 def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[str, dict[int, Statistics]]:
     """Mean and standard deviation of every atomic label, by element, over the training part.
 
-    Vectors and tensors have no mean, and one deviation for all components: rotation commutes with both.
+    Vectors and traceless tensors have no mean, a tensor that of its isotropic part; all have one deviation for all
+    components: rotation commutes with both.
     """
     in_train = _atoms_of(dataset, train)
     atomic = [name for name in labels if ARRAYS[name].per == "atom"]
@@ -55,17 +57,23 @@ def statistics(dataset: Dataset, train: NDArray, labels: Sequence[str]) -> dict[
         chosen = in_train[dataset.offsets[start] : dataset.offsets[stop]]
         for name, number in product(atomic, np.unique(arrays["numbers"][chosen])):
             values = arrays[name][chosen & (arrays["numbers"] == number)].astype(float)
-            values = values[np.isfinite(values)]
-            total = values.sum() if ARRAYS[name].kind == "scalar" else 0.0
-            sums[name][int(number)] += (values.size, total, np.square(values).sum())
+            values = values[np.isfinite(values).reshape(len(values), -1).all(1)]
+            kind = ARRAYS[name].kind
+            total = np.trace(values, axis1=1, axis2=2).sum() if kind == "tensor" else values.sum() * (kind == "scalar")
+            sums[name][int(number)] += (len(values), total, np.square(values).sum())
     return {
-        name: {
-            number: Statistics(total / count, math.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
-            for number, (count, total, squares) in of_elements.items()
-            if count
-        }
+        name: {number: _statistics(name, *of) for number, of in of_elements.items() if of[0]}
         for name, of_elements in sums.items()
     }
+
+
+def _statistics(label: str, count: float, total: float, squares: float) -> Statistics:
+    """Of `count` rows, the sum of their numbers or traces, and that of their squared components."""
+    size = math.prod(ARRAYS[label].shape)
+    diagonal = 3 if ARRAYS[label].kind == "tensor" else 1
+    mean = total / (count * diagonal)
+    variance = squares / (count * size) - mean**2 * diagonal / size
+    return Statistics(mean, math.sqrt(max(variance, 0.0)))
 
 
 def _atoms_of(dataset: Dataset, configurations: NDArray) -> NDArray[np.bool_]:
@@ -96,20 +104,24 @@ def scales(
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
-    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element.
+    """Standard deviation of a label (C, ...) about what the compositions tell; one where that is all but rounding."""
+    values = dataset.rows(label, 0, len(dataset))
+    error = (values - by_composition(dataset, train, label))[train]
+    left = float(np.sqrt(np.nanmean(error**2)))
+    return left if left > ROUNDING * np.nanmax(np.abs(values[train])) else 1.0
 
-    One where the fit leaves no more than rounding.
-    """
+
+def by_composition(dataset: Dataset, train: NDArray, label: str) -> NDArray:
+    """What the numbers of atoms of each element tell of a label (C, ...), by least squares over the training part."""
     numbers = dataset.rows("numbers", 0, len(dataset))
     elements = np.unique(numbers)
-    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])[train]
-    values = dataset.rows(label, 0, len(dataset))[train].reshape(len(train), -1)
-    present = np.isfinite(values).all(axis=1)
-    if not present.any():
+    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])
+    values = dataset.rows(label, 0, len(dataset))
+    known = train[np.isfinite(values[train].reshape(len(train), -1)).all(axis=1)]
+    if not len(known):
         raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
-    known, _, _, _ = np.linalg.lstsq(counts[present], values[present], rcond=None)
-    left = float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
-    return left if left > ROUNDING * np.abs(values[present]).max() else 1.0
+    of_elements, _, _, _ = np.linalg.lstsq(counts[known], values[known].reshape(len(known), -1), rcond=None)
+    return (counts @ of_elements).reshape(values.shape)
 
 
 def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
@@ -132,11 +144,17 @@ def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
 
 
 def fit_member(
-    settings: TrainingSettings, number: int, dataset: Dataset, parts: dict[str, NDArray], folder: Path
+    settings: TrainingSettings,
+    number: int,
+    dataset: Dataset,
+    parts: dict[str, NDArray],
+    folder: Path,
+    start: Start | None = None,
 ) -> tuple[nn.Module, GraphDataModule]:
     """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded.
 
-    With `trainer.max_epochs` 0 it is what its closed-form fit gives.
+    It begins with the weights of the start, where there is one. With `trainer.max_epochs` 0 it is what its closed-form
+    fit gives.
     """
     trainer, seed = settings.trainer, settings.seed + number
     pl.seed_everything(seed, verbose=False)
@@ -153,7 +171,13 @@ def fit_member(
         model.load_state_dict(load_file(weights))
         return model, data
     stats = statistics(dataset, parts["train"], labels)
-    model.fit(stats, data.train_dataloader())
+    if start is None:
+        model.fit(stats, data.train_dataloader())
+    else:
+        start.give(model, number)
+        model.rescale(stats, data.train_dataloader())
+    if trainer.trains == "last":
+        train_last(model)
     if trainer.max_epochs:
         assert trainer.optimizer is not None
         optimizer = make(OPTIMIZERS, trainer.optimizer, "trainer.optimizer")

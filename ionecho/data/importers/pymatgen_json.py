@@ -1,4 +1,4 @@
-"""JSON lists of pymatgen structures with labels beside them: [{"structure": {...}, "efg": [...]}, ...]."""
+"""JSON lists of structures of pymatgen or JARVIS, labels beside them: [{"structure": {...}, "efg": [...]}, ...]."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 from ase.io.formats import open_with_compression
+from numpy.typing import NDArray
 
 from ionecho.data.importers.arrays import OF_FRAMES
-from ionecho.data.schema import Configuration
+from ionecho.data.schema import ARRAYS, Configuration
 from ionecho.errors import InputError
+
+Structure = tuple[NDArray[np.integer], NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]
+ROUNDING = 3e-3  # of the larger of one unit and the largest component: codes print three decimals
 
 
 def read(path: Path, keys: Mapping[str, str], structure: str = "structure") -> Iterator[Configuration]:
@@ -26,7 +30,8 @@ def read(path: Path, keys: Mapping[str, str], structure: str = "structure") -> I
         none. Numbers that codes print under another convention (VASP's valence-only shift tensors, for one) are not
         the schema's labels: leave them out.
     structure
-        Key of the structure, as pymatgen's `Structure.as_dict()` writes it, every site held by one element.
+        Key of the structure, as pymatgen's `Structure.as_dict()` or JARVIS's `Atoms.to_dict()` writes it, every site
+        held by one element.
 
     Raises
     ------
@@ -55,19 +60,50 @@ def _configuration(
     record: Mapping[str, Any], structure: str, labels: Mapping[str, Any], source: str, frame: int
 ) -> Configuration:
     try:
-        lattice, sites = record[structure]["lattice"], record[structure]["sites"]
-        if any(len(site["species"]) != 1 or site["species"][0]["occu"] != 1 for site in sites):
-            raise InputError(f"{source}: a site holds more than one element, or part of one; DFT structures expected")
-        cell = np.array(lattice["matrix"], dtype=float)
+        numbers, positions, cell, pbc = _jarvis(record[structure]) or _pymatgen(record[structure], source)
         return Configuration(
-            numbers=np.array([atomic_numbers[site["species"][0]["element"]] for site in sites]),
-            positions=np.array([site["abc"] for site in sites], dtype=float) @ cell,
+            numbers=numbers,
+            positions=positions,
             cell=cell,
-            pbc=np.array(lattice.get("pbc", (True, True, True)), dtype=bool),
+            pbc=pbc,
             group="",
             frame=frame,
             source=source,
-            labels={label: np.asarray(value, dtype=float) for label, value in labels.items()},
+            labels={label: _value(label, value, source) for label, value in labels.items()},
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: not a pymatgen structure with numeric labels ({error!r})") from error
+        raise InputError(f"{source}: not a structure of pymatgen or JARVIS with numeric labels ({error!r})") from error
+
+
+def _pymatgen(given: Mapping[str, Any], source: str) -> Structure:
+    lattice, sites = given["lattice"], given["sites"]
+    if any(len(site["species"]) != 1 or site["species"][0]["occu"] != 1 for site in sites):
+        raise InputError(f"{source}: a site holds more than one element, or part of one; DFT structures expected")
+    cell = np.array(lattice["matrix"], dtype=float)
+    numbers = np.array([atomic_numbers[site["species"][0]["element"]] for site in sites])
+    positions = np.array([site["abc"] for site in sites], dtype=float) @ cell
+    return numbers, positions, cell, np.array(lattice.get("pbc", (True, True, True)), dtype=bool)
+
+
+def _jarvis(given: Mapping[str, Any]) -> Structure | None:
+    """None where it is not JARVIS's."""
+    if "lattice_mat" not in given:
+        return None
+    cell = np.array(given["lattice_mat"], dtype=float)
+    coordinates = np.array(given["coords"], dtype=float)
+    numbers = np.array([atomic_numbers[str(element).strip()] for element in given["elements"]])
+    return numbers, coordinates if given["cartesian"] else coordinates @ cell, cell, np.ones(3, dtype=bool)
+
+
+def _value(label: str, value: Any, source: str) -> NDArray[np.floating]:
+    """A label as numbers; a traceless one is made so where it is but for the rounding of what was printed."""
+    found = np.asarray(value, dtype=float)
+    if ARRAYS[label].kind != "traceless" or found.shape[1:] != (3, 3):
+        return found
+    symmetric = (found + found.swapaxes(1, 2)) / 2
+    clean = symmetric - np.trace(symmetric, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+    off = np.abs(clean - found).max(axis=(1, 2))
+    if (bad := off > ROUNDING * np.maximum(1.0, np.abs(found).max(axis=(1, 2)))).any():
+        atom = int(np.argmax(bad))
+        raise InputError(f"{source}: {label} of atom {atom} is off symmetric and traceless by {off[atom]:.2g}")
+    return clean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f as fisher
@@ -26,6 +28,26 @@ def errors(predicted: Floats, true: Floats) -> dict[str, float | int | None]:
         "bias": float(np.mean(error)),
         "r2": float(1 - residual / total) if total > 0 else None,
         "n": int(error.size),
+    }
+
+
+def magnitudes(differences: Floats) -> dict[str, float | int | None]:
+    """As `errors`, of differences that stand for themselves: neither a bias nor an R2 is told."""
+    rmse, mae = float(np.sqrt(np.mean(np.square(differences)))), float(np.mean(np.abs(differences)))
+    return {"rmse": rmse, "mae": mae, "bias": None, "r2": None, "n": int(np.size(differences))}
+
+
+def tensor_errors(predicted: Floats, true: Floats) -> dict[str, Any]:
+    """`errors` by component of tensors (n, 3, 3), and those of the zero tensor.
+
+    `relative` is the RMSE over the root mean square of the labels, `about_mean` over that about their mean tensor,
+    which tells something where all crystals lie alike: a constant scores 1.
+    """
+    found: dict[str, Any] = {**errors(predicted.ravel(), true.ravel()), "zero": magnitudes(true)}
+    rmse, about = found["rmse"], float(np.sqrt(np.mean(np.square(true - true.mean(axis=0)))))
+    return found | {
+        "relative": rmse / found["zero"]["rmse"] if found["zero"]["rmse"] else None,
+        "about_mean": rmse / about if about else None,
     }
 
 
