@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 from test_nmr import directions, random_gradients, spin_operators
 
 from ionecho.errors import InputError
-from ionecho.nmr.correlation import correlation, jump_correlation, normalised, resampled_means, thinned_lags
+from ionecho.nmr import exchange
+from ionecho.nmr.correlation import correlation, normalised, resampled_means, thinned_lags
 from ionecho.nmr.decay import fit_decay
 from ionecho.nmr.echo import AMPLITUDE, cos_cos_echo, sin_sin_echo
 from ionecho.nmr.isotopes import isotope
@@ -18,6 +19,7 @@ from ionecho.nmr.quadrupole import (
     GRADIENT,
     field_directions,
     powder_components,
+    powder_frequencies,
     quadrupolar_frequency,
     quadrupole_coupling,
 )
@@ -126,9 +128,9 @@ def test_two_sites_decay_with_the_sum_of_both_rates():
     # a discrete chain: (1 - k12 - k21)^m
     exact = 0.2**2 + 2.16 * (1 - forth - back) ** lags
     np.testing.assert_allclose(found, exact, atol=4 * 0.01)
-    rates = np.array([[-forth, back], [forth, -back]])
-    p = np.array([0.6, 0.4])
-    assert jump_correlation(rates, p, [-1, 2], [-1, 2], 20.0) == pytest.approx(0.04 + 2.16 * np.exp(-1.0))
+    rates = [[0.0, forth], [back, 0.0]]
+    jumping = exchange.correlation([20.0], rates, [0.6, 0.4], [-1.0, 2.0])
+    assert jumping == pytest.approx(2.16 * np.exp(-1.0))
 
 
 @pytest.mark.parametrize(("sites", "published"), [(2, 0.0396), (4, 0.0264), (20, 0.0208)])
@@ -157,11 +159,11 @@ def test_echo_at_finite_preparation_is_the_exact_one_of_markov_jumps():
     rng = np.random.default_rng(8)
     frequency = np.array([-12e3, 3e3, 8e3, 21e3])
     hops = jumps(rng, 8000, 200, 4, 0.02)
-    rates = (np.ones((4, 4)) - 4 * np.eye(4)) * (-np.log(1 - 0.02 * 4 / 3) / 4)
+    rates, lags = np.full((4, 4), -np.log(1 - 0.02 * 4 / 3) / 4), [0, 30, 80]
     for t_p in (2e-6, 2e-5, 5e-5):
-        found = sin_sin_echo(frequency[hops], [0, 30, 80], t_p).mean(axis=1)
+        found = sin_sin_echo(frequency[hops], lags, t_p).mean(axis=1)
         phase = np.sin(2 * np.pi * frequency * t_p)
-        exact = [9 / 20 * jump_correlation(rates, np.full(4, 0.25), phase, phase, m) for m in (0.0, 30.0, 80.0)]
+        exact = 9 / 20 * (phase.mean() ** 2 + exchange.correlation(lags, rates, np.full(4, 0.25), phase))
         np.testing.assert_allclose(found, exact, atol=0.02 * exact[0])
 
 
@@ -174,7 +176,7 @@ def test_long_preparation_leaves_the_inverse_number_of_sites():
 
 
 def test_errors_of_the_decay_cover_as_often_as_they_say():
-    """95 % intervals of tau, b² and g over runs as short as five tau and of few ions; see validation.echo_errors."""
+    """95 % intervals of tau, b² and g over runs of 20 tau and 30 ions; more in validation.echo_errors."""
     runs, covered = 40, np.zeros(3)
     for seed in range(runs):
         rng = np.random.default_rng(100 + seed)
@@ -237,6 +239,7 @@ def test_powder_averages():
     np.testing.assert_allclose(nu[0] @ weights, 0.0, atol=1e-6)
     components = [powder_components(each, MOMENT, 1.5) for each in (first, second)]
     np.testing.assert_allclose((nu[0] * nu[1]) @ weights, (components[0] * components[1]).sum(-1), rtol=1e-10)
+    np.testing.assert_allclose(powder_frequencies(components[0], n), nu[0], rtol=1e-10)
     coupling = quadrupole_coupling(first, MOMENT)
     values = np.sort(np.abs(np.linalg.eigvalsh(first)), axis=1)
     eta = (values[:, 1] - values[:, 0]) / values[:, 2]

@@ -18,6 +18,8 @@ ANALYSES = {
     "errors": "ionecho.analysis.errors",
     "rdf": "ionecho.analysis.rdf_report",
     "redox": "ionecho.analysis.redox_report",
+    "spectrum": "ionecho.analysis.spectrum_report",
+    "spin_echo": "ionecho.analysis.spin_echo_report",
 }
 
 

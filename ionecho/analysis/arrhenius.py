@@ -29,7 +29,8 @@ class Arrhenius:
     `activation_energy` eV with its standard `error` and `interval`; `prefactor` D0 in the unit of D with its
     `prefactor_interval`; `scatter` is sqrt(chi² / degrees of freedom) of the points (None for two): where above 1 it
     has widened the errors. `temperatures` K, `values` D and `relative_errors` are the points,
-    `limits` the temperatures and upper limits that were counted as such.
+    `limits` the temperatures and upper limits that were counted as such. `covariance` (2, 2) is that of ln D0 and Ea,
+    `gains` (2, n) what a relative error of each point adds to them, `freedoms` (n,) those of the errors.
     """
 
     activation_energy: float
@@ -41,7 +42,19 @@ class Arrhenius:
     temperatures: Floats
     values: Floats
     relative_errors: Floats
+    confidence: float
+    covariance: Floats
+    gains: Floats
+    freedoms: Floats
     limits: tuple[tuple[float, float], ...] = ()
+
+    def interval_at(self, temperature: float) -> tuple[float, float]:
+        """Student's interval of D at `temperature` (K), which may lie far from the points."""
+        row = np.array([1.0, -1 / (KB * temperature)])
+        deviation = float(np.sqrt(row @ self.covariance @ row))
+        reach = float(t.ppf((1 + self.confidence) / 2, _welch(np.square(row @ self.gains), self.freedoms)) * deviation)
+        middle = float(np.log(self.prefactor)) - self.activation_energy / (KB * temperature)
+        return float(np.exp(middle - reach)), float(np.exp(middle + reach))
 
     @property
     def doubts(self) -> list[str]:
@@ -101,11 +114,10 @@ def fit_arrhenius(
     covariance = np.linalg.inv(information)
     freedom = len(value) - 2
     scatter = float(np.sqrt(np.square(design @ line - np.log(value) / error).sum() / freedom)) if freedom else None
-    deviation = np.sqrt(np.diag(covariance)) * max(1.0, scatter or 0.0)
-    shares = np.square(covariance @ design.T)  # of every point in the variances of both parameters
-    with np.errstate(divide="ignore"):
-        of_line = shares.sum(axis=1) ** 2 / (shares**2 / np.asarray(freedoms, float)).sum(axis=1)
-    reach = t.ppf((1 + confidence) / 2, of_line) * deviation
+    gains, widened = covariance @ design.T, covariance * max(1.0, scatter or 0.0) ** 2
+    of_errors = np.broadcast_to(np.asarray(freedoms, float), value.shape)
+    deviation = np.sqrt(np.diag(widened))
+    reach = t.ppf((1 + confidence) / 2, _welch(np.square(gains), of_errors)) * deviation
     (low0, low), (high0, high) = line - reach, line + reach
     return Arrhenius(
         activation_energy=float(line[1]),
@@ -117,8 +129,18 @@ def fit_arrhenius(
         temperatures=temperature,
         values=value,
         relative_errors=error,
+        confidence=confidence,
+        covariance=np.asarray(widened, np.float64),
+        gains=np.asarray(gains, np.float64),
+        freedoms=of_errors,
         limits=tuple(limits),
     )
+
+
+def _welch(shares: Floats, freedoms: Floats) -> Floats:
+    """Freedoms (...) of sums of variances `shares` (..., n), each known with so many `freedoms` (n,)."""
+    with np.errstate(divide="ignore"):
+        return shares.sum(axis=-1) ** 2 / (shares**2 / freedoms).sum(axis=-1)
 
 
 def _below(

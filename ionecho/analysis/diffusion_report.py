@@ -22,10 +22,9 @@ from ionecho.analysis.diffusion import (
 from ionecho.analysis.diffusion_figures import figures
 from ionecho.analysis.diffusion_tables import both_units, tables
 from ionecho.analysis.diffusivity import CM2_PER_S, Average, Diffusivity
-from ionecho.analysis.options import named_inputs
+from ionecho.analysis.options import named_inputs, one_each
 from ionecho.analysis.paths import follow
 from ionecho.data.trajectory import early_end
-from ionecho.errors import InputError
 from ionecho.report import Number, Report, by_unit, once, rounded
 from ionecho.report.content import SHOWN
 
@@ -68,7 +67,7 @@ UNITS = by_unit(
         "lattice vectors": "longest_step",
         "": "ions frames exponent dimensions effective_hops hops scatter relative_errors jumps "
         "haven_ratio haven_ratio_error correlation_factor correlation_factor_error relative_variance effective_ions "
-        "alpha limits",
+        "alpha limits confidence covariance gains freedoms",
     }
 )
 
@@ -82,7 +81,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         If an input cannot be used.
     """
     names = named_inputs(inputs)
-    temperatures = _temperatures(settings, len(names))
+    temperatures = one_each(settings.temperature, len(names), "temperature")
     results = {
         name: analyze(path, settings, temperature)
         for (name, path), temperature in zip(names.items(), temperatures, strict=True)
@@ -135,15 +134,6 @@ def analyze(path: Path, options: Settings, temperature: float | None) -> TracerD
     temperature = trajectory.temperature if temperature is None else temperature
     found = diffusion(paths, options, temperature, trajectory.friction_time)
     return replace(found, notes=(*early_end(trajectory.stopped), *found.notes))
-
-
-def _temperatures(options: Settings, count: int) -> list[float | None]:
-    given = options.temperature
-    if not isinstance(given, list):
-        return [given] * count
-    if len(given) != count:
-        raise InputError(f"temperature: expected one or one an input ({count}), found {len(given)}")
-    return list(given)
 
 
 def _notes(results: Mapping[str, TracerDiffusion], points: Sequence[Average], fit: Arrhenius | None) -> list[str]:

@@ -51,14 +51,16 @@ def find_hops(displacements: Floats, window: int, distance: float) -> Hops:
 
     The median of the `window` frames before a frame and that of those after it differ by more than `distance` (Å)
     around a hop: each contiguous run of such frames is one hop at its middle. Of runs nearer than a window, which noise
-    at the threshold makes, the one with the larger shift is kept.
+    at the threshold makes, the one with the larger shift is kept. Medians are taken along the principal axes of what an
+    ion has moved, so that turning the input changes nothing; `window` is odd.
     """
     frames, ions, _ = displacements.shape
     if frames < 2 * window:
         return Hops(*(np.empty(0, int),) * 2, np.empty(0))
     found: list[tuple[float, ...]] = []
     for ion in range(ions):
-        medians = running_median(displacements[:, ion], window)  # of the frames t ... t + window - 1
+        path = displacements[:, ion] @ np.linalg.eigh(np.cov(displacements[:, ion].T))[1]
+        medians = running_median(path, window)  # of the frames t ... t + window - 1
         shift = np.linalg.norm(medians[window:] - medians[:-window], axis=-1)  # at the frames window ... T - window
         beyond = np.concatenate([[False], shift > distance, [False]])
         edges = np.flatnonzero(beyond[1:] != beyond[:-1]).reshape(-1, 2)

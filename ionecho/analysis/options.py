@@ -102,3 +102,12 @@ def named_inputs(inputs: Sequence[Path], ending: bool = True) -> dict[str, Path]
         if len(set(names)) == len(names):
             break
     return dict(zip(names, inputs, strict=True))
+
+
+def one_each(given: float | list[float] | None, count: int, name: str) -> list[float | None]:
+    """A setting given once, or once an input, for each of `count` inputs; raises InputError for another number."""
+    if not isinstance(given, list):
+        return [given] * count
+    if len(given) != count:
+        raise InputError(f"{name}: expected one or one an input ({count}), found {len(given)}")
+    return list(given)

@@ -1,4 +1,4 @@
-"""Time correlation functions of moving spins: over all time origins of a trajectory, and exactly for Markov jumps.
+"""Time correlation functions of moving spins over all time origins of a trajectory; those of jumps: `nmr.exchange`.
 
 What an ion does is taken to be stationary, so that every frame is a time origin. Curves are kept for every ion, as ions
 are what errors are taken over.
@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.linalg import expm
 
 from ionecho.errors import InputError
 
@@ -83,23 +82,3 @@ def normalised(means: Floats, scheme: Scheme = "initial") -> Floats:
     if np.any(high - low <= 0):
         raise InputError("correlation: the series is zero (or constant, with its mean removed) in all frames")
     return (means - low) / (high - low)
-
-
-def jump_correlation(
-    rates: ArrayLike, populations: ArrayLike, first: ArrayLike, second: ArrayLike, time: float
-) -> float:
-    """<x(0) y(t)> of a Markov jump process between N sites, exactly: sum_ij y_j [exp(K t)]_ji p_i x_i.
-
-    Parameters
-    ----------
-    rates
-        K (N, N) 1/s: K_ji from site i to site j, columns sum to zero.
-    populations
-        p (N,), with K p = 0.
-    first, second
-        x and y at each site, (N,).
-    time
-        s.
-    """
-    moved = expm(np.asarray(rates, float) * time) @ (np.asarray(populations, float) * np.asarray(first, float))
-    return float(np.asarray(second, float) @ moved)

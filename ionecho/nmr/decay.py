@@ -35,9 +35,9 @@ class Decay:
     """C(t) = a [b² + (1 - b²) exp(-(t / tau)^g)], or why there is none.
 
     `time` is tau (in the unit of the lags; its interval is Student's, of ln tau), `stretching` g, `residual` b² the
-    plateau in [0, 1], `amplitude` a what is left after motion faster than the lags fitted. All None where `none` says
-    that no decay shows; then tau of an exponential decay to zero exceeds `longer_than`. In 2 % of runs without a decay
-    one is said to show.
+    plateau in [0, 1], `amplitude` a what is left after motion faster than the lags fitted; the error of one that stands
+    at a bound is NaN. All None where `none` says that no decay shows; then tau of an exponential decay to zero exceeds
+    `longer_than`. In 2 % of runs without a decay one is said to show.
     """
 
     time: Quantity | None
@@ -56,8 +56,9 @@ class Decay:
 
     @property
     def effective_sites(self) -> float | None:
-        """1 / b²: as many equally visited sites with unrelated tensors leave this residual."""
-        return None if self.residual is None or self.residual.value <= 0 else 1 / self.residual.value
+        """1 / b²: as many equally visited sites with unrelated tensors leave this residual; None where it may be 0."""
+        found = self.residual
+        return None if found is None or not found.value > 2 * found.error else 1 / found.value
 
     def __call__(self, time: ArrayLike) -> Floats:
         """The fitted curve at these times."""
@@ -80,7 +81,7 @@ def fit_decay(
     time
         (L,) increasing, any unit.
     curve
-        (L,) the mean over ions, 1 at the first lag.
+        (L,) the mean over ions, over its value at lag 0; 1 at the first lag unless the amplitude is free.
     resampled
         (B, L) the same of ions drawn with replacement.
     ions
@@ -101,18 +102,19 @@ def fit_decay(
     copies = points + (copies - points) * np.sqrt(ions / (ions - 1))
     errors = copies.std(axis=0)
     limit = t.ppf(norm.cdf(SIGMAS), ions - 1)  # as unlikely as 3 known errors
-    loss = points[0] - points
-    if not (loss[1:] > limit * errors[1:]).any():
-        least = np.clip(points - limit * errors, 1e-300, 1 - 1e-12)[1:]
-        bound = (lags[1:] / -np.log(least)).max()
-        told = f"1 - C exceeds {SIGMAS:g} errors at none of {len(lags) - 1} lags up to {lags[-1]:.3g}"
+    lost = 1 - points / points[0]
+    doubt = limit * (copies / copies[:, :1]).std(axis=0)
+    if not (lost[1:] > doubt[1:]).any():
+        least = np.clip(1 - lost - doubt, 1e-300, 1 - 1e-12)[1:]
+        bound = ((lags[1:] - lags[0]) / -np.log(least)).max()
+        told = f"C falls by {SIGMAS:g} errors at none of {len(lags) - 1} lags"
         return Decay(None, None, None, None, told, float(bound))
     weights = 1 / np.maximum(errors, FLOOR * errors.max())
     used = slice(None) if free_amplitude else slice(1, None)  # a point that is 1 by definition
     values, held = _search(lags[used], points[used], weights[used], free_amplitude)
     jacobian = _jacobian(lags[used], values)[:, ~held] * weights[used, None]
     gain = np.linalg.pinv(jacobian) * weights[used]
-    deviation = np.zeros(4)
+    deviation = np.where([True, True, True, free_amplitude], np.nan, 0.0)  # not known of what stands at a bound
     deviation[~held] = (copies[:, used] @ gain.T).std(axis=0)
     reach = t.ppf((1 + confidence) / 2, ions - 1) * deviation
     low, high = values - reach, values + reach
@@ -156,8 +158,10 @@ def _search(time: Floats, points: Floats, weights: Floats, free: bool) -> tuple[
     trials = [least_squares(residuals, np.clip(start, *bounds), slopes, bounds) for start in starts]
     best = min(trials, key=lambda trial: trial.cost)
     held = np.ones(4, bool)
-    held[fitted] = best.active_mask != 0
-    return whole(best.x), held
+    near = 1e-4 * (upper - lower)[fitted]
+    low, high = best.x - bounds[0] < near, bounds[1] - best.x < near
+    held[fitted] = low | high
+    return whole(np.where(low, bounds[0], np.where(high, bounds[1], best.x))), held
 
 
 def _model(time: Floats, log_tau: float, stretching: float, residual: float, amplitude: float) -> Floats:

@@ -27,6 +27,7 @@ MU_B = constants.value("Bohr magneton")  # J/T
 G_E = abs(constants.value("electron g factor"))
 MEGAHERTZ = 1e6
 PPM = 1e6
+DIPOLAR = "hyperfine_dipolar"  # label of the traceless part, MHz
 
 
 def rescale(coupling: ArrayLike, from_ratio: float, to_ratio: float) -> Floats:

@@ -105,15 +105,14 @@ def powder_components(efg: ArrayLike, quadrupole_moment: float, spin: float) -> 
     of V that keep V:W, in the order xy, yz, zz, xz, xx - yy, times what makes them frequencies. Arguments as of
     `quadrupolar_frequency`; the root of the mean square of one tensor is C_Q sqrt((1 + eta²/3) / 20) for I = 3/2.
     """
-    v = np.asarray(efg, float)
-    components = (
-        np.sqrt(2) * v[..., 0, 1],
-        np.sqrt(2) * v[..., 1, 2],
-        np.sqrt(3 / 2) * v[..., 2, 2],
-        np.sqrt(2) * v[..., 0, 2],
-        (v[..., 0, 0] - v[..., 1, 1]) / np.sqrt(2),
-    )
-    return np.sqrt(2 / 15) * _frequency_of_gradient(quadrupole_moment, spin) * np.stack(components, axis=-1)
+    return np.sqrt(2 / 15) * _frequency_of_gradient(quadrupole_moment, spin) * _components(np.asarray(efg, float))
+
+
+def powder_frequencies(components: ArrayLike, directions: ArrayLike) -> Floats:
+    """nu_Q (..., D) Hz of `powder_components` (..., 5) for the field along each of `directions` (D, 3) of length 1."""
+    n = np.asarray(directions, float)
+    result: Floats = np.sqrt(15 / 2) * np.asarray(components) @ _components(n[:, :, None] * n[:, None]).T
+    return result
 
 
 def field_directions(degree: int) -> tuple[Floats, Floats]:
@@ -125,6 +124,19 @@ def field_directions(degree: int) -> tuple[Floats, Floats]:
     x, y, z = points.round(12)
     upper = (z > 0) | ((z == 0) & ((y > 0) | ((y == 0) & (x > 0))))
     return points.T[upper], weights[upper] / weights[upper].sum()
+
+
+def _components(tensors: Floats) -> Floats:
+    """Orthonormal components (..., 5) of the symmetric traceless part of tensors (..., 3, 3)."""
+    xx, yy, zz = (tensors[..., i, i] for i in range(3))
+    parts = (
+        np.sqrt(2) * tensors[..., 0, 1],
+        np.sqrt(2) * tensors[..., 1, 2],
+        (2 * zz - xx - yy) / np.sqrt(6),
+        np.sqrt(2) * tensors[..., 0, 2],
+        (xx - yy) / np.sqrt(2),
+    )
+    return np.stack(parts, axis=-1)
 
 
 def _frequency_of_gradient(quadrupole_moment: float, spin: float) -> float:
