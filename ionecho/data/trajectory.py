@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
-from ionecho.data.store import Dataset, open_zarr
+from ionecho.data.store import Dataset, damage_told, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
 from ionecho.errors import InputError
 
@@ -61,34 +61,55 @@ class ZarrTrajectory(Trajectory):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.zarr = path, open_zarr(path, "r")
-        held = set(self.zarr.array_keys())
-        if missing := {"positions", "cell", "numbers"} - held:
-            raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
-        self.attrs = self.zarr.attrs.asdict()
-        self.numbers = self.zarr["numbers"][:].astype(np.int64)
-        self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
-        self.n_frames = int(self.zarr["positions"].shape[0])
-        self.temperature = simulated_temperature(self.zarr)
-        ensemble = _ensemble(self.zarr)
-        self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
-        self.stopped = self.attrs.get("stopped")
-        self.centres = self.zarr["centres"][:] if "centres" in held else None
-        self.group = self.zarr["group"][:].astype(object) if "group" in held else None
-        self.frame = self.zarr["frame"][:] if "frame" in held else None
-        self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
+        self.path = path
+        with damage_told(path):
+            self.zarr = open_zarr(path, "r")
+            held = set(self.zarr.array_keys())
+            if missing := {"positions", "cell", "numbers"} - held:
+                raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
+            self.attrs = self.zarr.attrs.asdict()
+            self.numbers = self.zarr["numbers"][:].astype(np.int64)
+            self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
+            self.n_frames = int(self.zarr["positions"].shape[0])
+            self.temperature = simulated_temperature(self.zarr)
+            ensemble = _ensemble(self.zarr)
+            self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
+            self.stopped = self.attrs.get("stopped")
+            self.centres = self.zarr["centres"][:] if "centres" in held else None
+            self.group = self.zarr["group"][:].astype(object) if "group" in held else None
+            self.frame = self.zarr["frame"][:] if "frame" in held else None
+            self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
+            _check_shapes(self.zarr, held & {*STRUCTURE, "centres"}, len(self.numbers), path)
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of frames from `start` on, with the arrays `names`."""
-        self.refuse_missing(names)
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         assert self.n_frames is not None
-        cell = self.zarr["cell"]
         for first in range(start, self.n_frames, size):
             stop = min(first + size, self.n_frames)
-            cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
-            extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
-            arrays = {name: self.zarr[name][first:stop] for name in names}
-            yield Frames(self.zarr["positions"][first:stop], cells, **extra, arrays=arrays)
+            with damage_told(self.path):
+                cell = self.zarr["cell"]
+                cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
+                extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
+                arrays = {name: self.zarr[name][first:stop] for name in names}
+                positions = self.zarr["positions"][first:stop]
+            yield Frames(positions, cells, **extra, arrays=arrays)
+
+
+def _check_shapes(group: zarr.Group, names: Collection[str], atoms: int, path: Path) -> None:
+    """Raise InputError where arrays do not belong together, or parts of the structure are not on disk."""
+    found: dict[str, tuple[int, ...]] = {name: group[name].shape for name in names}  # type: ignore[union-attr]
+    frames = found["positions"][0] if found["positions"] else 0
+    expected = {"positions": (frames, atoms, 3), "numbers": (atoms,), "cell": (frames, 3, 3)}
+    expected |= dict.fromkeys(("time", "group", "frame"), (frames,))
+    for name, shape in found.items():
+        if name in expected and shape != expected[name] and not (name == "cell" and shape == (1, 3, 3)):
+            raise InputError(f"{path}: {name} should have shape {expected[name]}, found {shape}")
+    for name in ("positions", "cell", "numbers"):
+        array: Any = group[name]
+        if array.nchunks_initialized < array.nchunks:
+            raise InputError(f"{path}: {array.nchunks - array.nchunks_initialized} parts of {name} are missing on disk")
+    kinds = group["numbers"][:]  # type: ignore[index]
+    if not ((np.asarray(kinds) >= 1) & (np.asarray(kinds) <= 118)).all():  # type: ignore[operator]
+        raise InputError(f"{path}: numbers outside 1..118")
 
 
 class DatasetTrajectory(Trajectory):
@@ -116,9 +137,7 @@ class DatasetTrajectory(Trajectory):
         self.centres, self.attrs = np.arange(len(self.numbers)), self.dataset.attrs
         self.stored = [name for name in self.dataset.names if name not in STRUCTURE and ARRAYS[name].per != "grid"]
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of at most `size` configurations from `start` on, with the labels (or `quality`) `names`."""
-        self.refuse_missing(names)
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         data, rest = self.dataset, self.chosen[start:]
         if not len(rest):
             return

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
 
 from ionecho.data.importers.arrays import OF_FRAMES
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
+from ionecho.structures.text import open_text
 
 
 def read(path: Path, keys: Mapping[str, str], structure: str = "structure") -> Iterator[Configuration]:
@@ -36,7 +36,7 @@ def read(path: Path, keys: Mapping[str, str], structure: str = "structure") -> I
     if unknown := set(keys) - set(OF_FRAMES):
         raise InputError(f"{path}: unknown labels {sorted(unknown)} in keys; known: {', '.join(OF_FRAMES)}")
     try:
-        with open_with_compression(str(path)) as file:
+        with open_text(path) as file:
             records = json.load(file)
     except ValueError as error:
         raise InputError(f"{path}: not a whole JSON file ({error})") from error
