@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
+from ionecho.door.overrides import readable
 from ionecho.errors import InputError, explain
 
 USER_ERRORS = (
@@ -67,7 +68,12 @@ def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
 def run(application: Callable[[], None]) -> None:
     """Start a Hydra application; a config that cannot be composed is bad input too."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    guarded(Path(sys.argv[0]).name, application)
+
+    def work() -> None:
+        sys.argv[1:] = readable(sys.argv[1:])
+        application()
+
+    guarded(Path(sys.argv[0]).name, work)
 
 
 def show(metrics: Mapping[str, Any], folder: Path) -> None:

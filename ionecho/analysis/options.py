@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory
 from ionecho.errors import InputError, explain
 
+SETTINGS = "analysis.settings"  # before every key of an analysis on the line
+
 
 class Options(BaseModel):
     """Settings without hidden defaults: every entry is named in the config, and none besides."""
@@ -23,7 +25,7 @@ class Options(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError(f"{analysis} settings: {explain(error)}") from error
+            raise InputError(f"{analysis}: {explain(error, SETTINGS)}") from error
 
 
 class ReadOptions(Options):

@@ -1,4 +1,4 @@
-"""Archives: those we write, and those from elsewhere, which neither lead out of their folder nor grow without bounds."""
+"""Archives, those we write and those from elsewhere: none leads out of its folder nor grows without bounds."""
 
 from __future__ import annotations
 
