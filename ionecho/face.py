@@ -29,6 +29,7 @@ from ionecho.prediction.device import PredictionSettings, usable
 from ionecho.prediction.predictor import Predictor, Structure, conversions
 from ionecho.prediction.stream import describe_input
 from ionecho.prediction.stream import predict as stream
+from ionecho.prediction.tables import in_zarr, write_as_named
 from ionecho.report import Report
 from ionecho.training.run import open_dataset
 from ionecho.training.settings import training_settings
@@ -62,7 +63,7 @@ class Model:
         parameters
             Of derived quantities by key, such as `contact_shift`; those not given are the checkpoint's.
         output
-            Zarr folder to stream a named trajectory into, in bounded memory; a killed call goes on.
+            File to stream a named trajectory into (.zarr, .extxyz, .csv), in bounded memory; a killed call goes on.
 
         Returns
         -------
@@ -76,7 +77,8 @@ class Model:
             trajectory = open_trajectory(path)
             predictor = Predictor(self.checkpoint, given, trajectory, settings)
             if output is not None:
-                stream(predictor, trajectory, describe_input(path, [None] * 4), Path(output))
+                streamed = stream(predictor, trajectory, describe_input(path, [None] * 5), in_zarr(Path(output)))
+                write_as_named(streamed, Path(output))
                 return {"centres": predictor.centres}
             return _along(predictor, trajectory)
         if output is not None:
@@ -95,11 +97,23 @@ class Model:
         found = {name: values[0] for name, values in found.items()} if single else found
         return {**found, "centres": predictor.centres}
 
-    def calculator(self, device: str = "auto", dtype: str = "float64") -> Potential:
-        """An ASE calculator; the model has to be a potential."""
+    def calculator(
+        self, device: str = "auto", dtype: str = "float64", pressure_error_limit: float | None = 1.0
+    ) -> Potential:
+        """An ASE calculator; the model has to be a potential.
+
+        Asked for a stress whose pressure errs by more than the limit in GPa, or was never measured, it raises
+        InputError, as `ensemble=npt` of a simulation does: a cell relaxed by it would find another volume. None: never.
+        """
         if not self.checkpoint.drives_ions:
             raise InputError(f"{self.checkpoint.config.name} is no potential: it predicts no energy and forces")
-        return Potential(self.checkpoint.model, getattr(torch, dtype), usable(device, dtype))
+        refusal = None
+        try:
+            self.checkpoint.pressure_error(pressure_error_limit)
+        except InputError as error:
+            refusal = str(error)
+        model = self.checkpoint.model
+        return Potential(model, getattr(torch, dtype), usable(device, dtype), stress_refusal=refusal)
 
 
 def _checked(images: Sequence[ase.Atoms]) -> Structure:

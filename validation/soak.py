@@ -1,6 +1,6 @@
 """SIGKILL at random moments of the whole path: build, train, simulate, predict, analyze end with the same bytes.
 
-    python -m validation.soak [--kills 200] [--seed 0] [--output soak.json]
+    python -m validation.soak [--kills 200] [--seed 0] [--output soak.json] [--place FOLDER] [--steps predict analyze]
 
 Every step runs once undisturbed. Then it is started again and again, each time killed at a random moment between its
 start and its usual end, until it ends by itself; what it wrote is compared byte by byte with that of the undisturbed
@@ -60,7 +60,9 @@ class Step:
 
 
 def labelled(folder: Path) -> None:
-    """Displaced copper with EMT's labels, in four files."""
+    """Displaced copper with EMT's labels, in four files, where they are not there yet."""
+    if folder.exists():
+        return
     folder.mkdir()
     for run in range(4):
         images = []
@@ -179,6 +181,8 @@ def contents(path: Path) -> dict[str, str]:
 def soak(step: Step, kills: int, rng: random.Random) -> dict[str, float]:
     """Kill a step so often, and compare what it ends with; numbers of kills and rounds, and what the step takes."""
     folder = Path(step.name)
+    for left in (folder, Path(f"{step.name}.whole")):
+        shutil.rmtree(left, ignore_errors=True)
     begun = time.monotonic()
     assert ended(started(step), 3600.0)
     usual = time.monotonic() - begun
@@ -186,8 +190,10 @@ def soak(step: Step, kills: int, rng: random.Random) -> dict[str, float]:
     whole = shutil.move(folder, f"{step.name}.whole")
     done = rounds = 0
     while done < kills:
-        while not ended(started(step), rng.uniform(0.0, usual)):
+        within = usual
+        while not ended(started(step), rng.uniform(0.0, within)):
             done += 1
+            within *= 1.05  # of a machine that has become slower each round ends too
         rounds += 1
         found = contents(folder / step.kept)
         if differ := {name for name in {*found, *expected} if found.get(name) != expected.get(name)}:
@@ -203,18 +209,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="of all steps together")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--place", type=Path, help="folder to work in, kept; steps that are left out have run there")
+    parser.add_argument("--steps", nargs="+", help="of the path; by default all")
     parser.add_argument("--output", type=Path, default=Path("soak.json"))
     asked = parser.parse_args()
     output = asked.output.resolve()
     torch.set_num_threads(1)
     rng = random.Random(asked.seed)
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
-        os.environ["IONECHO_HOME"] = str(Path(place, "home"))
+    if asked.place is not None:
+        asked.place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(asked.place or temporary):
+        os.environ["IONECHO_HOME"] = str(Path.cwd() / "home")
         labelled(Path("files"))
         atoms = bulk("Cu", cubic=True) * (2, 1, 1)
         atoms.rattle(0.05, seed=1)
         ase.io.write("start.extxyz", atoms)
-        path = steps()
+        path = [step for step in steps() if step.name in (asked.steps or step.name)]
         found = {step.name: soak(step, -(-asked.kills // len(path)), rng) for step in path}
     total = sum(each["kills"] for each in found.values())
     output.write_text(json.dumps({"seed": asked.seed, "kills": total, "steps": found}, indent=1) + "\n")

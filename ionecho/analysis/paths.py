@@ -94,6 +94,11 @@ def follow(
     kinds = {str(kind): symbols == kind for kind in dict.fromkeys(symbols)}
     if remove_drift and not still.any():
         raise InputError(f"{path}: holds only {element}, expected a framework; set remove_drift=false")
+    if unwrap and not trajectory.pbc.any():
+        raise InputError(
+            f"{path}: holds no cell, so what was wrapped into one cannot be followed; give read.cell=[a,b,c] (Å), or "
+            "unwrap=false if the coordinates are continuous"
+        )
     tracker = _Tracker(path, symbols, trajectory.pbc, unwrap, longest_step)
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
     runs: set[str] = set()

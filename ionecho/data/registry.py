@@ -55,7 +55,7 @@ def find_input(name: str) -> Path:
     return Path(name) if Path(name).exists() or name not in card_folders() else find_dataset(name)
 
 
-def find_inputs(given: str | Sequence[str]) -> list[Path]:
+def find_inputs(given: str | Path | Sequence[str | Path]) -> list[Path]:
     """The paths of one name or of several, as `find_input` finds them; a pattern stands for all files that fit it.
 
     Raises
@@ -64,7 +64,7 @@ def find_inputs(given: str | Sequence[str]) -> list[Path]:
         If a name is no text, or nothing fits a pattern.
     """
     found: list[Path] = []
-    for name in [given] if isinstance(given, str) or not isinstance(given, Sequence) else given:
+    for name in given if isinstance(given, Sequence) and not isinstance(given, str) else [given]:
         if not isinstance(name, str | Path) or not str(name):
             raise InputError(f"input: expected names of files or datasets, found {name!r}; put it into quotes")
         path = find_input(str(name))
@@ -78,7 +78,7 @@ def find_inputs(given: str | Sequence[str]) -> list[Path]:
     return found
 
 
-def find_one(given: str | Sequence[str]) -> Path:
+def find_one(given: str | Path | Sequence[str | Path]) -> Path:
     """The same, of what takes one input.
 
     Raises

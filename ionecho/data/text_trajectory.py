@@ -17,7 +17,15 @@ from ionecho.structures.lammps_dump import TIME
 from ionecho.structures.read import images
 from ionecho.structures.xdatcar import CONFIGURATION
 
-CLOCKS = ("timestep", CONFIGURATION, "step", "md_step", "i", "time")  # of `Atoms.info`: what tells where in time it is
+CLOCKS = (
+    TIME,
+    "timestep",
+    CONFIGURATION,
+    "step",
+    "md_step",
+    "i",
+    "time",
+)  # of `Atoms.info`: what tells where in time it is
 EVEN = 1e-4  # relative difference of steps that are the same
 SAME = 1e-3  # Å, within which a frame that a restart writes again is the one before
 
@@ -53,13 +61,17 @@ class TextTrajectory(Trajectory):
         self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
 
     def _images(self) -> Iterator[ase.Atoms]:
-        for atoms in images(self.path, self.format, self.species):
+        for atoms in self._read():
             if self.cell is not None:
                 if atoms.cell.rank:
                     raise InputError(f"{self.path}: it holds a cell; leave out cell=")
                 atoms.set_cell(self.cell)
                 atoms.pbc = True
             yield atoms
+
+    def _read(self) -> Iterator[ase.Atoms]:
+        """What the file holds."""
+        return images(self.path, self.format, self.species)
 
     def _distinct(self) -> Iterator[ase.Atoms]:
         """Frames each once, in the order of time, and evenly spaced where `time_step` says that they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from ionecho.data.binary_trajectory import ENDINGS, BinaryTrajectory
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, damage_told, open_zarr
@@ -64,6 +66,8 @@ class ZarrTrajectory(Trajectory):
         self.path = path
         with damage_told(path):
             self.zarr = open_zarr(path, "r")
+            if json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("node_type") != "group":
+                raise InputError(f"{path}: damaged, zarr.json describes no group; make it anew")
             held = set(self.zarr.array_keys())
             if missing := {"positions", "cell", "numbers"} - held:
                 raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
@@ -176,8 +180,17 @@ def open_trajectory(
     cell: NDArray[np.floating] | None = None,
     time_step: float | None = None,
     groups: Sequence[str] | None = None,
+    topology: str | None = None,
 ) -> Trajectory:
-    """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code (see `TextTrajectory`)."""
+    """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code.
+
+    The options are those of `TextTrajectory` and `BinaryTrajectory`; zarr holds its own.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be read, or it is given what it says itself.
+    """
     if not path.exists():
         raise InputError(f"no input at {path}")
     if time_step is not None and (not isinstance(time_step, int | float) or not time_step > 0):
@@ -187,7 +200,11 @@ def open_trajectory(
     if unknown := set(species or ()) - set(atomic_numbers):
         raise InputError(f"species: {sorted(unknown)} are no elements")
     if is_dataset(path) or (path / "zarr.json").exists():
-        if (format, species, cell, time_step) != (None,) * 4:
+        if (format, species, cell, time_step, topology) != (None,) * 5:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
         return DatasetTrajectory(path, groups) if is_dataset(path) else ZarrTrajectory(path)
+    if format is None and path.suffix.lower() in ENDINGS:
+        return BinaryTrajectory(path, topology, cell, time_step)
+    if topology is not None:
+        raise InputError(f"{path}: its format names the elements; topology= is for {', '.join(ENDINGS)}")
     return TextTrajectory(path, format, species, cell, time_step)

@@ -126,7 +126,7 @@ def _atoms(
         positions = positions + _floats(table, IMAGES, where) @ cell
     kinds = _elements(table, species, where)
     atoms = ase.Atoms(kinds[order], positions=positions[order], cell=cell, pbc=pbc)
-    atoms.info["ids"] = ids[order]
+    atoms.info["ids"] = ids[order] if len(ids) else np.arange(len(rows))
     return atoms
 
 

@@ -54,7 +54,8 @@ def numbers(row: str, count: int, where: str) -> list[float]:
     try:
         found = [float(word) for word in words[:count]]
     except ValueError as error:
-        why = "a number did not fit its columns" if "*" in row else "that is no number"
+        glued = any(word.count(".") > 1 for word in words[:count])
+        why = "numbers run together" if glued else "a number did not fit its columns" if "*" in row else "no number"
         raise InputError(f"{where}: expected {count} numbers, found {row.strip()!r}: {why}") from error
     if len(found) < count:
         glued = any(word.count(".") > 1 for word in words)
