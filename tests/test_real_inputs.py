@@ -144,7 +144,7 @@ def test_xdatcar_as_people_have_it(tmp_path: Path) -> None:
         (xdatcar("Na Mn Qq"), "'Qq' names no element"),
         (xdatcar().replace(" 0.", "0."), "frame 0, row 1.*numbers run together"),
         (xdatcar()[:-20], "frame 1.*row 5"),
-        (xdatcar()[:-80], "frame 1 breaks off after 4 of 5 atoms"),
+        (xdatcar()[:-80], "frame 1 breaks off after 3 of 5 atoms"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=said):
