@@ -114,9 +114,9 @@ def _h5md(path: Path) -> Iterator[Frame]:
     from MDAnalysis.coordinates.H5MD import H5MDReader
 
     with H5MDReader(str(path)) as reader:
-        box: Any = reader._particle_group.get("box/edges")
-        moving = box["value"] if hasattr(box, "keys") else None
         for step in reader:
+            box: Any = reader._particle_group.get("box/edges")
+            moving = box["value"] if hasattr(box, "keys") else None
             cell = _standard_cell(step.dimensions)
             edges = np.empty(0) if box is None else np.asarray(box if moving is None else moving[step.frame], float)
             if cell.any() and edges.shape == (3, 3) and _turned(edges, cell):
