@@ -11,10 +11,12 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from ase import Atoms
 from ase.build import bulk
+from conftest import p2_crystal
 
 import ionecho
 from ionecho.analysis.options import ReadOptions
@@ -328,7 +330,7 @@ def test_positions_and_cells_that_cannot_be(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "molecule.xyz", [molecule] * 5)
     trajectory = ReadOptions(time_step=1.0).open(tmp_path / "molecule.xyz")
     options = {"remove_drift": False, "longest_step": 0.45, "skip": 0, "every": 1}
-    with pytest.raises(InputError, match=r"holds no cell.*give read\.cell"):
+    with pytest.raises(InputError, match=r"holds no cell.*give analysis\.settings\.read\.cell"):
         follow(trajectory, trajectory.path, "Na", None, unwrap=True, **options)  # type: ignore[arg-type]
 
 
@@ -421,3 +423,26 @@ def test_a_stress_that_is_not_to_be_trusted_relaxes_no_cell() -> None:
         atoms.get_stress()
     atoms.calc = ionecho.load("painn-p2_gpaw").calculator("cpu", "float32", pressure_error_limit=None)
     assert atoms.get_stress().shape == (6,)
+
+
+def test_predictions_are_written_as_their_name_says(tmp_path: Path) -> None:
+    frames = [p2_crystal(seed) for seed in range(3)]
+    ase.io.write(tmp_path / "t.extxyz", frames)
+    model = ionecho.load("uf3-p2_nmmo")
+    expected = model.predict(frames, device="cpu", dtype="float64")
+    for name in ("p.extxyz", "p.csv"):
+        model.predict(tmp_path / "t.extxyz", device="cpu", dtype="float64", output=tmp_path / name)
+    written = ase.io.read(tmp_path / "p.extxyz", ":")
+    np.testing.assert_allclose([atoms.get_forces() for atoms in written], expected["forces"], atol=1e-6)
+    np.testing.assert_allclose([atoms.get_potential_energy() for atoms in written], expected["energy"], atol=1e-6)
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert len(table) == 3 * len(frames[0])
+    np.testing.assert_allclose(
+        table["forces_y (eV/Å)"].to_numpy().reshape(3, -1), expected["forces"][..., 1], atol=1e-6
+    )
+    assert table["element"][:2].tolist() == [str(symbol) for symbol in frames[0].symbols[:2]]
+    assert not list(tmp_path.glob("p.*.zarr*"))
+    with pytest.raises(InputError, match=r"p\.csv exists; remove it"):
+        model.predict(tmp_path / "t.extxyz", device="cpu", output=tmp_path / "p.csv")
+    with pytest.raises(InputError, match=r"expected an ending \.zarr, \.extxyz, \.xyz, \.csv, found \.txt"):
+        model.predict(tmp_path / "t.extxyz", device="cpu", output=tmp_path / "p.txt")
