@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from ionecho.checkpoints.run import train
 from ionecho.door.config import content
-from ionecho.entry import entry_point, run, show
+from ionecho.door.results import show
+from ionecho.entry import entry_point, run
 from ionecho.training.settings import training_settings
 
 

@@ -1,4 +1,4 @@
-"""What the entry points share: one line and exit code 2 for bad input, and a table of what was measured."""
+"""What the entry points share: one line and exit code 2 for bad input."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import hashlib
 import os
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 from yaml import YAMLError
 
 from ionecho.door.overrides import readable
@@ -74,24 +71,3 @@ def run(application: Callable[[], None]) -> None:
         application()
 
     guarded(Path(sys.argv[0]).name, work)
-
-
-def show(metrics: Mapping[str, Any], folder: Path) -> None:
-    """Print the errors that `metrics` holds, and where everything lies."""
-    table = Table("part", "quantity", "rmse", "mae", "R2")
-    parts = {part: metrics.get(part, {}) for part in ("validation", "test")}
-    parts |= {f"cv by {split}": cv["errors"] for split, cv in metrics.get("cv", {}).items()}
-    parts |= {f"{row['frames']} frames": {row["quantity"]: row} for row in metrics.get("learning_curve", [])}
-    for part, quantities in parts.items():
-        for name, values in quantities.items():
-            if "rmse" in values:
-                table.add_row(part, name, *(_cell(values[key]) for key in ("rmse", "mae", "r2")))
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(f"results in {folder}")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value['mean']:.4g} ± {value['std']:.2g}" if isinstance(value, Mapping) else f"{value:.4g}"

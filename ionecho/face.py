@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import ase
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -17,19 +16,17 @@ from ionecho.checkpoints import run
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.checkpoints.store import load as load_checkpoint
+from ionecho.data.images import Images
 from ionecho.data.registry import find_input
 from ionecho.data.store import Dataset
-from ionecho.data.trajectory import Frames, Trajectory, open_trajectory
+from ionecho.data.trajectory import Trajectory, open_trajectory
 from ionecho.door.config import compose
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.settings import SimulationSettings
 from ionecho.dynamics.simulate import run_simulation
 from ionecho.errors import InputError
 from ionecho.prediction.device import PredictionSettings, usable
-from ionecho.prediction.predictor import Predictor, Structure, conversions
-from ionecho.prediction.stream import describe_input
-from ionecho.prediction.stream import predict as stream
-from ionecho.prediction.tables import in_zarr, write_as_named
+from ionecho.prediction.run import predict_arrays, predict_file
 from ionecho.report import Report
 from ionecho.training.run import open_dataset
 from ionecho.training.settings import training_settings
@@ -71,31 +68,15 @@ class Model:
         belong to. With `output` nothing but `centres`.
         """
         settings = PredictionSettings.choose(device, dtype, threads, block, batch)
-        given = conversions(self.checkpoint, parameters or {})
-        if isinstance(structures, str | Path):
-            path = find_input(str(structures))
-            trajectory = open_trajectory(path)
-            predictor = Predictor(self.checkpoint, given, trajectory, settings)
-            if output is not None:
-                streamed = stream(predictor, trajectory, describe_input(path, [None] * 5), in_zarr(Path(output)))
-                write_as_named(streamed, Path(output))
-                return {"centres": predictor.centres}
-            return _along(predictor, trajectory)
         if output is not None:
-            raise InputError("output: frames in memory are returned; name a file to stream it")
-        single = isinstance(structures, ase.Atoms)
-        if not single and hasattr(structures, "blocks"):
-            trajectory = cast(Trajectory, structures)
-            return _along(Predictor(self.checkpoint, given, trajectory, settings), trajectory)
-        images: list[ase.Atoms] = [structures] if single else list(structures)  # type: ignore[list-item, arg-type]
-        first = _checked(images)
-        predictor = Predictor(self.checkpoint, given, first, settings)
-        frames = Frames(
-            np.stack([atoms.positions for atoms in images]), np.stack([atoms.cell.array for atoms in images])
-        )
-        found = predictor(frames, 0)
-        found = {name: values[0] for name, values in found.items()} if single else found
-        return {**found, "centres": predictor.centres}
+            if not isinstance(structures, str | Path):
+                raise InputError("output: frames in memory are returned; name a file to stream it")
+            path = find_input(str(structures))
+            return {"centres": predict_file(self.checkpoint, path, Path(output), parameters or {}, settings).centres}
+        arrays = predict_arrays(self.checkpoint, _opened(structures), parameters or {}, settings)
+        if isinstance(structures, ase.Atoms):
+            return {name: values if name == "centres" else values[0] for name, values in arrays.items()}
+        return arrays
 
     def calculator(
         self, device: str = "auto", dtype: str = "float64", pressure_error_limit: float | None = 1.0
@@ -116,24 +97,12 @@ class Model:
         return Potential(model, getattr(torch, dtype), usable(device, dtype), stress_refusal=refusal)
 
 
-def _checked(images: Sequence[ase.Atoms]) -> Structure:
-    """The atoms that all frames share."""
-    if not images:
-        raise InputError("predict: expected one frame or more, found none")
-    for number, atoms in enumerate(images):
-        if not np.array_equal(atoms.numbers, images[0].numbers):
-            raise InputError(f"predict: frame {number} holds other atoms than frame 0; predict them one by one")
-    first: Any = images[0]
-    return first
-
-
-def _along(predictor: Predictor, trajectory: Trajectory) -> dict[str, NDArray]:
-    parts: list[dict[str, NDArray]] = []
-    done = 0
-    for frames in trajectory.blocks(0, predictor.settings.block):
-        parts.append(predictor(frames, done))
-        done += len(frames)
-    return {**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, "centres": predictor.centres}
+def _opened(structures: Structures) -> Trajectory:
+    if isinstance(structures, Trajectory):
+        return structures
+    if isinstance(structures, str | Path):
+        return open_trajectory(find_input(str(structures)))
+    return Images([structures] if isinstance(structures, ase.Atoms) else list(structures))
 
 
 def load(name: str | Path) -> Model:
@@ -146,9 +115,14 @@ def dataset(name: str | Path) -> Dataset:
     return open_dataset(str(name))
 
 
-def train(*overrides: str, folder: str | Path) -> dict[str, Any]:
-    """Train as `train.py` with these overrides does, into `folder`; the errors. A killed call goes on."""
-    return run.train(training_settings(compose("train", overrides)), Path(folder))
+def train(*overrides: str, folder: str | Path, start: str | Path | None = None) -> dict[str, Any]:
+    """Train as `train.py` with these overrides does, into `folder`; the errors. A killed call goes on.
+
+    `start` is a checkpoint whose weights the training begins with (fine-tuning): a name, a folder, or owner/name on the
+    Hub.
+    """
+    settings = compose("train", overrides)
+    return run.train(training_settings(settings | ({} if start is None else {"start": str(start)})), Path(folder))
 
 
 def simulate(**settings: Any) -> Path:

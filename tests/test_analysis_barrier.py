@@ -180,6 +180,7 @@ def test_a_path_is_found_labelled_and_reported(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     summary = json.loads((output / "summary.json").read_text())
     assert {file.name for file in output.iterdir()} >= {"report.html", "barrier.png", "barriers.csv", "images.csv"}
+    assert {"forward_difference", "energy_rmse", "force_rmse"} < set(pd.read_csv(output / "errors.csv"))
     assert pd.read_csv(output / "barriers.csv").path.tolist() == ["ml", "ml (reference)"]
     own, other = summary["paths"]["ml"], summary["reference"]
     assert own["highest_image"] == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -18,9 +19,19 @@ from numpy.typing import NDArray
 
 from ionecho import analysis
 from ionecho.analysis.arrhenius import KB, fit_arrhenius
-from ionecho.analysis.diffusion import CM2_PER_S, DiffusionOptions, TracerDiffusion, arrhenius, diffusion, poisson_limit
+from ionecho.analysis.diffusion import (
+    DiffusionOptions,
+    TracerDiffusion,
+    arrhenius,
+    averages,
+    correlation_factor,
+    diffusion,
+    haven_ratio,
+)
 from ionecho.analysis.diffusion_report import analyze
+from ionecho.analysis.diffusivity import CM2_PER_S, average, poisson_limit
 from ionecho.analysis.msd import squared_displacements
+from ionecho.analysis.options import ReadOptions, named_inputs
 from ionecho.analysis.paths import IonPaths, follow
 from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
@@ -73,8 +84,9 @@ def wrapped(positions: NDArray, cell: NDArray = CELL) -> NDArray:
 
 
 def read(path: Path, **changes: object) -> IonPaths:
-    settings = {"remove_drift": True, "unwrap": True, "longest_step": 0.45, "skip": 0, "every": 1} | changes
-    return follow(open_trajectory(path), path, "Na", None, **settings)  # type: ignore[arg-type]
+    settings = {"remove_drift": True, "unwrap": True, "longest_step": 0.45} | changes
+    chosen = ReadOptions(**{name: settings.pop(name) for name in ("skip", "every") if name in settings})  # type: ignore[arg-type]
+    return follow(open_trajectory(path), "Na", None, chosen, **settings)  # type: ignore[arg-type]
 
 
 def test_fourier_sum_is_the_direct_sum():
@@ -84,7 +96,7 @@ def test_fourier_sum_is_the_direct_sum():
 
 
 def test_brownian_diffusivity_within_its_errors():
-    """Step variance 2 D dt along each axis. The errors over ions must be those of repeated experiments."""
+    """Step variance 2 D dt along each axis. The errors must be those of repeated experiments."""
     sigma, ions = 0.6, 40
     expected = sigma**2 / 2  # Å²/ps at 1 ps a frame
     found = [diffusion(paths_of(walk(seed, 600, ions, sigma)), options(), None).space for seed in range(40)]
@@ -257,16 +269,90 @@ def test_arrhenius_interval_covers_the_truth_where_errors_are_of_few_ions(ions):
     assert covered == pytest.approx(0.95, abs=0.03)
 
 
-def test_activation_energy_leaves_limits_out():
-    def at(temperature: float, sigma: float) -> TracerDiffusion:
-        return diffusion(paths_of(walk(int(temperature), 300, 20, sigma)), options(), temperature)
+@pytest.mark.parametrize(
+    ("hot", "error", "said"), [(0.5, 0.01, "is negative"), (1.1, 0.2, "cannot be told from zero"), (2.0, 0.01, None)]
+)
+def test_an_activation_energy_that_is_not_above_zero_is_doubted(hot, error, said):
+    doubts = fit_arrhenius([300, 600], [1.0, hot], [error] * 2, 0.95).doubts
+    assert doubts == [] if said is None else said in doubts[0]
 
+
+def at(temperature: float, sigma: float, seed: int = 0) -> TracerDiffusion:
+    return diffusion(paths_of(walk(int(temperature) + seed, 300, 20, sigma)), options(), temperature)
+
+
+def test_a_limit_stays_a_limit_in_the_activation_energy():
     hot, hotter, cold = at(600.0, 0.6), at(900.0, 0.9), at(300.0, 1e-4)
-    fit = arrhenius({"a": hot, "b": hotter, "c": cold}, options())
+    line = np.log(hotter.space.value / hot.space.value) / (1 / (KB * 600) - 1 / (KB * 900))
+    two = arrhenius(averages({"a": hot, "b": hotter}, options()), options())
+    assert two.activation_energy == pytest.approx(line)
+    fit = arrhenius(averages({"a": hot, "b": hotter, "c": cold}, options()), options())
     assert len(fit.values) == 2
-    expected = np.log(hotter.space.value / hot.space.value) / (1 / (KB * 600) - 1 / (KB * 900))
-    assert fit.activation_energy == pytest.approx(expected)
-    assert arrhenius({"a": hot, "c": cold}, options()) is None
+    assert fit.limits == ((300.0, cold.space.upper_limit * CM2_PER_S),)
+    assert two(300.0) > 2 * fit.limits[0][1]  # so the limit has something to say
+    assert line < fit.activation_energy
+    assert fit(300.0) < two(300.0)
+    assert arrhenius(averages({"a": hot, "c": cold}, options()), options()) is None
+
+
+def test_a_limit_far_above_the_line_says_nothing():
+    values = np.array([1e-6, 1e-5])
+    free = fit_arrhenius([400.0, 600.0], values, [0.1, 0.1], 0.95)
+    held = fit_arrhenius([400.0, 600.0], values, [0.1, 0.1], 0.95, limits=[(300.0, 1e-3)])
+    assert held.activation_energy == pytest.approx(free.activation_energy, rel=1e-3)
+
+
+def test_starts_of_one_system_are_averaged_and_their_scatter_counts():
+    """Four starts that differ by more than their own errors: coverage of the mean."""
+    one = averages({str(seed): at(600.0, 0.6, seed) for seed in range(4)}, options())
+    assert len(one) == 1
+    assert len(one[0].starts) == 4
+    assert one[0].value == pytest.approx(0.18, abs=3 * one[0].error)
+    rng, like = np.random.default_rng(3), at(600.0, 0.6).space
+    for spread, low, high in ((0.0, 0.93, 0.985), (0.3, 0.92, 0.975)):
+        inside = []
+        for _ in range(600):
+            values = rng.gamma(50, 0.18 / 50, 4) * np.exp(rng.normal(0, spread, 4) - spread**2 / 2)
+            starts = {str(n): replace(like, value=v, relative_variance=0.02) for n, v in enumerate(values)}
+            found = average(600.0, starts, dict.fromkeys(starts, 1.0), "walk", 0.95)
+            inside.append(abs(found.value - 0.18) < 2 * found.error)
+        assert low < np.mean(inside) < high
+
+
+def test_a_start_with_a_limit_only_enters_a_mean_as_such():
+    found = averages({"a": at(600.0, 0.6), "b": at(600.0, 1e-4)}, options())[0]
+    assert list(found.limits) == ["b"]
+    low = at(600.0, 0.6).space.value / 2
+    assert low < found.value < low + at(600.0, 1e-4).space.upper_limit
+    both = averages({"a": at(600.0, 1e-4), "b": at(600.0, 1e-4, 1)}, options())[0]
+    assert both.value is None
+    assert both.upper_limit == pytest.approx(at(600.0, 1e-4).space.upper_limit / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_ions_in_twos_and_fours_have_a_smaller_haven_ratio_and_fewer_independent_ions(together):
+    """Of n ions that move as one the tracer is 1/n of the collective diffusivity; coverage is in test_jumps."""
+    paths = np.repeat(walk(7, 3000, 32 // together, 0.6), together, axis=1)
+    result = diffusion(paths_of(paths), options(), None)
+    ratio, error = haven_ratio(result)
+    assert ratio == pytest.approx(1 / together, abs=3 * error)
+    assert result.space.effective_ions == pytest.approx(32 / together, rel=0.2)
+
+
+def test_ions_that_jump_back_diffuse_less_than_they_jump():
+    """Half of the jumps are taken back at once after a wait: f = D / D_jump well below 1; without, it is 1."""
+    rng, ions, frames = np.random.default_rng(8), 40, 3000
+    steps = np.zeros((2, frames, ions, 3))
+    for frame, ion in zip(*np.nonzero(rng.random((frames - 20, ions)) < 0.01), strict=True):
+        way = 3.0 * np.eye(3)[rng.integers(3)] * rng.choice([-1, 1])
+        steps[:, frame, ion] += way
+        if rng.random() < 0.5:
+            steps[1, frame + 10, ion] -= way
+    free, back = (diffusion(paths_of(np.cumsum(each, axis=0)), options(), None) for each in steps)
+    ratio, error = correlation_factor(free)
+    assert ratio == pytest.approx(1, abs=3 * error)
+    ratio, error = correlation_factor(back)
+    assert ratio == pytest.approx(0.5 / 1.5, abs=3 * error)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +370,27 @@ def test_wrong_input_is_refused(tmp_path, changes, said):
     path = write(tmp_path / "a.zarr", wrapped(positions), numbers)
     with pytest.raises(InputError, match=said):
         analyze(path, options(**changes), None)
+
+
+def test_frames_are_chosen_in_one_place():
+    assert options(skip=3).read.skip == 3
+    with pytest.raises(InputError, match=r"read\.skip: it stands beside read too; give skip alone"):
+        options(skip=3, read={"skip": 2})
+
+
+@pytest.mark.parametrize(
+    ("places", "ending", "names"),
+    [
+        (["runs/300K/out.zarr"], True, ["out.zarr"]),
+        (["runs/hot.zarr", "runs/cold.zarr"], False, ["hot", "cold"]),
+        (["runs/300K/md/out.zarr", "runs/600K/md/out.zarr"], True, ["300K", "600K"]),
+        (["a/1/out.zarr", "a/2/out.zarr", "b/1/out.zarr"], True, ["a/1", "a/2", "b/1"]),
+        (["a/x.zarr", "b/x.zarr", "b/y.zarr"], True, ["a/x.zarr", "b/x.zarr", "b/y.zarr"]),
+        (["a/x.zarr", "a/x.xyz"], False, ["x.zarr", "x.xyz"]),
+    ],
+)
+def test_inputs_go_by_the_shortest_names_that_tell_them_apart(places, ending, names):
+    assert named_inputs([Path(place) for place in places], ending) == dict(zip(names, map(Path, places), strict=True))
 
 
 def test_ambiguous_steps_uneven_times_and_bad_numbers_are_refused(tmp_path):
@@ -331,8 +438,14 @@ def test_from_the_command_line_to_the_report(tmp_path):
     assert any("relaxation time of 100 fs: friction slows the ions" in note for note in summary["notes"])
     value = summary["trajectories"]["500K.zarr"]["d3"]
     assert value["value_cm2_per_s"] == pytest.approx(1e-4 * value["value_A2_per_ps"])
-    assert sorted(path.name for path in output.glob("*.png")) == ["arrhenius.png", "elements.png", "msd.png"]
-    assert (output / "report.html").read_text().count("data:image/png;base64,") == 3
+    assert sorted(path.name for path in output.glob("*.png")) == [
+        "arrhenius.png",
+        "elements.png",
+        "msd.png",
+        "non_gaussian.png",
+        "van_hove.png",
+    ]
+    assert (output / "report.html").read_text().count("data:image/png;base64,") == 5
     direct = analyze(Path(inputs[0]), options(), None)
     assert value["value_A2_per_ps"] == pytest.approx(direct.space.value, rel=1e-12)
 

@@ -11,12 +11,13 @@ import pytest
 import yaml
 import zarr
 
-from ionecho.analysis.dynamic_shift import ALL, DynamicShift, analyze
+from ionecho.analysis.dynamic_shift import DynamicShift, GroupResult, analyze
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.loading import framework_drift, read_series, settle_conversion
 from ionecho.analysis.options import ReadOptions
-from ionecho.analysis.series import ShiftSeries
+from ionecho.analysis.series import ShiftSeries, joined
 from ionecho.analysis.settings import DynamicShiftSettings
+from ionecho.analysis.shift_comparisons import additivity, spectrum, temperatures, window_spread
 from ionecho.data.schema import Configuration, Quality
 from ionecho.data.store import DatasetWriter
 from ionecho.errors import InputError
@@ -43,8 +44,7 @@ def result(data: ShiftSeries) -> DynamicShift:
 
 
 def test_mean_is_over_all_frames_and_ions(data, result):
-    assert list(result.groups) == [*PHASES, ALL]
-    assert result.overall.blocks.mean == pytest.approx(data.shift.mean(), abs=1e-9)
+    assert list(result.groups) == list(PHASES)
     for name in PHASES:
         group = result.groups[name]
         assert group.blocks.mean == pytest.approx(data.shift[data.group == name].mean(), abs=1e-9)
@@ -64,11 +64,62 @@ def test_sites_of_both_stackings(result):
         covered = 1 - np.exp(-0.32 / 0.25**2)
         samples = group.frames * group.centres
         assert group.uncovered == pytest.approx(1 - covered, abs=4 * np.sqrt(covered * (1 - covered) / samples))
-    everything = result.groups[ALL]
-    assert [site.name for site in everything.sites] == ["edge", "Mn-Mn", "Mn-Mg", "Mg-Mg"]
-    for site in everything.sites:
-        parts = [s.samples for name in PHASES for s in result.groups[name].sites if s.name == site.name]
-        assert site.samples == sum(parts)
+    assert result.names == ["edge", "Mn-Mn", "Mn-Mg", "Mg-Mg"]
+
+
+def test_two_stackings_are_never_averaged_but_runs_of_one_are(data, result):
+    assert result.runs == {"p63mcm": ["p63mcm"], "p6322": ["p6322"]}
+    assert list(result.systems) == list(result.all) == list(PHASES)
+    first = data.of("p63mcm")
+    shifted = replace(first, shift=first.shift + 60, positions=first.positions + CELL[0] / 3 + 0.4 * CELL[2])
+    moved = first.frameworks["p63mcm"]
+    moved = Framework(moved.positions + CELL[0] / 3 + 0.4 * CELL[2], moved.numbers, moved.cell)
+    shifted = replace(shifted, frameworks={"p63mcm": moved})
+    found = analyze(joined({"a": first, "b": shifted, "c": data.of("p6322")}), settings(), CONVERSION)
+    assert found.runs == {"a": ["a", "b"], "c": ["c"]}
+    system = found.systems["a"]
+    assert system.blocks.mean == pytest.approx(first.shift.mean() + 30)
+    assert system.blocks.error > 100  # of two runs 60 ppm apart
+    assert system.blocks.between == pytest.approx(60 / np.sqrt(2), rel=0.05)
+    assert list(found.all) == ["a, 2 runs", "a", "b", "c"]
+    asked = analyze(data, settings(systems={"both": list(PHASES)}), CONVERSION)
+    assert list(asked.systems) == ["both"]
+    with pytest.raises(InputError, match="expected each of p63mcm, p6322 once"):
+        analyze(data, settings(systems={"one": ["p6322"]}), CONVERSION)
+
+
+def test_static_mean_and_additivity(result):
+    """Occupations times shifts at 0 K; Mn-Mg beside the mean of Mn-Mn of its system and Mg-Mg of the other."""
+    system = result.systems["p63mcm"]
+    value, error = system.static_mean({"edge": 2085.0, "Mn-Mn": 960.0, "Mg-Mg": 1602.0})
+    assert value == pytest.approx(
+        sum(s.occupation.mean * d for s, d in zip(system.sites, (2085, 960, 1602), strict=True))
+    )
+    assert 0 < error < 30
+    assert system.static_mean({"edge": 1.0}) is None
+    (row,) = additivity(result).to_dict("records")
+    assert (row["group"], row["site"]) == ("p6322", "Mn-Mg")
+    shifts = {(name, s.name): s.shift.mean for name, each in result.systems.items() for s in each.sites}
+    assert row["expected"] == pytest.approx((shifts["p6322", "Mn-Mn"] + shifts["p63mcm", "Mg-Mg"]) / 2)
+
+
+def test_ions_are_compared_with_exchange(data, result):
+    """Frames are drawn anew, so ions do not differ: one line, at every temperature asked for."""
+    for system in result.systems.values():
+        assert system.lines.merged
+    warm = analyze(data, settings(temperatures=[320.0, 400.0]), CONVERSION)
+    table = temperatures(warm)
+    assert table["shift"][0] == pytest.approx(warm.systems["p63mcm"].blocks.mean)
+    assert table["shift"][1] / table["shift"][0] == pytest.approx(334.8 / 414.8)
+    spread = window_spread(result.systems["p63mcm"], result.names)
+    np.testing.assert_allclose(spread["seen"][:3], spread["theory"][:3], rtol=0.35)
+    lines = spectrum(result.systems["p63mcm"], result)
+    assert lines["shift"][lines["intensity"].idxmax()] == pytest.approx(result.systems["p63mcm"].blocks.mean, abs=3)
+
+
+def only(result: DynamicShift) -> GroupResult:
+    (system,) = result.systems.values()
+    return system
 
 
 def test_histograms_and_maps_keep_every_sample(data, result):
@@ -91,12 +142,13 @@ def test_sites_from_density_and_from_a_list_agree_with_the_lattice(data, result)
     listed = result.planes["p63mcm"].points.tolist()
     for change in ({"divisions": None, "positions": listed}, {"divisions": None, "radius": 0.7}):
         found = analyze(data.of("p63mcm"), settings(sites=sites | change), CONVERSION)
-        for ours, theirs in zip(found.overall.sites, result.groups["p63mcm"].sites, strict=True):
+        for ours, theirs in zip(only(found).sites, result.groups["p63mcm"].sites, strict=True):
             assert ours.name == theirs.name
             assert ours.occupation.mean == pytest.approx(theirs.occupation.mean, abs=0.02)
 
 
 def test_ensemble_and_additive_shifts(data):
+    data = data.of("p63mcm")
     offsets = np.array([-5.0, 5.0, 0.0])
     members = data.shift[None] + offsets[:, None, None]
     additive = {"orbital": -10.0, "pseudocontact": 2.0, "quadrupole": {"coupling": 3.0, "asymmetry": 0.3}}
@@ -106,8 +158,8 @@ def test_ensemble_and_additive_shifts(data):
         replace(data, members=members), chosen.model_copy(update={"errors": settings(errors=errors).errors}), CONVERSION
     )
     assert chosen.additive_shift == pytest.approx(-8.0 - 20.704, abs=1e-3)
-    assert found.overall.blocks.mean == pytest.approx(data.shift.mean() + chosen.additive_shift)
-    budget, contact = found.overall.budget, data.shift.mean()
+    assert only(found).blocks.mean == pytest.approx(data.shift.mean() + chosen.additive_shift)
+    budget, contact = only(found).budget, data.shift.mean()
     assert budget.ensemble == pytest.approx(5.0)
     assert budget.effective_moment == pytest.approx(0.02 * contact)
     assert budget.weiss_constant == pytest.approx(0.01 * contact)
@@ -211,8 +263,7 @@ def test_predictions_are_read_without_drift(data, tmp_path):
     np.testing.assert_allclose(read.members, first.shift * np.array([1.0, 1.01])[:, None, None])
     np.testing.assert_allclose(read.spread, np.abs(first.shift) * 0.005)
     np.testing.assert_array_equal(read.time, first.time)
-    ours = analyze(read, settings(), conversion).overall
-    theirs = analyze(first, settings(), CONVERSION).overall
+    ours, theirs = only(analyze(read, settings(), conversion)), only(analyze(first, settings(), CONVERSION))
     assert [s.samples for s in ours.sites] == [s.samples for s in theirs.sites]
     assert ours.budget.ensemble == pytest.approx(theirs.blocks.mean * 0.01 / np.sqrt(2))
     assert ours.mean_spread == pytest.approx(np.abs(first.shift).mean() * 0.005)

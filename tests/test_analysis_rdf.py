@@ -154,7 +154,9 @@ def test_difference_of_equal_crystals_is_noise_and_of_stretched_ones_is_seen(tmp
     first = measure(tmp_path / "a.zarr", crystal(0, 40, 5.64, 0.1))
     second = measure(tmp_path / "b.zarr", crystal(1, 40, 5.64, 0.1))
     wide = measure(tmp_path / "c.zarr", crystal(2, 40, 5.84, 0.1))
-    assert overall(compare(first, first), "difference") == 0.0
+    itself = compare(first, first)
+    assert overall(itself, "difference") == 0.0
+    assert {each.peak_shift for each in itself.values()} <= {0.0, None}
     same, other = compare(first, second), compare(first, wide)
     assert sum(each.weight for each in same.values()) == pytest.approx(1.0)
     assert overall(same, "difference") == pytest.approx(overall(same, "noise"), rel=0.3)
@@ -169,7 +171,9 @@ def test_pairs_are_found_in_any_order_of_elements(tmp_path):
     turned = salt[np.argsort(salt.numbers)[::-1]]
     differences = compare(measure(tmp_path / "a.zarr", [salt]), measure(tmp_path / "b.zarr", [turned]))
     assert set(differences) == {"Na-Na", "Na-Cl", "Cl-Cl"}
-    assert overall(differences, "difference") == pytest.approx(0.0, abs=1e-12)
+    assert {each.difference for each in differences.values()} == {0.0}
+    assert {each.peak_shift for each in differences.values()} <= {0.0, None}
+    assert {each.neighbours_change for each in differences.values()} <= {0.0, None}
     assert pair_names(["Na", "Cl"]) == ["Na-Na", "Na-Cl", "Cl-Cl"]
     with pytest.raises(InputError, match="reference: holds Cu, expected some of Na, Cl"):
         compare(measure(tmp_path / "a.zarr", [salt]), measure(tmp_path / "c.zarr", [ase.build.bulk("Cu", "fcc", 3.6)]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ionecho.analysis.exchange import exchange, last_visited, window_means
+from ionecho.analysis.exchange import exchange, window_means
 from ionecho.analysis.histograms import common_edges, site_histogram
+from ionecho.analysis.kinetics import kinetics, last_visited
 from ionecho.analysis.lattice import layer_coordinates, plane_vectors, smallest_separation
 from ionecho.analysis.maps import plane_map
 from ionecho.analysis.sites import (
@@ -213,15 +214,17 @@ def test_hop_rate_and_fast_exchange_ratio():
     rate, ions, frames = 0.01, 50, 20_000  # both ways, per frame of 1 ps
     kinds = two_state(np.random.default_rng(8), rate, rate, frames, ions)
     times = np.arange(frames) * 1000.0
-    found = exchange(kinds, np.array([960.0, 2085.0]), 105.93e6, times, np.zeros(frames, int))
-    assert found.resolved
+    shifts = np.array([960.0, 2085.0])
+    found = exchange(kinetics(kinds, 2, times, np.zeros(frames, int)), shifts, 105.93e6, 0.95)
+    assert found.jumps.resolved
     assert found.angular_spread == pytest.approx(7.5e5, rel=2e-3)
-    per_frame = (1 - np.exp(-2 * rate)) / 2
-    assert found.rate == pytest.approx(per_frame * 1e12, rel=4 / np.sqrt(ions * frames * per_frame))
+    changing = 1 - np.exp(-2 * rate)  # k_ex is the sum of both rates, twice the jumps an ion and time
+    assert found.rate == pytest.approx(changing * 1e12, rel=4 / np.sqrt(ions * frames * changing / 2))
+    assert found.interval[0] < changing * 1e12 < found.interval[1]
     assert found.ratio == pytest.approx(found.rate / found.angular_spread)
-    sparse = exchange(kinds[::100], np.array([960.0, 2085.0]), 105.93e6, times[::100], np.zeros(frames // 100, int))
+    sparse = kinetics(kinds[::100], 2, times[::100], np.zeros(frames // 100, int))
     assert not sparse.resolved
-    assert sparse.rate < found.rate
+    assert exchange(sparse, shifts, 105.93e6, 0.95).rate < found.rate
 
 
 def test_gaps_and_trajectory_ends_are_no_hops():
@@ -229,7 +232,7 @@ def test_gaps_and_trajectory_ends_are_no_hops():
     assert last_visited(kinds).ravel().tolist() == [0, 0, 0, 0, 1, 0, 0, 1]
     groups = np.array(["a"] * 5 + ["b"] * 3)
     times = np.array([0.0, 1, 2, 3, 4, 0, 1, 9])
-    found = exchange(kinds, np.array([0.0, 1.0]), 1e8, times, groups)
+    found = kinetics(kinds, 2, times, groups)
     assert found.hops == 1
-    assert found.ion_time == pytest.approx(5e-15)
-    assert exchange(kinds, np.array([0.0, 1.0]), 1e8, None, groups).rate is None
+    assert found.times.sum() == pytest.approx(5e-15)
+    assert exchange(kinetics(kinds, 2, None, groups), np.array([0.0, 1.0]), 1e8, 0.95).rate is None

@@ -15,7 +15,7 @@ from conftest import graph_of, p2_crystal
 from ionecho.checkpoints import store
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.checkpoints.upgrades import UPGRADES
+from ionecho.checkpoints.upgrades import UNSCALED, UPGRADES
 from ionecho.errors import InputError
 
 FROZEN = Path(__file__).parent / "checkpoints"
@@ -55,6 +55,19 @@ def test_a_conversion_of_format_1_becomes_parameters() -> None:
     assert found["training"]["losses"] == {"hyperfine_contact": 1.0, "auxiliary_magnetic_moment": 0.1}
 
 
+@pytest.mark.parametrize(("model", "size"), [("nn_nmr", 1), ("painn_nmr", 3)])
+def test_scaling_of_format_2_goes_by_label_and_element(model: str, size: int) -> None:
+    given = torch.arange(1.0, size + 1)
+    raw = {"format_version": 2, "model": model, "members": 2, "hyperparameters": {"numbers": [8, 11, 25]}}
+    raw["hyperparameters"]["centres"] = [11]
+    found, weights = UPGRADES[2](raw, {f"members.{k}.{name}": given for k in range(2) for name in ("mean", "std")})
+    assert found["format_version"] == 3
+    expected = {"mean": [0.0, 1.0, 0.0], "std": [1.0, 1.0, 1.0]} if size == 1 else {key: [1, 2, 3] for key in UNSCALED}
+    for name, values in expected.items():
+        for member in range(2):
+            assert weights[f"members.{member}.{name}"].tolist() == [values]
+
+
 @pytest.mark.parametrize("name", store.FILES)
 def test_a_flipped_byte_is_noticed_wherever_it_is(copy: Path, name: str) -> None:
     content = (copy / name).read_bytes()
@@ -73,7 +86,7 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(copy: Path, name: str) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 99}, "checkpoint format 99, this IonEcho reads up to 2; update IonEcho"),
+        ({"format_version": 99}, "checkpoint format 99, this IonEcho reads up to 3; update IonEcho"),
         ({"members": 3}, "weights do not fit model painn_nmr"),
         ({"model": "unheard_of"}, "unknown model 'unheard_of'"),
         ({"colour": "red"}, "colour"),

@@ -102,6 +102,12 @@ def configured(structures: Path, *overrides: str) -> ExplorationSettings:
         return exploration_settings(content(composed))
 
 
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_labelled(copper: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"start=painn-p2_gpaw has other hyperparameters; say model\.cutoff=5\.0"):
+        next(explore(configured(copper, "start=painn-p2_gpaw"), tmp_path))
+    assert not (tmp_path / "request.json").exists()
+
+
 def rattled(count: int, displacement: float = 0.1) -> list[ase.Atoms]:
     cells = [bulk("Cu", cubic=True) for _ in range(count)]
     for seed, atoms in enumerate(cells):

@@ -23,6 +23,8 @@ from ionecho.data import schema
 from ionecho.data.schema import Configuration
 from ionecho.data.store import DatasetWriter
 from ionecho.door.config import compose
+from ionecho.dynamics.settings import SimulationSettings
+from ionecho.errors import InputError
 from ionecho.models import MODELS
 from ionecho.nmr.derived import DERIVED
 from ionecho.training.settings import training_settings
@@ -71,7 +73,8 @@ def run(examples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folds = [{"a": list(range(fold, 30, 5))} for fold in range(5)]
     known = {"name": "pairs", "version": "1.0.0", "content_sha256": "0" * 64, "licence": "mit", "citation": "nobody"}
     writer.group.update_attributes({**known, "conventions": {}, "splits": {"configuration": folds}})
-    config = compose("train", ["dataset=own", f"dataset.name={folder / 'pairs.zarr'}", "name=pairs", "logger=csv"])
+    given = ["dataset=own", f"dataset.name={folder / 'pairs.zarr'}", "+dataset.pair_reference={strength: 0.5}"]
+    config = compose("train", [*given, "name=pairs", "logger=csv"])
     config["model"] = {"name": "pair_tensor", "numbers": [8, 11, 12, 25], "centres": [11], "cutoff": CUTOFF}
     recipe = {"losses": {"pair_tensor": 1.0}, "max_epochs": 2, "accelerator": "cpu", "threads": 1}
     config["trainer"] |= {**recipe, "optimizer": {"name": "AdamW", "lr": 1e-6, "weight_decay": 0.0}}
@@ -84,6 +87,7 @@ def test_the_model_is_learned_and_its_tensor_and_strength_are_reported(run: Path
     assert test["pair_tensor"]["r2"] > 0.9999
     assert test["pair_tensor"]["n"] == 6 * 2 * 9
     assert test["pair_strength"]["rmse"] < 1e-4
+    assert test["relative_strength"]["rmse"] == pytest.approx(2 * test["pair_strength"]["rmse"])
     weights = ionecho.load(run).checkpoint.model.members[0].weights
     np.testing.assert_allclose(weights.detach(), WEIGHTS, atol=1e-4)
 
@@ -99,11 +103,22 @@ def test_it_predicts_along_a_trajectory_and_is_analysed(run: Path, tmp_path: Pat
     assert group["pair_tensor"].shape == (12, 2, 3, 3)
     assert group["pair_strength"].shape == (12, 2)
     assert group.attrs["units"]["pair_strength"] == "1"
+    np.testing.assert_allclose(group["relative_strength"][:], 2 * group["pair_strength"][:])
     report = analyze("pair_strength", tmp_path / "pred.zarr", {"skip": 2})
     assert report.summary["strength"] == pytest.approx(group["pair_strength"][2:].mean())
     report.write(tmp_path / "report")
     assert (tmp_path / "report" / "strength.csv").exists()
     assert "pair_strength" in (run / "checkpoint" / "README.md").read_text()
+
+
+def test_parameters_of_a_derived_quantity_are_asked_for_by_its_key(run: Path) -> None:
+    model, asked = ionecho.load(run), compose("predict", ["+pair_reference={strength: 4.0}"])["pair_reference"]
+    found = model.predict(p2_crystal(60), {"pair_reference": asked})
+    np.testing.assert_allclose(found["relative_strength"], found["pair_strength"] / 4)
+    settings = SimulationSettings("potential", p2_crystal(60), "1ps", run, pair_reference=asked)  # type: ignore[call-arg]
+    assert settings.parameters == {"pair_reference": {"strength": 4.0}}
+    with pytest.raises(InputError, match=r"pair_reference: expected \{strength\}, found \{'length': 1\}"):
+        model.predict(p2_crystal(60), {"pair_reference": {"length": 1}})
 
 
 def test_rotating_the_structure_rotates_the_tensor(run: Path) -> None:

@@ -89,6 +89,20 @@ def test_training_in_a_script_is_that_of_the_command(toy_dataset: Path, tmp_path
     assert report.settings.bins == 20
 
 
+def test_a_training_in_a_script_begins_with_a_checkpoint(
+    toy_dataset: Path, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    overrides = ["dataset=own", f"dataset.name={toy_dataset}", "name=tuned", *TINY_MODEL, "trainer.max_epochs=1"]
+    metrics = ionecho.train(*overrides, start=toy_checkpoint, folder=tmp_path)
+    scratch = ionecho.train(*overrides, folder=tmp_path / "scratch")
+    start = ionecho.load(tmp_path).checkpoint.config.start
+    assert start is not None
+    assert start["checkpoint"] == "toy"
+    errors = [found["test"]["hyperfine_contact"] for found in (metrics, scratch)]
+    assert errors[0]["rmse"] < errors[1]["rmse"]
+    assert errors[0]["baseline"] == errors[1]["baseline"]
+
+
 def test_importing_it_loads_no_torch() -> None:
     line = "import sys, ionecho; print('torch' in sys.modules, 'zarr' in sys.modules)"
     assert (

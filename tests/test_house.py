@@ -14,6 +14,8 @@ import yaml
 from ionecho.data.schema import LABELS
 from ionecho.dynamics.path import NebSettings
 from ionecho.dynamics.settings import SimulationSettings
+from ionecho.nmr.derived import parameter_classes
+from ionecho.prediction.predictor import OWN
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = (
@@ -127,16 +129,27 @@ def test_a_script_has_the_defaults_of_the_command(file: str, settings: type, of_
     content = yaml.safe_load((REPOSITORY / "conf" / file).read_text())
     told = {key: value for key, value in content.items() if value != "???" and key not in ("defaults", "hydra")}
     defaults = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
+    parameters = {key: told.pop(key) for key in parameter_classes() if key in told}
+    assert set(parameters.values()) <= {OWN}
     assert set(defaults) - set(told) == of_a_group
     for key, value in told.items():
         assert (list(defaults[key]) if isinstance(value, list) else defaults[key]) == value
 
 
-@pytest.mark.parametrize("room", ["training", "prediction", "checkpoints"])
+@pytest.mark.parametrize(("room", "stranger"), [("analysis", "training"), ("report", "analysis")])
+def test_a_room_knows_nothing_of_another_not_even_through_others(room: str, stranger: str) -> None:
+    known, new = set[str](), {name for name in MODULES if name.startswith(f"ionecho.{room}.")}
+    while new:
+        known |= new
+        new = {other for module in new for other in imported(module) & set(MODULES)} - known
+    assert {name for name in known if name.startswith(f"ionecho.{stranger}")} == set()
+
+
+@pytest.mark.parametrize("room", ["training", "prediction", "checkpoints", "analysis"])
 def test_no_room_above_the_data_knows_a_label_by_its_name(room: str) -> None:
-    """But for the loss that a paper defines for energies and forces."""
+    """But for the loss that a paper defines for energies and forces, and the barrier, which is made of them."""
     for file in (REPOSITORY / "ionecho" / room).glob("*.py"):
-        if file.name == "losses.py":
+        if file.name in ("losses.py", "barrier.py", "barrier_report.py"):
             continue
         strings = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
         assert {text for text in strings if isinstance(text, str)} & set(LABELS) == set(), file

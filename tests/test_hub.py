@@ -136,5 +136,5 @@ def test_an_unknown_checkpoint_is_refused_in_one_line(tmp_path: Path, monkeypatc
         resolve.resolve("nothing")
 
 
-def _offline(name: str) -> Path:
+def _offline(name: str, revision: str) -> Path:
     raise OSError("offline")

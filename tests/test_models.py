@@ -17,8 +17,10 @@ from ionecho.data.outputs import named
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.models import MODELS, build_model
+from ionecho.models.domain import FEATURES
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.species import Statistics
+from ionecho.training.domain import learn_domain
 
 NUMBERS, CENTRES = [8, 11, 12, 25], [11]
 POTENTIALS = {"deep_pot", "painn", "uf3"}  # energies, forces and stress instead of couplings: test_potentials.py
@@ -78,7 +80,8 @@ def coupling(model: Any, atoms: ase.Atoms) -> np.ndarray:
 
 
 def test_outputs_are_named(model: Any) -> None:
-    assert set(model(graph_for(model, [p2_crystal(0)]))) == set(named(model.outputs)) >= set(model.needed)
+    found = set(model(graph_for(model, [p2_crystal(0)]))) - {FEATURES}
+    assert found == set(named(model.outputs)) >= set(model.needed)
 
 
 def test_outputs_follow_the_structure(model: Any) -> None:
@@ -89,7 +92,21 @@ def test_outputs_follow_the_structure(model: Any) -> None:
     with torch.no_grad():
         outputs = model(graph_for(model, [atoms]))
     for name, values in outputs.items():
-        assert len(values) == {"atoms": 11, "centres": 2}[named(model.outputs)[name].at]
+        assert len(values) == 2 if name == FEATURES else {"atoms": 11, "centres": 2}[named(model.outputs)[name].at]
+
+
+def test_models_tell_where_they_are_away(model: Any) -> None:
+    """With random weights, of crystals whose atoms are displaced three times as far."""
+    parts = ((0, 0.1, 40), (100, 0.1, 20), (200, 0.3, 20))
+    known, home, away = ([batch_of(model, [p2_crystal(s + k, far) for k in range(n)])] for s, far, n in parts)
+    domain = learn_domain(Ensemble([model], {}), known, home)
+    if domain is None:
+        pytest.skip(f"{type(model).__name__} has no features")
+    with torch.no_grad():
+        graphs = [batches[0].graph for batches in (home, away)]
+        found = [domain(model(graph)[FEATURES], torch.zeros(len(graph.centres))) for graph in graphs]
+    assert (found[1][:, None] > found[0]).double().mean() > 0.9
+    assert float(domain.quantile(found[0]).mean()) == pytest.approx(0.5, abs=0.05)
 
 
 def test_rotation_and_reflection_leave_couplings_unchanged(model: Any) -> None:

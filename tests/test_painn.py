@@ -23,6 +23,7 @@ from ionecho.checkpoints.store import load
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
 from ionecho.data.loader import Batch
+from ionecho.data.metrics import calibration, calibration_factor
 from ionecho.data.outputs import POTENTIAL
 from ionecho.door.config import content
 from ionecho.dynamics.calculator import Potential
@@ -32,7 +33,6 @@ from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.painn_batched import Blocks
 from ionecho.training.losses import EnergyForces
-from ionecho.training.metrics import calibration, calibration_factor
 from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
 from ionecho.training.settings import training_settings
 

@@ -16,6 +16,7 @@ from ase.calculators.emt import EMT
 from conftest import REPOSITORY, p2_crystal
 
 from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.metrics import calibration
 from ionecho.data.outputs import Output
 from ionecho.data.trajectory import Frames, cell_of, open_trajectory
 from ionecho.dynamics.calculator import Potential
@@ -33,7 +34,6 @@ from ionecho.prediction.device import PredictionSettings
 from ionecho.prediction.predictor import Predictor, conversions, predictors
 from ionecho.prediction.stream import describe_input, predict
 from ionecho.structures.prototypes import PROTOTYPES
-from ionecho.training.metrics import calibration
 
 FRAMES = 23
 

@@ -1,4 +1,4 @@
-"""Errors of a training run as a report: known offsets, energies an atom, refusals."""
+"""Errors of a training run as a report: known offsets, energies an atom, stresses in GPa, refusals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ase.units import GPa
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
@@ -39,6 +40,9 @@ def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:
         "atoms": atoms,
     }
     pd.DataFrame(energies).to_csv(tmp_path / "test_energy.csv", index=False)
+    pressed = np.array([0.0, GPa])
+    stress = {"predicted": pressed + 0.2 * GPa, "true": pressed, "configuration": 0, "atoms": 10}
+    pd.DataFrame(stress).to_csv(tmp_path / "test_stress.csv", index=False)
     report(tmp_path)
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     found = {(row["label"], row["element"]): row for row in summary["errors"]}
@@ -47,9 +51,11 @@ def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:
     assert found["forces", "all"]["rmse"] == pytest.approx(np.sqrt((0.3**2 + 0.4**2) / 2))
     assert found["energy", "all"]["mae"] == pytest.approx(0.1)
     assert found["energy", "all"]["unit"] == "eV/atom"
+    assert found["stress", "all"]["bias"] == pytest.approx(0.2)
+    assert found["stress", "all"]["unit"] == "GPa"
     assert "energy: RMSE 0.1 eV/atom on the test part (3 values)." in summary["headline"]
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        *("summary.json", "errors.csv", "report.html", "energy.png", "forces.png"),
+        *("summary.json", "errors.csv", "report.html", "energy.png", "forces.png", "stress.png"),
     }
 
 

@@ -21,6 +21,7 @@ from ionecho.checkpoints.release import release
 from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import load
 from ionecho.data.loader import STRUCTURE, Columns, GraphRecipe, InMemory, Streamed
+from ionecho.data.metrics import calibration, calibration_factor, errors, summary
 from ionecho.data.outputs import Output
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError, explain
@@ -31,7 +32,6 @@ from ionecho.training.descent import WholeFiles
 from ionecho.training.evaluate import Predictions, part_metrics
 from ionecho.training.fit import scales
 from ionecho.training.losses import ScaledSquares
-from ionecho.training.metrics import calibration, calibration_factor, errors, summary
 from ionecho.training.module import TrainingModule
 from ionecho.training.schedules import cosine, inverse_decay
 from ionecho.training.settings import TrainingSettings

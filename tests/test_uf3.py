@@ -16,7 +16,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import REPOSITORY, graph_of, p2_crystal, toy_card
 from hydra import compose, initialize_config_dir
 from scipy.interpolate import BSpline
-from torch import distributed
 
 from ionecho.checkpoints.run import train
 from ionecho.checkpoints.store import load
@@ -194,28 +193,6 @@ def test_the_fit_does_not_depend_on_the_batches(model: Any) -> None:
         fitted.fit({}, [labelled(model, part) for part in parts])
         found.append(outputs(fitted, [mixed(7)]))
     same(found[0], found[1], 1e-5)  # rounding, times the condition of the normal equations
-
-
-def fit_a_share(rank: int, address: str, place: str) -> None:
-    """One of two processes: two or four of six structures."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    model, fitted = random_potential(0), random_potential(1, ridge=[1e-2] * 2, curvature=[1e-2] * 2)
-    fitted.fit({}, [labelled(model, [mixed(k) for k in ((0, 1), range(2, 6))[rank]])])
-    torch.save(fitted.state_dict(), f"{place}/{rank}.pt")
-    distributed.destroy_process_group()
-
-
-def test_processes_that_share_the_data_get_the_fit_of_all_of_it(model: Any, tmp_path: Path) -> None:
-    address = f"file://{tmp_path / 'meeting'}"
-    torch.multiprocessing.spawn(fit_a_share, (address, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
-    whole = random_potential(1, ridge=[1e-2] * 2, curvature=[1e-2] * 2)
-    whole.fit({}, [labelled(model, [mixed(k) for k in range(6)])])
-    for rank in range(2):
-        shared = random_potential(1)
-        shared.load_state_dict(torch.load(tmp_path / f"{rank}.pt", weights_only=True))
-        torch.testing.assert_close(shared.inner, whole.inner)
-        same(outputs(shared, [mixed(7)]), outputs(whole, [mixed(7)]), 1e-5)
 
 
 def test_copies_go_on_harmonically() -> None:

@@ -31,13 +31,14 @@ CONVENTIONS = {
 }
 UNITS = by_unit(
     {
-        "eV": "forward_eV backward_eV reaction_energy_eV fit_forward_eV fit_backward_eV forward_difference energy_rmse "
-        "energy reference difference",
+        "eV": "forward_eV backward_eV reaction_energy_eV forward backward reaction_energy fit_forward fit_backward "
+        "forward_difference energy_rmse energy reference difference",
         "eV/Å": "largest_force_spread force_rmse force_spread",
-        "Å": "path_length_A length position_A fit_position_A",
+        "Å": "path_length_A path_length length position_A fit_position",
         "": "images image highest_image",
     }
 )
+ERRORS = ["forward_difference", "energy_rmse", "force_rmse"]
 Paths = Mapping[str, tuple[Band, Barrier]]
 
 
@@ -51,8 +52,10 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     """
     bands = {name: read_band(path) for name, path in named_inputs(inputs, ending=False).items()}
     paths = {name: (band, barrier(band.positions, band.energies, band.forces)) for name, band in bands.items()}
-    name, first = settings.reference, next(iter(paths.values()))
-    compared = None if name is None else compare(*first, find_input(name), settings)
+    name, compared = None, None
+    if settings.reference is not None:
+        name, first = Path(settings.reference).name, next(iter(paths.values()))
+        compared = compare(*first, find_input(settings.reference), settings)
     numbers = _entries(paths, name, compared)
     caption = "Energy of the images above the first, with the fit"
     caption += "" if compared is None else "; squares: the reference on the same images"
@@ -100,7 +103,7 @@ def _entries(paths: Paths, reference: str | None, compared: Comparison | None) -
         "computed_by": compared.computed_by,
         "images": compared.labelled,
         **_numbers(compared.barrier),
-        **{key: getattr(compared, key) for key in ("forward_difference", "energy_rmse", "force_rmse")},
+        **{key: getattr(compared, key) for key in ERRORS},
     }
     return {"paths": entries, "reference": other}
 
@@ -163,6 +166,9 @@ def _tables(paths: Paths, compared: Comparison | None, numbers: Mapping[str, Any
         rows.append({"path": f"{reference.pop('name')} (reference)"} | reference)
     known = [{key: value for key, value in row.items() if value is not None} for row in rows]
     barriers = pd.json_normalize(known, sep="_")
+    barriers.columns = [str(name).removesuffix("_eV").removesuffix("_A") for name in barriers]
+    errors = barriers.reindex(columns=["path", *ERRORS]).dropna(thresh=2)
+    barriers = barriers.drop(columns=ERRORS, errors="ignore")
     images = pd.concat([_images(name, band, found) for name, (band, found) in paths.items()], ignore_index=True)
     if compared is not None:
         extra = {"reference": compared.barrier.energies, "difference": compared.difference}
@@ -177,6 +183,9 @@ def _tables(paths: Paths, compared: Comparison | None, numbers: Mapping[str, Any
         "barriers": Table(barriers, "Barriers", "By the highest image, and by the fit."),
         "images": Table(images, "Images", "Energies above the first image."),
     }
+    if compared is not None:
+        caption = "The first path's less the reference's, root mean squares over the labelled images."
+        tables["errors"] = Table(errors, "Errors against the reference", caption)
     return tables | ({"fit": Table(pd.concat(curves))} if curves else {})
 
 

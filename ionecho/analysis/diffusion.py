@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import chi2, t
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
-from ionecho.analysis.msd import Displacement
+from ionecho.analysis.diffusivity import CM2_PER_S, Average, Diffusivity, average, fit_diffusivity
+from ionecho.analysis.jumps import Jumps, find_jumps
+from ionecho.analysis.msd import Displacement, in_plane, squared_displacements
 from ionecho.analysis.options import Options, TrajectoryOptions
 from ionecho.analysis.paths import IonPaths
+from ionecho.analysis.van_hove import VanHove, van_hove
+from ionecho.analysis.walk import Walk
 from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
 
-CM2_PER_S = 1e-4  # in one Å²/ps
 SUBDIFFUSIVE = 0.8  # exponent of the displacement below which a note says so
 
 
@@ -46,44 +49,19 @@ class DiffusionOptions(TrajectoryOptions):
     longest_step: float = Field(gt=0, lt=0.5)
     fit: FitOptions
     hop_length: float = Field(gt=0)
+    hop_window: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
-    arrhenius_errors: Literal["over_ions", "rule_of_thumb"]
-
-
-@dataclass(frozen=True)
-class Diffusivity:
-    """Tracer diffusivity in `dimensions` d, all in Å²/ps: slope / (2 d), or an upper limit where `value` is None.
-
-    `error` is the standard error over ions and `interval` Student's, of as many freedoms as ions but one; both None for
-    a single ion. `rule_of_thumb` is the error of He et al. (npj Comput. Mater. 2018, 4, 18), D (3.43 / sqrt(N) + 0.04)
-    with N = `effective_hops` = ions x MSD at the last lag fitted / hop_length². `slope` (Å²/fs) and `intercept` (Å²)
-    draw the line.
-    """
-
-    dimensions: int
-    value: float | None
-    error: float | None
-    interval: tuple[float, float] | None
-    rule_of_thumb: float | None
-    upper_limit: float | None
-    effective_hops: float
-    slope: float | None
-    intercept: float | None
-
-    def relative_error(self, kind: str) -> float | None:
-        """`error` or, where asked for or with one ion, `rule_of_thumb`, over `value`."""
-        if self.value is None or self.rule_of_thumb is None:
-            return None
-        error = self.rule_of_thumb if kind == "rule_of_thumb" or self.error is None else self.error
-        return error / self.value
+    arrhenius_errors: Literal["walk", "rule_of_thumb"]
 
 
 @dataclass(frozen=True)
 class TracerDiffusion:
     """The ions of one trajectory: `space` (d = 3) and `plane` (d = 2), fitted over `window` (fs).
 
-    `not_diffusive` says why there is a limit only. `exponent` is d ln MSD / d ln t over the window: 1 for diffusion.
-    `temperature` in K, None if unknown; `run` is the time followed in fs.
+    `collective` is the diffusivity of the ions' charge, None where nothing was fitted; `walks` say how well
+    displacements are known, in space and in the plane. `not_diffusive` says why there is a limit only. `exponent` is
+    d ln MSD / d ln t over the window: 1 for diffusion. `temperature` in K, None if unknown; `run` is the time followed
+    in fs.
     """
 
     temperature: float | None
@@ -93,9 +71,13 @@ class TracerDiffusion:
     window: tuple[float, float] | None
     space: Diffusivity
     plane: Diffusivity
+    collective: Diffusivity | None
+    jumps: Jumps
+    van_hove: VanHove
     exponent: float | None
     not_diffusive: str | None
     displacement: Displacement
+    walks: tuple[Walk, Walk]
     paths: IonPaths
     notes: tuple[str, ...]
 
@@ -110,7 +92,7 @@ def diffusion(
     frames, ions, _ = paths.displacements.shape
     longest = int(options.fit.lag_max * (frames - 1))
     normal = _normal(options.plane_normal, paths.cell)
-    moved = Displacement.of(paths.displacements, paths.spacing, normal, longest)
+    moved = Displacement.of(paths.displacements, paths.spacing, normal)
     lags, mean = moved.lags[: longest + 1], moved.mean[: longest + 1]
     beyond = np.flatnonzero(mean > options.fit.msd_min)
     start = int(beyond[0]) if beyond.size else longest
@@ -125,64 +107,73 @@ def diffusion(
         if exponent < options.fit.exponent_min:
             reason = f"the displacement levels off, it grows as t^{exponent:.2f}"
     window = None if reason else fitted
-    parts = {3: (moved.ions, moved.mean), 2: (moved.plane_ions, moved.plane_mean)}
-    found = {d: _diffusivity(d, moved.lags, *part, window, options) for d, part in parts.items()}
-    if reason is None and found[3].value is None:
-        reason = f"the slope does not differ from zero at the {options.confidence:.0%} level"
+
+    def fit(dimensions: int, lags: Floats, mean: Floats, window: slice | None, walk: Walk) -> Diffusivity:
+        return fit_diffusivity(dimensions, lags, mean, window, walk, ions, options.hop_length, options.confidence)
+
+    walks = [Walk.of(each, fitted.start) for each in (paths.displacements, in_plane(paths.displacements, normal))]
+    space, plane = (
+        fit(3, moved.lags, moved.mean, window, walks[0]),
+        fit(2, moved.lags, moved.plane_mean, window, walks[1]),
+    )
+    if reason is None and space.value is None:
+        reason = "the slope is known to less than half of itself"
     return TracerDiffusion(
         temperature=temperature,
         ions=ions,
         frames=frames,
         run=float(moved.lags[-1]),
         window=None if window is None else (float(lags[window][0]), float(lags[window][-1])),
-        space=found[3],
-        plane=found[2],
+        space=space,
+        plane=plane,
+        collective=_collective(paths, window, fit),
+        jumps=find_jumps(paths.displacements, paths.spacing, options.hop_length / 2, options.hop_window),
+        van_hove=van_hove(paths.displacements, paths.spacing, longest),
         exponent=exponent,
         not_diffusive=reason,
         displacement=moved,
+        walks=(walks[0], walks[1]),
         paths=paths,
-        notes=tuple(_notes(paths, options, exponent, reason, ions, friction_time)),
+        notes=tuple(_notes(paths, options, exponent, reason, friction_time)),
     )
 
 
-def _diffusivity(
-    dimensions: int, lags: Floats, ions: Floats, mean: Floats, window: slice | None, options: DiffusionOptions
-) -> Diffusivity:
-    """From the displacement of every ion (L, K) and its mean at all lags (T,), both Å²; `lags` (T,) fs."""
-    count, per_hop = ions.shape[1], options.hop_length**2
-    scale = 1e3 / (2 * dimensions)  # of a slope in Å²/fs
-    hops = count * float(mean.max()) / per_hop
-    limit = poisson_limit(hops, options.confidence) * per_hop / (count * float(lags[-1])) * scale
-    interval = None
-    if window is not None:
-        times = lags[window] - lags[window].mean()
-        slopes = times @ ions[window] / (times @ times)  # (K,)
-        slope = float(slopes.mean())
-        error = None
-        if count > 1:
-            error = float(slopes.std(ddof=1)) / count**0.5 * scale
-            reach = float(t.ppf((1 + options.confidence) / 2, count - 1)) * error
-            interval = (slope * scale - reach, slope * scale + reach)
-        if slope > 0 and (interval is None or interval[0] > 0):
-            hops = count * float(mean[window][-1]) / per_hop
-            return Diffusivity(
-                dimensions,
-                value=slope * scale,
-                error=error,
-                interval=interval,
-                rule_of_thumb=slope * scale * (3.43 / hops**0.5 + 0.04),
-                upper_limit=None,
-                effective_hops=hops,
-                slope=slope,
-                intercept=float(mean[window].mean() - slope * lags[window].mean()),
-            )
-    limit = max(limit, interval[1]) if interval else limit
-    return Diffusivity(dimensions, None, None, None, None, limit, hops, None, None)
+def _collective(
+    paths: IonPaths, window: slice | None, fit: Callable[[int, Floats, Floats, slice | None, Walk], Diffusivity]
+) -> Diffusivity | None:
+    """Diffusivity of the sum of all displacements over the number of ions: that of their charge.
+
+    It is one path, which long lags tell little of: the line ends at four times the lag where it begins.
+    """
+    if window is None:
+        return None
+    ions = paths.displacements.shape[1]
+    centre = paths.displacements.sum(axis=1, keepdims=True) / np.sqrt(ions)
+    mean = squared_displacements(centre)[:, 0]
+    lags = np.arange(len(mean), dtype=float) * paths.spacing
+    short = slice(window.start, min(window.stop, max(4 * window.start, len(mean) // 10)))
+    return fit(3, lags, mean, short, Walk.of(centre, window.start))
 
 
-def poisson_limit(count: float, confidence: float) -> float:
-    """Largest mean number of events that gives `count` or fewer with probability 1 - `confidence`: 3.00 for none."""
-    return float(chi2.ppf(confidence, 2 * (count + 1)) / 2)
+def haven_ratio(result: TracerDiffusion) -> tuple[float, float] | None:
+    """Tracer over collective diffusivity and its error; None where either has a limit only."""
+    if result.space.value is None or result.collective is None or result.collective.value is None:
+        return None
+    ratio = result.space.value / result.collective.value
+    return ratio, ratio * _both(result.space, result.collective)
+
+
+def correlation_factor(result: TracerDiffusion) -> tuple[float, float] | None:
+    """Diffusivity over that of the jumps alone, D_MSD / D_jump, and its error; None without either."""
+    jumped, variance = result.jumps.diffusivity(3)
+    if result.space.value is None or result.space.relative_variance is None or not jumped:
+        return None
+    ratio = result.space.value / jumped
+    return ratio, ratio * (result.space.relative_variance + variance) ** 0.5
+
+
+def _both(first: Diffusivity, second: Diffusivity) -> float:
+    return float((first.relative_variance or 0.0) + (second.relative_variance or 0.0)) ** 0.5
 
 
 def _normal(choice: str | tuple[float, float, float], cell: Floats) -> Floats:
@@ -203,7 +194,6 @@ def _notes(
     options: DiffusionOptions,
     exponent: float | None,
     reason: str | None,
-    ions: int,
     friction_time: float | None,
 ) -> list[str]:
     notes = []
@@ -216,8 +206,6 @@ def _notes(
         if kind != options.element and moved > options.fit.msd_min:
             when = "on average over the second half"
             notes.append(f"{kind} has moved by {moved:.1f} Å² itself, {when}: the framework is not intact.")
-    if ions == 1:
-        notes.append("one ion: no error over ions.")
     if friction_time is not None:
         notes.append(
             f"Langevin dynamics with a relaxation time of {friction_time:g} fs: friction slows the ions, which no "
@@ -226,20 +214,36 @@ def _notes(
     return notes
 
 
-def arrhenius(results: dict[str, TracerDiffusion], options: DiffusionOptions) -> Arrhenius | None:
-    """Fit to the d = 3 diffusivities of the trajectories; None with fewer than two temperatures or values."""
-    kind = options.arrhenius_errors
-    points = [
-        (
-            result.temperature,
-            result.space.value,
-            result.space.relative_error(kind),
-            result.ions - 1 if kind == "over_ions" and result.ions > 1 else np.inf,
+def averages(results: Mapping[str, TracerDiffusion], options: DiffusionOptions) -> list[Average]:
+    """Mean diffusivity in space of the starts of one system at each temperature; those of unknown one each alone."""
+    together: dict[float | str, dict[str, TracerDiffusion]] = {}
+    for name, result in results.items():
+        together.setdefault(name if result.temperature is None else result.temperature, {})[name] = result
+    return [
+        average(
+            next(iter(starts.values())).temperature,
+            {name: result.space for name, result in starts.items()},
+            {name: result.ions * result.run for name, result in starts.items()},
+            options.arrhenius_errors,
+            options.confidence,
         )
-        for result in results.values()
-        if result.temperature is not None and result.space.value is not None
+        for starts in together.values()
     ]
-    if len({temperature for temperature, *_ in points}) < 2:
+
+
+def arrhenius(points: Sequence[Average], options: DiffusionOptions) -> Arrhenius | None:
+    """Fit to the means at each temperature, limits as limits; None with fewer than two temperatures with a value."""
+    known = [(each.temperature, each.value, each.relative_error, each.freedom) for each in points if each.value]
+    known = [point for point in known if point[0] is not None]
+    if len({temperature for temperature, *_ in known}) < 2:
         return None
-    temperatures, values, errors, freedoms = np.array(points, float).T
-    return fit_arrhenius(temperatures, values * CM2_PER_S, errors, options.confidence, freedoms)
+    temperatures, values, errors, freedoms = np.array(known, float).T
+    limits = [(each.temperature, each.upper_limit) for each in points if each.upper_limit and each.temperature]
+    return fit_arrhenius(
+        temperatures,
+        values * CM2_PER_S,
+        errors,
+        options.confidence,
+        freedoms,
+        limits=[(temperature, limit * CM2_PER_S) for temperature, limit in limits],
+    )

@@ -8,45 +8,66 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ionecho.analysis.arrhenius import Arrhenius
-from ionecho.analysis.diffusion import CM2_PER_S, Diffusivity, TracerDiffusion, arrhenius, diffusion
 from ionecho.analysis.diffusion import DiffusionOptions as Settings
+from ionecho.analysis.diffusion import (
+    TracerDiffusion,
+    arrhenius,
+    averages,
+    correlation_factor,
+    diffusion,
+    haven_ratio,
+)
 from ionecho.analysis.diffusion_figures import figures
+from ionecho.analysis.diffusion_tables import both_units, tables
+from ionecho.analysis.diffusivity import CM2_PER_S, Average, Diffusivity
 from ionecho.analysis.options import named_inputs
 from ionecho.analysis.paths import follow
 from ionecho.data.trajectory import early_end
 from ionecho.errors import InputError
-from ionecho.report import Number, Report, Table, by_unit, once, rounded
+from ionecho.report import Number, Report, by_unit, once, rounded
 from ionecho.report.content import SHOWN
 
 CONVENTIONS = {
-    "diffusivity": "tracer (self) diffusivity of the ions; correlations between ions (Haven ratio) are not in it",
+    "diffusivity": "tracer (self) diffusivity of the ions",
+    "collective": "diffusivity of the sum of all displacements over the number of ions, relative to the framework",
+    "haven_ratio": "tracer over collective diffusivity, d = 3; its error is that of both, as if independent",
+    "jumps": "moves by more than half of hop_length between running medians of hop_window",
+    "jump_diffusivity": "sum of squared jump lengths / (6 ions time); its error is that of independent jumps",
+    "correlation_factor": "D / jump_diffusivity; below 1 where ions jump back",
+    "alpha": "3 <r^4> / (5 <r^2>^2) - 1, 0 for a Gaussian",
     "slope": "D = slope / (2 d) of a straight line with intercept; d = 3 in space, d = 2 in the plane",
-    "msd": "mean over ions and all time origins; its error is the standard error over ions",
+    "msd": "mean over ions and all time origins; its error as that of D",
     "msd_of_elements": "since the first frame, without averaging over time origins",
     "displacement": "steps in fractional coordinates, Cartesian in the cell of the later frame",
-    "error": "standard error over ions, taken as independent, the lags fitted held fixed; the interval is Student's",
+    "error": "a quarter of the two-sigma interval; of the slope as a quadratic form of steps whose covariance between "
+    "ions and excess over a Gaussian are measured in blocks of time, so that ions may move together and hop rarely",
+    "starts": "inputs at one temperature are starts of one system: mean weighted with ions x time, scatter between "
+    "them in its error where it exceeds their own; a start with a limit L counts as L/2 +- L/2",
     "rule_of_thumb": "D (3.43 / sqrt(effective hops) + 0.04), npj Comput. Mater. 2018, 4, 18",
     "effective_hops": "ions x MSD at the last lag fitted (for a limit: its maximum) / hop_length²",
     "upper_limit": "Poisson limit of the mean number of effective hops x hop_length² / (2 d x ions x time)",
     "arrhenius": "ln D = ln D0 - Ea / (kB T), natural logarithm, d = 3; errors widened by the scatter where above 1; "
-    "Student's interval, of as many freedoms as the errors over ions have",
+    "Student's interval; a limit counts with the likelihood (1 - confidence)^(D / limit)",
 }
 UNITS = by_unit(
     {
         "cm²/s": "value_cm2_per_s error_cm2_per_s interval_cm2_per_s rule_of_thumb_cm2_per_s upper_limit_cm2_per_s D "
-        "D_error rule_of_thumb below prefactor prefactor_interval values",
+        "D_error rule_of_thumb below prefactor prefactor_interval values collective collective_error jump_D "
+        "jump_D_error jump_diffusivity_cm2_per_s jump_diffusivity_error_cm2_per_s between",
         "Å²/ps": "value_A2_per_ps error_A2_per_ps interval_A2_per_ps rule_of_thumb_A2_per_ps upper_limit_A2_per_ps",
         "Å²": "msd msd_error plane_msd plane_msd_error msd_since_first_frame_A2",
-        "Å": "largest_drift_A",
+        "Å": "largest_drift_A distance",
+        "Å⁻¹": "density gaussian",
         "K": "temperature_K temperature temperatures",
-        "ps": "run_ps window_ps lag_ps time_ps from to run",
+        "ps": "run_ps window_ps lag_ps time_ps from to run lag",
         "fs": "frame_spacing_fs",
         "eV": "activation_energy arrhenius.error arrhenius.interval",
         "lattice vectors": "longest_step",
-        "": "ions frames exponent dimensions effective_hops hops scatter relative_errors",
+        "": "ions frames exponent dimensions effective_hops hops scatter relative_errors jumps "
+        "haven_ratio haven_ratio_error correlation_factor correlation_factor_error relative_variance effective_ions "
+        "alpha limits",
     }
 )
 
@@ -65,15 +86,23 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         name: analyze(path, settings, temperature)
         for (name, path), temperature in zip(names.items(), temperatures, strict=True)
     }
-    fit = arrhenius(results, settings)
+    points = averages(results, settings)
+    fit = arrhenius(points, settings)
     return Report(
         analysis="diffusion",
         title=f"Tracer diffusion of {settings.element}",
-        headline=_headline(results, fit, settings),
-        numbers={"trajectories": {name: _numbers(result) for name, result in results.items()}, "arrhenius": fit},
+        headline=_headline(results, points, fit, settings),
+        numbers={
+            "trajectories": {name: _numbers(result) for name, result in results.items()},
+            "starts": [
+                {"temperature": each.temperature, "starts": each.starts, "limits_only": each.limits, **_mean(each)}
+                for each in points
+            ],
+            "arrhenius": fit,
+        },
         units=UNITS | {kind: "Å²" for result in results.values() for kind in result.paths.since_first},
-        notes=_notes(results, fit),
-        tables=tables(results),
+        notes=_notes(results, points, fit),
+        tables=tables(results, points),
         figures=figures(results, fit),
         settings=settings,
         conventions=CONVENTIONS,
@@ -89,15 +118,12 @@ def analyze(path: Path, options: Settings, temperature: float | None) -> TracerD
     trajectory = options.read.open(path)
     paths = follow(
         trajectory,
-        path,
         options.element,
         options.framework,
+        options.read,
         remove_drift=options.remove_drift,
         unwrap=options.unwrap,
         longest_step=options.longest_step,
-        skip=options.read.skip,
-        every=options.read.every,
-        groups=options.read.groups,
     )
     temperature = trajectory.temperature if temperature is None else temperature
     found = diffusion(paths, options, temperature, trajectory.friction_time)
@@ -113,17 +139,22 @@ def _temperatures(options: Settings, count: int) -> list[float | None]:
     return list(given)
 
 
-def _notes(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None) -> list[str]:
+def _notes(results: Mapping[str, TracerDiffusion], points: Sequence[Average], fit: Arrhenius | None) -> list[str]:
     notes = once({name: result.notes for name, result in results.items()})
-    left = [name for name, result in results.items() if result.space.value is None]
     if len(results) > 1 and fit is None:
         notes.append("no activation energy: that needs diffusivities, not limits, at two known temperatures or more.")
-    if fit is not None and left:
-        notes.append(f"left out of the activation energy, as there is a limit only: {', '.join(left)}.")
-    return notes
+    for each in points:
+        where = "unknown temperature" if each.temperature is None else f"{each.temperature:g} K"
+        if each.limits and each.value is not None:
+            notes.append(f"{where}: half of the limit, as far off as that, stands for {', '.join(each.limits)}.")
+        elif each.limits and fit is not None:
+            notes.append(f"{where}: a limit in the activation energy too, of {', '.join(each.limits)}.")
+    return notes if fit is None else [*notes, *fit.doubts]
 
 
-def _headline(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, settings: Settings) -> list[str | Number]:
+def _headline(
+    results: Mapping[str, TracerDiffusion], points: Sequence[Average], fit: Arrhenius | None, settings: Settings
+) -> list[str | Number]:
     lines: list[str | Number] = []
     for name, result in list(results.items())[:SHOWN]:
         where = f"{name}, {'temperature not known' if result.temperature is None else f'{result.temperature:g} K'}"
@@ -132,14 +163,30 @@ def _headline(results: Mapping[str, TracerDiffusion], fit: Arrhenius | None, set
         lines.append(f"{space}; {plane}")
     if len(results) > SHOWN:
         lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
+    for each in points:
+        if len(each.starts) > 1:
+            name = f"{each.temperature:g} K, mean of {len(each.starts)} starts"
+            found = _mean(each)
+            if found["D"] is not None:
+                lines.append(Number(name, found["D"], found["D_error"], "cm²/s", remark=" (d = 3)"))
+            elif found["below"] is not None:
+                below = f" (d = 3), upper limit at {settings.confidence:.0%}"
+                lines.append(Number(name, found["below"], None, "cm²/s", "<", below))
     if fit is not None:
         low, high = fit.interval
         temperatures = ", ".join(f"{t:g}" for t in sorted(set(fit.temperatures)))
+        limits = ", ".join(f"{t:g}" for t, _ in fit.limits)
         lines.append(
             f"Ea = {rounded(fit.activation_energy, fit.error)} eV, {settings.confidence:.0%} interval {low:.3f} to "
-            f"{high:.3f} eV, from {len(fit.values)} diffusivities at {temperatures} K."
+            f"{high:.3f} eV, from {len(fit.values)} diffusivities at {temperatures} K"
+            + (f" and limits at {limits} K." if limits else ".")
         )
     return lines
+
+
+def _mean(each: Average) -> dict[str, float | None]:
+    scaled = {"D": each.value, "D_error": each.error, "between": each.between, "below": each.upper_limit}
+    return {name: None if value is None else value * CM2_PER_S for name, value in scaled.items()}
 
 
 def _number(name: str, found: Diffusivity, settings: Settings) -> Number:
@@ -152,7 +199,13 @@ def _number(name: str, found: Diffusivity, settings: Settings) -> Number:
     return Number(name, found.value * CM2_PER_S, error, "cm²/s", remark=dimension)
 
 
+def _ratio(name: str, found: tuple[float, float] | None) -> dict[str, float | None]:
+    value, error = found or (None, None)
+    return {name: value, f"{name}_error": error}
+
+
 def _numbers(result: TracerDiffusion) -> dict[str, Any]:
+    jumped, variance = result.jumps.diffusivity(3)
     return {
         "temperature_K": result.temperature,
         "ions": result.ions,
@@ -162,69 +215,16 @@ def _numbers(result: TracerDiffusion) -> dict[str, Any]:
         "window_ps": None if result.window is None else [edge * 1e-3 for edge in result.window],
         "exponent": result.exponent,
         "not_diffusive": result.not_diffusive,
-        "d3": _units(result.space),
-        "d2": _units(result.plane),
+        "d3": both_units(result.space),
+        "d2": both_units(result.plane),
+        "collective": None if result.collective is None else both_units(result.collective),
+        **_ratio("haven_ratio", haven_ratio(result)),
+        "jumps": len(result.jumps.frames),
+        "jump_diffusivity_cm2_per_s": jumped * CM2_PER_S,
+        "jump_diffusivity_error_cm2_per_s": jumped * CM2_PER_S * variance**0.5 if jumped else None,
+        **_ratio("correlation_factor", correlation_factor(result)),
         "drift_removed_of": result.paths.framework,
         "largest_drift_A": np.linalg.norm(result.paths.drift, axis=1).max(),
         "longest_step": result.paths.longest_step,
         "msd_since_first_frame_A2": {kind: squares[-1] for kind, squares in result.paths.since_first.items()},
-    }
-
-
-def _units(found: Diffusivity) -> dict[str, Any]:
-    """Every diffusivity in both units."""
-    entries: dict[str, Any] = {"dimensions": found.dimensions, "effective_hops": found.effective_hops}
-    for name in ("value", "error", "interval", "rule_of_thumb", "upper_limit"):
-        quantity = getattr(found, name)
-        known = quantity is not None
-        entries[f"{name}_cm2_per_s"] = (np.array(quantity) * CM2_PER_S).tolist() if known else None
-        entries[f"{name}_A2_per_ps"] = quantity
-    return entries
-
-
-def tables(results: Mapping[str, TracerDiffusion]) -> dict[str, Table]:
-    """Name of a csv file -> its table; the first column is the trajectory."""
-    displacement, elements, values, overview = [], [], [], []
-    for name, result in results.items():
-        moved = result.displacement
-        fitted = slice(0, len(moved.ions))
-        columns = {
-            "lag_ps": moved.lags[fitted] * 1e-3,
-            "msd": moved.mean[fitted],
-            "msd_error": moved.error,
-            "plane_msd": moved.plane_mean[fitted],
-            "plane_msd_error": moved.plane_error,
-        }
-        displacement.append(pd.DataFrame({"trajectory": name, **columns}))
-        elements.append(pd.DataFrame({"trajectory": name, "time_ps": moved.lags * 1e-3, **result.paths.since_first}))
-        for found in (result.space, result.plane):
-            entries = {key: entry for key, entry in _units(found).items() if not key.startswith("interval")}
-            values.append({"trajectory": name, "temperature_K": result.temperature, **entries})
-            overview.append(_row(name, result, entries))
-    caption = (
-        "Error over ions; rule of thumb of He et al.; below: upper limit where ions do not diffuse; from, to: lags."
-    )
-    return {
-        "overview": Table(pd.DataFrame(overview), "Diffusivity", caption),
-        "diffusivity": Table(pd.DataFrame(values)),
-        "msd": Table(pd.concat(displacement)),
-        "elements": Table(pd.concat(elements)),
-    }
-
-
-def _row(name: str, result: TracerDiffusion, entries: Mapping[str, Any]) -> dict[str, Any]:
-    start, stop = (None, None) if result.window is None else (edge * 1e-3 for edge in result.window)
-    return {
-        "trajectory": name,
-        "temperature": result.temperature,
-        "d": entries["dimensions"],
-        "D": entries["value_cm2_per_s"],
-        "D_error": entries["error_cm2_per_s"],
-        "rule_of_thumb": entries["rule_of_thumb_cm2_per_s"],
-        "below": entries["upper_limit_cm2_per_s"],
-        "hops": entries["effective_hops"],
-        "exponent": result.exponent,
-        "from": start,
-        "to": stop,
-        "run": result.run * 1e-3,
     }

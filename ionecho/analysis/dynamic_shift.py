@@ -5,6 +5,7 @@ The method of Chem. Sci. 2022, 13, 7863: mean over all frames and all ions of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionecho.analysis.exchange import Exchange, exchange, window_means
+from ionecho.analysis.experiment import Experiment
 from ionecho.analysis.histograms import Histogram, common_edges, site_histogram
+from ionecho.analysis.kinetics import kinetics
 from ionecho.analysis.lattice import layer_coordinates, plane_vectors
+from ionecho.analysis.lines import SIGNIFICANCE, Lines, ion_lines
 from ionecho.analysis.maps import PlaneMap, plane_map
 from ionecho.analysis.series import ShiftSeries
 from ionecho.analysis.settings import DynamicShiftSettings
@@ -30,18 +34,20 @@ from ionecho.analysis.sites import (
     site_statistics,
 )
 from ionecho.analysis.statistics import BlockAverage, ErrorBudget, block_average, conversion_errors, ensemble_error
+from ionecho.analysis.systems import runs_of_systems
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.report import once
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-ALL = "all"
+SAME_SITE = 1.0  # Å, how far framework atoms of two runs of one system may stand apart
+UNBALANCED = 4.0  # standard deviations of an imbalance of jumps
 
 
 @dataclass(frozen=True)
 class GroupResult:
-    """The analysis of one trajectory, or of all; shifts in ppm.
+    """The analysis of one run, or of all runs of one system; shifts in ppm.
 
     `deviation` is the population sd over ions and frames, `uncovered` the share of samples outside of all circles,
     `mean_spread` the mean (calibrated) spread of single predictions, which is not the error of their mean. `windows`
@@ -59,11 +65,29 @@ class GroupResult:
     histogram: Histogram
     windows: dict[int, Floats]
     exchange: Exchange
+    lines: Lines
 
     @property
     def site_weighted_mean(self) -> float:
         """Sum of f_s delta_s: ions between the circles are missing from it, so it is not the dynamic shift."""
         return sum(site.occupation.mean * site.shift.mean for site in self.sites)
+
+    def static_mean(self, shifts: Mapping[str, float]) -> tuple[float, float] | None:
+        """Sum of f_s delta_s with `shifts` (ppm) at 0 K, and its error from the occupations; None if one is missing.
+
+        What ions at rest in their sites would have, beside which the dynamic shift stands.
+        """
+        if not self.sites or any(site.name not in shifts for site in self.sites):
+            return None
+        values = np.array([shifts[site.name] for site in self.sites])
+        share = np.array([site.occupation.mean for site in self.sites])
+        mean = float(share @ values)
+        errors = np.array([site.occupation.error for site in self.sites])
+        return mean, float(np.sqrt(np.square(errors * (values - mean)).sum()))
+
+    def within_sites(self) -> float:
+        """Variance of the shift at one kind of site, mean over the kinds (ppm²)."""
+        return float(sum(site.occupation.mean * site.deviation**2 for site in self.sites))
 
 
 @dataclass(frozen=True)
@@ -80,23 +104,37 @@ class PlaneResult:
 
 @dataclass(frozen=True)
 class DynamicShift:
-    """Result: `groups` one entry a trajectory, and ``all`` where there are several; `planes` one a trajectory."""
+    """Result: `groups` and `planes` one entry a run, `systems` one a system, `runs` the names of the runs of each.
+
+    Systems are never averaged: several have no common shift. `names` are the kinds of sites of all.
+    """
 
     settings: DynamicShiftSettings
     conversion: ContactShift
     groups: dict[str, GroupResult]
+    systems: dict[str, GroupResult]
+    runs: dict[str, list[str]]
     planes: dict[str, PlaneResult]
+    names: list[str]
+    experiment: Experiment | None
     source: dict[str, Any]
     notes: list[str]
 
     @property
-    def overall(self) -> GroupResult:
-        """The result over all trajectories."""
-        return self.groups[ALL] if ALL in self.groups else next(iter(self.groups.values()))
+    def all(self) -> dict[str, GroupResult]:
+        """Every run, and before its runs every system that has several."""
+        found: dict[str, GroupResult] = {}
+        for name, runs in self.runs.items():
+            if len(runs) > 1:
+                found[f"{name}, {len(runs)} runs" if name in runs else name] = self.systems[name]
+            found |= {run: self.groups[run] for run in runs}
+        return found
 
 
-def analyze(series: ShiftSeries, settings: DynamicShiftSettings, conversion: ContactShift) -> DynamicShift:
-    """Mean shift, sites, maps, histograms, exchange and errors of every trajectory and of all together.
+def analyze(
+    series: ShiftSeries, settings: DynamicShiftSettings, conversion: ContactShift, experiment: Experiment | None = None
+) -> DynamicShift:
+    """Mean shift, sites, maps, histograms, exchange and errors of every run, and of the runs of each system together.
 
     `conversion` is the one `series` was made with; the additive terms of the settings are added here.
     """
@@ -109,15 +147,31 @@ def analyze(series: ShiftSeries, settings: DynamicShiftSettings, conversion: Con
     kinds = np.full(series.shift.shape, -1)
     for group, (_, local, found) in located.items():
         kinds[series.group == group] = np.array([names.index(name) for name in found] + [-1])[local]
-    planes = {group: plane for group, (plane, _, _) in located.items()}
-    results = {}
-    for group in series.groups:
-        rows = series.group == group
-        results[group] = _summarise(series.of(group), kinds[rows], names, edges, settings, conversion)
-    if len(results) > 1:
-        results[ALL] = _summarise(series, kinds, names, edges, settings, conversion)
-    source = {**series.source, "sha256_of_shifts_and_positions": series.sha256()}
-    return DynamicShift(settings, conversion, results, planes, source, [*series.notes, *_warnings(results)])
+    runs = runs_of_systems({name: series.frameworks[name] for name in series.groups}, settings.systems, SAME_SITE)
+    groups = {
+        name: _summarise(series.of(name), kinds[series.group == name], names, edges, settings, conversion)
+        for name in series.groups
+    }
+    systems = {}
+    for name, members_of in runs.items():
+        rows = np.isin(series.group.astype(str), members_of)
+        systems[name] = (
+            groups[members_of[0]]
+            if len(members_of) == 1
+            else _summarise(series.among(members_of), kinds[rows], names, edges, settings, conversion)
+        )
+    return DynamicShift(
+        settings,
+        conversion,
+        groups,
+        systems,
+        runs,
+        {group: plane for group, (plane, _, _) in located.items()},
+        names,
+        experiment,
+        {**series.source, "sha256_of_shifts_and_positions": series.sha256()},
+        [*series.notes, *once({name: warnings(system, settings.larmor_frequency) for name, system in systems.items()})],
+    )
 
 
 def _locate(series: ShiftSeries, settings: DynamicShiftSettings) -> tuple[PlaneResult, Integers, list[str]]:
@@ -166,6 +220,11 @@ def _summarise(
     )
     ensemble = None if series.members is None else ensemble_error(series.members)
     shortest = min(np.unique(groups, return_counts=True)[1])
+    jumps = kinetics(kinds, len(names), series.time, groups)
+    site_shifts = np.full(len(names), np.nan)
+    for site in sites:
+        site_shifts[names.index(site.name)] = site.shift.mean
+    exchanged = exchange(jumps, site_shifts, settings.larmor_frequency * 1e6, settings.confidence)
     return GroupResult(
         frames=len(shift),
         centres=shift.shape[1],
@@ -177,30 +236,37 @@ def _summarise(
         uncovered=float((kinds < 0).mean()),
         histogram=site_histogram(shift, kinds, names, edges, UNCOVERED),
         windows={window: window_means(shift, window, groups) for window in settings.windows if window <= shortest},
-        exchange=exchange(
-            kinds,
-            np.array([site.shift.mean for site in sites]),
-            settings.larmor_frequency * 1e6,
-            series.time,
-            groups,
-        ),
+        exchange=exchanged,
+        lines=ion_lines(shift, groups, jumps, site_shifts, exchanged.ratio),
     )
 
 
-def _warnings(results: dict[str, GroupResult]) -> list[str]:
-    return once({name: _warnings_of(result) for name, result in results.items()})
-
-
-def _warnings_of(result: GroupResult) -> list[str]:
-    notes, exchanged = [], result.exchange
+def warnings(result: GroupResult, larmor_frequency: float) -> list[str]:
+    """What a reader has to know of one system; Larmor frequency in MHz."""
+    notes, jumps, lines = [], result.exchange.jumps, result.lines
     if not result.blocks.converged:
-        notes.append("no plateau of the block average: not converged, the error is a lower bound.")
+        notes.append("not converged: the error of the mean is a lower bound.")
+    if result.blocks.between:
+        notes.append(
+            f"the runs scatter by {result.blocks.between:.2g} ppm beyond their own errors; the error holds it."
+        )
     if result.budget.missing:
         notes.append(f"the total error leaves out what is not known: {', '.join(result.budget.missing)}.")
-    if exchanged.ion_time is not None and not exchanged.hops:
+    if jumps.times is not None and not jumps.hops:
         notes.append("no ion changed its site: occupations and shift are those of the start.")
-    if not exchanged.resolved:
-        notes.append("frames too sparse to resolve hops between sites: the hop rate is a lower bound.")
-    if exchanged.ratio is not None and exchanged.ratio < 10:
-        notes.append(f"exchange is not fast, ratio {exchanged.ratio:.2g}: site lines do not merge.")
+    if not jumps.resolved:
+        notes.append("frames too sparse to resolve jumps between sites: all rates are lower bounds.")
+    if np.abs(jumps.imbalance()).max(initial=0.0) > UNBALANCED:
+        notes.append("more jumps lead one way between two kinds of sites than back: not in equilibrium.")
+    followed = "the run" if lines.window is None else f"{lines.window * 1e12:.3g} ps"
+    if len(lines.lines) > 1 and lines.probability < SIGNIFICANCE:
+        notes.append(
+            f"after {followed} the means of single ions still differ by {lines.differ:.0f} ppm, of which exchange "
+            f"explains {lines.explained:.0f}: {len(lines.lines)} lines, unless the ions mix later, within "
+            f"{1e6 / (2 * np.pi * lines.beyond * larmor_frequency):.2g} µs."
+        )
+    elif len(lines.lines) > 1:
+        notes.append(f"exchange between sites is not fast: {len(lines.lines)} lines, of the ions' own means.")
+    elif not lines.merged:
+        notes.append("no time axis or too few jumps: whether the lines of the sites merge is not known.")
     return notes

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from ionecho.analysis.dynamic_shift import ALL, DynamicShift, GroupResult, analyze
+from ionecho.analysis.dynamic_shift import DynamicShift, GroupResult, analyze
 from ionecho.analysis.dynamic_shift_figures import figures
+from ionecho.analysis.dynamic_shift_tables import site_rows, tables
+from ionecho.analysis.experiment import read_experiment
 from ionecho.analysis.loading import read_series
-from ionecho.analysis.options import one
+from ionecho.analysis.options import named_inputs
+from ionecho.analysis.series import joined
 from ionecho.analysis.settings import DynamicShiftSettings as Settings
-from ionecho.report import Number, Report, Table, by_unit
+from ionecho.errors import InputError
+from ionecho.report import Number, Report, by_unit, rounded
 from ionecho.report.content import SHOWN
 
 CONVENTIONS = {
     "shift": "ppm, positive towards high frequency",
     "dynamic_shift": "mean over all frames and all ions, valid in fast exchange; not the site-weighted mean",
-    "standard_error": "plateau of the block average of the mean over ions of each frame; blocks stay in a trajectory",
+    "standard_error": "of the mean over ions of each frame, from its spectrum at zero frequency, raised so that two of "
+    "it cover the truth in 95 %; runs of one system that scatter by more have that in it; systems are never averaged",
+    "lines": "one where exchange is fast and the ions' own means over a run differ by no more than exchange explains; "
+    "else Gaussian mixtures of these means, as many as the Bayesian criterion asks for; area: share of the ions",
     "ensemble": "standard deviation over models of each model's own trajectory mean",
     "occupation": "samples in the circles of one kind of site over samples in all circles",
     "site_shift": "mean over the samples inside the circles of one kind of site",
     "site_names": "elements straight above and below the site in the first frame of the trajectory",
-    "hop_rate": "changes of the kind of site last visited, per ion and second",
+    "jumps": "changes of the kind of site last visited",
+    "rate": "k_ex = 1 / (integral of the normalised correlation of the site shift); two kinds: k12 + k21",
+    "interval": "exact Poisson limits of counts; of k_ex from counts drawn around those seen",
+    "residence": "time until an ion leaves a kind of site, 1 / (sum of the rates away from it); survival: Kaplan-Meier",
+    "additivity": "shift of a site X-Y against the mean of X-X and Y-Y, the latter of any system here",
+    "static_mean": "sum of occupations times static_shifts",
+    "temperature": "magnetisation of Curie and Weiss alone: ions stay where they are",
+    "experiment": "lines and peaks in order of shift; residual: offset less the mean offset; fraction: share of areas",
+    "spectrum": "exact exchange between the kinds of sites at the rates seen, where lines merge; else the lines",
     "angular_spread": "2 pi times the frequency range of the site shifts, rad/s",
     "map_deviation": "population standard deviation of the samples of a bin",
     "drift": "mean displacement of the framework since the first frame is removed",
@@ -34,53 +46,69 @@ UNITS = by_unit(
     {
         "ppm": "dynamic_shift error deviation standard_error mean_spread shift shift_error ensemble_error mean low "
         "high site_weighted_mean total_error sampling_error error_of_error bias additive_shift errors.sampling "
-        "errors.ensemble errors.bias errors.effective_moment errors.weiss_constant errors.total",
+        "errors.ensemble errors.bias errors.effective_moment errors.weiss_constant errors.total between position "
+        "position_error width differ explained beyond static static_error expected expected_error seen theory computed "
+        "computed_error measured measured_error offset residual corrected peak_width mean_offset static_mean "
+        "static_mean_error",
         "ppm/MHz": "ppm_per_mhz",
+        "ppm⁻¹": "intensity",
         "MHz/T": "gyromagnetic_ratio",
         "μB": "contact_shift.effective_moment",
         "K": "temperature contact_shift.weiss_constant",
         "fs": "frame_spacing",
-        "s": "ion_time",
-        "s⁻¹": "rate",
+        "s": "ion_time lines.window residence residence_low residence_high time",
+        "s⁻¹": "rate rate_low rate_high interval",
         "rad/s": "angular_spread",
         "Å": "x y",
         "frames": "length",
-        "": "frames centres statistical_inefficiency samples occupation occupation_error uncovered hops ratio "
-        "changed_per_frame sz_cell s_formal",
+        "": "frames centres statistical_inefficiency samples occupation occupation_error uncovered jumps ratio runs "
+        "changed_per_frame sz_cell s_formal area area_error probability ions imbalance back fraction fraction_error "
+        "survival",
     }
 )
 
 
 def run(inputs: Sequence[Path], settings: Settings) -> Report:
-    """Analyse the shifts in one input, predictions or a dataset.
+    """Analyse the shifts in one input or several, predictions or datasets, beside an experiment if one is given.
 
     Raises
     ------
     InputError
-        If the input cannot be used.
+        If an input or the experiment cannot be used.
     """
-    path = one(inputs, "dynamic_shift")
-    series, conversion = read_series(
-        path, settings.element, settings.contact_shift, settings.time_per_frame, settings.read
-    )
-    return report(analyze(series, settings, conversion))
+    parts, conversions = {}, {}
+    for name, path in named_inputs(inputs).items():
+        parts[name], conversions[name] = read_series(
+            path, settings.element, settings.contact_shift, settings.time_per_frame, settings.read
+        )
+    conversion = next(iter(conversions.values()))
+    if other := [name for name, each in conversions.items() if each != conversion]:
+        raise InputError(f"input: {', '.join(other)} stored with another conversion; give contact_shift for all")
+    experiment = None
+    if settings.experiment.file is not None:
+        experiment = read_experiment(settings.experiment.file, settings.experiment, settings.larmor_frequency * 1e6)
+    return report(analyze(joined(parts), settings, conversion, experiment))
 
 
 def report(result: DynamicShift) -> Report:
     """All numbers, tables and figures of `result`."""
+    only = next(iter(result.systems.values())) if len(result.systems) == 1 else None
+    alone = {} if only is None else {"dynamic_shift": only.blocks.mean, "error": only.budget.total, "unit": "ppm"}
+    every = tables(result)
     return Report(
         analysis="dynamic_shift",
         title=f"Dynamic {result.settings.isotope} shift",
         headline=_headline(result),
         numbers={
-            "dynamic_shift": result.overall.blocks.mean,
-            "error": result.overall.budget.total,
-            "unit": "ppm",
-            "groups": {name: _numbers(group) for name, group in result.groups.items()},
+            **alone,
+            "systems": {
+                name: {"of": result.runs[name], **_numbers(system, result)} for name, system in result.systems.items()
+            },
+            "groups": {name: _numbers(group, result) for name, group in result.groups.items()},
         },
         units=UNITS,
         notes=result.notes,
-        tables=tables(result),
+        tables=every,
         figures=figures(result),
         settings=result.settings,
         physics={
@@ -105,126 +133,54 @@ def total_shift(result: DynamicShift) -> str:
 
 
 def _headline(result: DynamicShift) -> list[str | Number]:
-    single = [name for name in result.groups if name != ALL]
-    shown = single if len(single) <= SHOWN else [ALL]
-    numbers = [Number(name, result.groups[name].blocks.mean, result.groups[name].budget.total, "ppm") for name in shown]
-    return [*numbers, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.3f} ppm."]
+    lines: list[str | Number] = []
+    for name, system in list(result.systems.items())[:SHOWN]:
+        runs = f", {system.blocks.runs} runs" if system.blocks.runs > 1 else ""
+        if len(system.lines.lines) == 1:
+            lines.append(Number(f"{name}{runs}", system.blocks.mean, system.budget.total, "ppm"))
+        else:
+            told = ", ".join(
+                f"{rounded(line.position, line.error)} ppm (area {line.area:.2f})" for line in system.lines.lines
+            )
+            lines.append(f"{name}{runs}: {len(system.lines.lines)} lines, {told}")
+    if len(result.systems) > SHOWN:
+        lines.append(f"and {len(result.systems) - SHOWN} systems more in the table.")
+    return [*lines, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.6g} ppm."]
 
 
-def _numbers(group: GroupResult) -> dict[str, Any]:
-    budget = group.budget
+def _numbers(group: GroupResult, result: DynamicShift) -> dict[str, Any]:
+    budget, exchange = group.budget, group.exchange
+    static = None if result.settings.static_shifts is None else group.static_mean(result.settings.static_shifts)
     return {
         "dynamic_shift": group.blocks.mean,
         "deviation": group.deviation,
         "frames": group.frames,
         "centres": group.centres,
+        "runs": group.blocks.runs,
         "standard_error": group.blocks.error,
+        "between": group.blocks.between,
         "converged": group.blocks.converged,
         "statistical_inefficiency": group.blocks.inefficiency,
         "errors": {**vars(budget), "total": budget.total, "not_known": budget.missing},
         "mean_spread": group.mean_spread,
-        "sites": _site_rows(group),
+        "lines": group.lines,
+        "sites": site_rows(group),
         "uncovered": group.uncovered,
         "site_weighted_mean": group.site_weighted_mean,
-        "exchange": group.exchange,
+        "static_mean": None if static is None else static[0],
+        "static_mean_error": None if static is None else static[1],
+        "exchange": {
+            "rate": exchange.rate,
+            "interval": exchange.interval,
+            "angular_spread": exchange.angular_spread,
+            "ratio": exchange.ratio,
+            "jumps": exchange.jumps.hops,
+            "changed_per_frame": exchange.jumps.changed_per_frame,
+            "resolved": exchange.jumps.resolved,
+            "frame_spacing": exchange.jumps.spacing,
+        },
         "windows": {
             window: {"samples": means.size, "mean": means.mean(), "deviation": means.std()}
             for window, means in group.windows.items()
         },
     }
-
-
-def _site_rows(group: GroupResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "site": site.name,
-            "samples": site.samples,
-            "occupation": site.occupation.mean,
-            "occupation_error": site.occupation.error,
-            "shift": site.shift.mean,
-            "shift_error": site.shift.error,
-            "shift_converged": site.shift.converged,
-            "deviation": site.deviation,
-            "ensemble_error": site.ensemble_error,
-        }
-        for site in group.sites
-    ]
-
-
-def tables(result: DynamicShift) -> dict[str, Table]:
-    """Name of a csv file -> its table; the first column is the trajectory."""
-
-    def joined(frame: Callable[[GroupResult], pd.DataFrame]) -> pd.DataFrame:
-        return pd.concat({name: frame(group) for name, group in result.groups.items()}, names=["group"]).reset_index(0)
-
-    shown = {
-        "overview": (
-            _overview,
-            "Dynamic shift",
-            "Mean over all frames and ions with its total error, and the share of samples outside of all site circles.",
-        ),
-        "sites": (
-            lambda group: pd.DataFrame(_site_rows(group)),
-            "Sites",
-            "Circles of the radius given in the settings; errors from block averages in time.",
-        ),
-        "exchange": (
-            _exchange,
-            "Fast exchange",
-            "One averaged line needs a rate far above the angular spread, 2π times "
-            "the spread of the site shifts; one that is not resolved is a lower bound.",
-        ),
-        "histogram": (_histogram, "", ""),
-        "blocks": (_blocks, "", ""),
-        "windows": (_windows, "", ""),
-    }
-    made = {name: Table(joined(frame), title, caption) for name, (frame, title, caption) in shown.items()}
-    return made | {"map": Table(pd.concat(_map(name, result) for name in result.planes))}
-
-
-def _overview(group: GroupResult) -> pd.DataFrame:
-    row = {
-        "frames": group.frames,
-        "ions": group.centres,
-        "shift": group.blocks.mean,
-        "shift_error": group.budget.total,
-        "sampling_error": group.blocks.error,
-        "converged": group.blocks.converged,
-        "ensemble_error": group.budget.ensemble,
-        "bias": group.budget.bias,
-        "deviation": group.deviation,
-        "uncovered": group.uncovered,
-        "site_weighted_mean": group.site_weighted_mean,
-    }
-    return pd.DataFrame([row])
-
-
-def _exchange(group: GroupResult) -> pd.DataFrame:
-    names = ("hops", "changed_per_frame", "rate", "resolved", "angular_spread", "ratio")
-    return pd.DataFrame([{name: getattr(group.exchange, name) for name in names}])
-
-
-def _histogram(group: GroupResult) -> pd.DataFrame:
-    found = group.histogram
-    return pd.DataFrame({"low": found.edges[:-1], "high": found.edges[1:], "total": found.total, **found.parts})
-
-
-def _blocks(group: GroupResult) -> pd.DataFrame:
-    found = group.blocks
-    columns = {"length": found.lengths, "blocks": found.counts, "error": found.errors}
-    return pd.DataFrame(columns | {"error_of_error": found.errors_of_errors})
-
-
-def _windows(group: GroupResult) -> pd.DataFrame:
-    edges = group.histogram.edges
-    counts = {f"frames_{window}": np.histogram(means, edges)[0] for window, means in group.windows.items()}
-    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], **counts})
-
-
-def _map(name: str, result: DynamicShift) -> pd.DataFrame:
-    field = result.planes[name].map
-    centres = field.centres()
-    coordinates = {"u": centres[..., 0], "v": centres[..., 1]}
-    coordinates |= dict(zip("xy", np.moveaxis(centres @ field.plane, -1, 0), strict=True))
-    columns = {**coordinates, "count": field.count, "mean": field.mean, "deviation": field.deviation}
-    return pd.DataFrame({"group": name, **{key: value.ravel() for key, value in columns.items()}})

@@ -15,15 +15,16 @@ from matplotlib.figure import Figure as Canvas
 from pydantic import Field
 
 from ionecho.analysis.options import Options, one
+from ionecho.data.metrics import errors, reliability
 from ionecho.data.schema import ARRAYS
 from ionecho.errors import InputError
+from ionecho.nmr.derived import told_in
 from ionecho.report import Figure, Report, Table
 from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours
-from ionecho.training.metrics import errors, reliability
 
 ALL = "all"
 CONVENTIONS = {
-    "values": "by component, of all atoms or configurations that have the label; energies an atom",
+    "values": "by component, of all atoms or configurations that have the label",
     "spread": "calibrated standard deviation of the members, as trained",
     "histogram": "errors, predicted less true, each element's with an area of one",
     "reliability": "root mean square error against root mean square spread in equally filled bins of the spread",
@@ -65,7 +66,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
 
 
 def read_predictions(folder: Path, part: str) -> dict[str, pd.DataFrame]:
-    """Label -> predicted, true, perhaps spread and element (symbol), of a training run; energies in eV an atom."""
+    """Label -> predicted, true, perhaps spread and element (symbol), of a training run, in the unit of `unit_of`."""
     found = {}
     for path in sorted(folder.glob(f"{part}_*.csv")):
         label = path.stem.removeprefix(f"{part}_")
@@ -74,9 +75,10 @@ def read_predictions(folder: Path, part: str) -> dict[str, pd.DataFrame]:
         values = pd.read_csv(path)
         if "element" in values:
             values["element"] = np.array(chemical_symbols)[values.element]
-        if label == "energy":
+        if (quantity := told_in(label)) is not None:
             columns = [name for name in ("predicted", "true", "spread") if name in values]
-            values[columns] = values[columns].div(values["atoms"], axis=0)
+            atoms = values["atoms"] if "atoms" in values else pd.Series(np.nan, values.index)  # rows of single atoms
+            values[columns] = quantity.function(values[columns].to_numpy(), None, atoms.to_numpy()[:, None])
         found[label] = values
     if not found:
         raise InputError(f"{folder}: expected {part}_LABEL.csv of a finished training run, found none")
@@ -85,7 +87,8 @@ def read_predictions(folder: Path, part: str) -> dict[str, pd.DataFrame]:
 
 def unit_of(label: str) -> str:
     """Unit of the values that are shown."""
-    return f"{ARRAYS[label].unit}/atom" if label == "energy" else ARRAYS[label].unit
+    quantity = told_in(label)
+    return ARRAYS[label].unit if quantity is None else quantity.unit
 
 
 def _rows(label: str, values: pd.DataFrame) -> list[dict[str, Any]]:

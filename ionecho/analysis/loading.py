@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.options import ReadOptions
 from ionecho.analysis.series import ShiftSeries
+from ionecho.data.outputs import MEMBERS, SPREAD
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import Trajectory, early_end, is_dataset
 from ionecho.errors import InputError
+from ionecho.nmr.derived import made_by
 from ionecho.nmr.hyperfine import ContactShift, rescale
 
 Floats = NDArray[np.float64]
 Columns = dict[str, NDArray]  # each with a leading axis over frames
 
 BLOCK = 512  # frames read at once
-COUPLING = "hyperfine_contact"
+[SHIFT] = made_by(ContactShift.key)
+COUPLING = SHIFT.label
 SAME_TEMPERATURE = 0.02  # relative; a run without a thermostat has about the temperature it began with
 
 
@@ -58,7 +61,7 @@ def read_series(
             return None
         return conversion(rescale(columns[name], stored_ratio, conversion.gyromagnetic_ratio))
 
-    members, spread = shifts(f"{COUPLING}_members"), shifts(f"{COUPLING}_std")  # members are stored as (T, M, K)
+    members, spread = shifts(COUPLING + MEMBERS), shifts(COUPLING + SPREAD)  # members are stored as (T, M, K)
     time = columns.get("time")
     if time is None and time_per_frame is not None:
         time = columns["frame"] * time_per_frame
@@ -136,7 +139,7 @@ def _columns(trajectory: Trajectory, element: str, read: ReadOptions) -> Iterato
     if not selected.size:
         count = len(trajectory.centres)
         raise InputError(f"{trajectory.path}: none of the {count} predicted centres is {element}; correct element")
-    predicted = [name for name in (COUPLING, f"{COUPLING}_members", f"{COUPLING}_std") if name in trajectory.stored]
+    predicted = [name for name in (COUPLING, COUPLING + MEMBERS, COUPLING + SPREAD) if name in trajectory.stored]
     flags = [name for name in ("quality",) if name in trajectory.stored]
     for block in read.frames(trajectory, BLOCK, [*predicted, *flags]):
         labels = np.array(["trajectory"] * len(block) if block.group is None else list(map(str, block.group)))
@@ -166,10 +169,11 @@ def settle_conversion(
 
     The stored conversion is the attribute ``contact_shift`` of the input, or of its ``conventions``.
     """
-    found = attributes.get("contact_shift") or (attributes.get("conventions") or {}).get("contact_shift")
+    key = ContactShift.key
+    found = attributes.get(key) or (attributes.get("conventions") or {}).get(key)
     stored = ContactShift(**found) if found else None
     if requested is None and stored is None:
-        raise InputError(f"{path}: no contact_shift parameters stored with the input; give contact_shift in the config")
+        raise InputError(f"{path}: no {key} parameters stored with the input; give {key} in the config")
     if requested is None or stored is None:
         conversion = requested or stored
         assert conversion is not None

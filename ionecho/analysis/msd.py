@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from ionecho.analysis.walk import Walk
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -47,53 +49,39 @@ def squared_displacements(paths: Floats) -> Floats:
     return result
 
 
+def in_plane(paths: Floats, normal: Floats) -> Floats:
+    """The part (T, K, 3) of paths (T, K, 3) across the unit `normal` (3,)."""
+    return paths - (paths @ normal)[..., None] * normal
+
+
 @dataclass(frozen=True)
 class Displacement:
-    """Mean squared displacement of K ions, in space and in a plane.
-
-    `ions` and `plane_ions` (L, K) Å² for every ion at the lags up to the longest one fitted, `mean` and `plane_mean`
-    (T,) Å² their averages at all lags of the run. `lags` (T,) fs.
-    """
+    """Mean squared displacement of all ions, in space `mean` and in a plane `plane_mean`, (T,) Å² at `lags` (T,) fs."""
 
     lags: Floats
-    ions: Floats
-    plane_ions: Floats
     mean: Floats
     plane_mean: Floats
 
     @staticmethod
-    def of(paths: Floats, spacing: float, normal: Floats, longest: int) -> Displacement:
-        """From paths (T, K, 3) Å `spacing` fs apart; the plane has the unit `normal` (3,), `longest` is L - 1."""
+    def of(paths: Floats, spacing: float, normal: Floats) -> Displacement:
+        """From paths (T, K, 3) Å `spacing` fs apart; the plane has the unit `normal` (3,)."""
         frames, ions, _ = paths.shape
-        full, plane = np.empty((2, longest + 1, ions))
         means = np.zeros((2, frames))
         for first in range(0, ions, IONS):
             part = paths[:, first : first + IONS]
-            total = squared_displacements(part)
-            across = squared_displacements((part @ normal)[..., None])
-            for kept, mean, values in ((full, means[0], total), (plane, means[1], np.maximum(total - across, 0.0))):
-                kept[:, first : first + IONS] = values[: longest + 1]
-                mean += values.sum(axis=1) / ions
-        return Displacement(np.arange(frames, dtype=float) * spacing, full, plane, means[0], means[1])
+            for mean, along in zip(means, (part, in_plane(part, normal)), strict=True):
+                mean += squared_displacements(along).sum(axis=1) / ions
+        return Displacement(np.arange(frames, dtype=float) * spacing, means[0], means[1])
 
-    @property
-    def error(self) -> Floats:
-        """Standard error over ions (L,) Å², NaN for a single ion."""
-        return _standard_error(self.ions)
-
-    @property
-    def plane_error(self) -> Floats:
-        """Standard error over ions (L,) Å² of the in-plane part."""
-        return _standard_error(self.plane_ions)
-
-
-def _standard_error(values: Floats) -> Floats:
-    ions = values.shape[1]
-    return values.std(axis=1, ddof=1) / np.sqrt(ions) if ions > 1 else np.full(len(values), np.nan)
+    def errors(self, walk: Walk, *, plane: bool) -> tuple[Floats, Floats, Floats]:
+        """Lags (fs) up to half of the run, the displacement there and its standard error (L,), of ions that move so."""
+        count = (len(self.lags) + 1) // 2
+        mean = (self.plane_mean if plane else self.mean)[:count]
+        return self.lags[:count], mean, mean * np.sqrt(walk.msd_variances(np.arange(count)))
 
 
 def draw_msd(axes: Axes, lags: Floats, mean: Floats, error: Floats, label: str, colour: str) -> None:
-    """Mean squared displacement against lag (fs, drawn in ps) with a band of one standard error over ions."""
+    """Mean squared displacement against lag (fs, drawn in ps) with a band of one standard error."""
     axes.plot(lags * 1e-3, mean, color=colour, lw=1.2, label=label)
     axes.fill_between(lags * 1e-3, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
     axes.set_xlabel("Lag / ps")

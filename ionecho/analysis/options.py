@@ -58,7 +58,7 @@ class ReadOptions(Options):
 
 
 class TrajectoryOptions(Options):
-    """Settings with one way to `read`; its `skip`, `every` and `groups` may stand beside it."""
+    """Settings with one way to `read`; its `skip`, `every` and `groups` may be given beside it instead of in it."""
 
     read: ReadOptions = ReadOptions()
 
@@ -69,7 +69,10 @@ class TrajectoryOptions(Options):
             return values
         chosen = {name: values[name] for name in ("skip", "every", "groups") if name in values}
         rest = {name: value for name, value in values.items() if name not in chosen}
-        return rest | {"read": {**(rest.get("read") or {}), **chosen}} if chosen else rest
+        inside = rest.get("read") or {}
+        if twice := [name for name in chosen if name in inside]:
+            raise ValueError(f"read.{twice[0]}: it stands beside read too; give {twice[0]} alone")
+        return rest | {"read": {**inside, **chosen}} if chosen else rest
 
 
 def one(inputs: Sequence[Path], analysis: str, cure: str = "analyse them one by one") -> Path:
@@ -80,14 +83,26 @@ def one(inputs: Sequence[Path], analysis: str, cure: str = "analyse them one by 
 
 
 def named_inputs(inputs: Sequence[Path], ending: bool = True) -> dict[str, Path]:
-    """Inputs by their file names (without `ending`), by their paths where these are not distinct.
+    """Inputs by their file names (without `ending`), with as many folders as tell them apart.
+
+    Where files are called the same, by the folders alone.
 
     Raises
     ------
     InputError
         If one is given twice.
     """
-    for names in ([path.name if ending else path.stem for path in inputs], [str(path) for path in inputs]):
+    places = [path.absolute() for path in inputs]
+    if len(set(places)) < len(places):
+        raise InputError(f"input: {len(places) - len(set(places))} of {list(map(str, inputs))} are given twice")
+    parts = [(place if ending else place.with_suffix("")).parts for place in places]
+    if len(set(parts)) < len(parts):
+        parts = [place.parts for place in places]
+    end = 0  # parts at the end that all have in common
+    while len(parts) > 1 and len({each[-1 - end] for each in parts}) == 1:
+        end += 1
+    for depth in range(end + 1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-depth : len(each) - end]) for each in parts]
         if len(set(names)) == len(names):
-            return dict(zip(names, inputs, strict=True))
-    raise InputError(f"input: {len(names) - len(set(names))} of {names} are given twice")
+            break
+    return dict(zip(names, inputs, strict=True))

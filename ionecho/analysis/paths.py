@@ -12,6 +12,7 @@ from ase.cell import Cell
 from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
+from ionecho.analysis.options import ReadOptions
 from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.errors import InputError
 
@@ -47,16 +48,13 @@ class IonPaths:
 
 def follow(
     trajectory: Trajectory,
-    path: Path,
     element: str,
     framework: Sequence[str] | None,
+    read: ReadOptions,
     *,
     remove_drift: bool,
     unwrap: bool,
     longest_step: float,
-    skip: int,
-    every: int,
-    groups: Sequence[str] | None = None,
 ) -> IonPaths:
     """Displacements of the ions of one element relative to the framework.
 
@@ -66,20 +64,18 @@ def follow(
 
     Parameters
     ----------
-    trajectory, path
-        The trajectory, and its name for messages.
     element
         Symbol of the mobile ions.
     framework
         Elements whose centre of mass is at rest; None: all but the mobile one.
+    read
+        The frames that are kept; all after the first are followed.
     remove_drift
         Whether that centre's motion is subtracted.
     unwrap
         Whether positions may have been wrapped into the cell; False for continuous coordinates.
     longest_step
         Of a lattice vector; with `unwrap`, a longer step is refused, as half a vector is ambiguous.
-    skip, every, groups
-        The frames that are kept, as `Trajectory.used` says; all after the first are followed.
 
     Raises
     ------
@@ -87,6 +83,7 @@ def follow(
         If an element is missing, frames are not evenly spaced in time, several trajectories are mixed, positions are
         no numbers, or steps cannot be told from wraps.
     """
+    path, skip, every = trajectory.path, read.skip, read.every
     symbols = np.array([chemical_symbols[number] for number in trajectory.numbers])
     mobile = symbols == element
     still = _framework(symbols, element, framework, path)
@@ -103,7 +100,7 @@ def follow(
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
     runs: set[str] = set()
     first = skip
-    for frames in trajectory.used(BLOCK, skip=skip, groups=groups):
+    for frames in trajectory.used(BLOCK, skip=skip, groups=read.groups):
         time = _times(frames, runs, path)
         kept = slice((skip - first) % every, None, every)
         moved = tracker.advance(frames, first)[kept]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ionecho.analysis.rdf import Distributions
 from ionecho.errors import InputError
+from ionecho.report.digits import ROUNDING
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def compare(found: Distributions, reference: Distributions) -> dict[str, PairDif
         weight = found.counts[a] * found.counts[b] * (1 if a == b else 2)
         back = other.shell.neighbours if name in reference.pairs else other.shell.neighbours_back
         differences[name] = PairDifference(
-            difference=float(np.abs(mine.g - other.g).sum() / total) if total else 0.0,
+            difference=_exact(float(np.abs(mine.g - other.g).sum()) / total) if total else 0.0,
             noise=float(scatter / total) if total else 0.0,
             weight=weight / sum(found.counts[symbol] for symbol in shared) ** 2,
             peak_shift=_change(mine.shell.peak, other.shell.peak),
@@ -60,5 +61,10 @@ def overall(differences: dict[str, PairDifference], name: str) -> float:
     return float(sum(each.weight * getattr(each, name) for each in differences.values()))
 
 
+def _exact(difference: float, scale: float = 1.0) -> float:
+    """A difference of numbers of some scale, zero where it is their rounding."""
+    return difference if abs(difference) > ROUNDING * abs(scale) else 0.0
+
+
 def _change(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else value - reference
+    return None if value is None or reference is None else _exact(value - reference, max(value, reference))

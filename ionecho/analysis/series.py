@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,6 +66,10 @@ class ShiftSeries:
         """Names of the trajectories in the order of their frames."""
         return list(dict.fromkeys(str(name) for name in self.group))
 
+    def among(self, groups: Sequence[str]) -> ShiftSeries:
+        """The frames of some trajectories."""
+        return self._rows(np.isin(self.group.astype(str), groups), {name: self.frameworks[name] for name in groups})
+
     def of(self, group: str) -> ShiftSeries:
         """The frames of one trajectory."""
         return self._rows(self.group == group, {group: self.frameworks[group]})
@@ -88,3 +92,45 @@ class ShiftSeries:
         digest = hashlib.sha256(np.ascontiguousarray(self.shift, "<f8").tobytes())
         digest.update(np.ascontiguousarray(self.positions, "<f8").tobytes())
         return digest.hexdigest()
+
+
+def joined(parts: Mapping[str, ShiftSeries]) -> ShiftSeries:
+    """Series of several inputs, name -> series, as one; runs of the same name get that of the input before theirs.
+
+    Raises
+    ------
+    InputError
+        If the inputs hold different numbers of ions.
+    """
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    counts = {name: part.shift.shape[1] for name, part in parts.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"input: expected as many ions in each, found {counts}; analyse them one by one")
+    runs = [run for part in parts.values() for run in part.groups]
+    clash = len(set(runs)) < len(runs)
+
+    def named(name: str, part: ShiftSeries, run: str) -> str:
+        return run if not clash else name if len(part.groups) == 1 else f"{name} {run}"
+
+    every = list(parts.values())
+    models = {None if part.members is None else len(part.members) for part in every}
+    return ShiftSeries(
+        shift=np.concatenate([part.shift for part in every]),
+        positions=np.concatenate([part.positions for part in every]),
+        cell=np.concatenate([np.broadcast_to(part.cell, (len(part.shift), 3, 3)) for part in every]),
+        group=np.array([named(name, part, str(run)) for name, part in parts.items() for run in part.group], object),
+        frameworks={named(n, part, run): f for n, part in parts.items() for run, f in part.frameworks.items()},
+        members=None
+        if len(models) > 1 or None in models
+        else np.concatenate([part.members for part in every if part.members is not None], axis=1),
+        spread=_all([part.spread for part in every]),
+        time=_all([part.time for part in every]),
+        source={name: dict(part.source) for name, part in parts.items()},
+        notes=tuple(dict.fromkeys(note for part in every for note in part.notes)),
+    )
+
+
+def _all(values: Sequence[Floats | None]) -> Floats | None:
+    known = [value for value in values if value is not None]
+    return np.concatenate(known) if len(known) == len(values) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from ase.data import chemical_symbols
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from ionecho.analysis.experiment import SpectrumOptions
 from ionecho.analysis.options import Options, TrajectoryOptions
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.nmr.isotopes import isotope
@@ -67,6 +69,17 @@ class ErrorSettings(Options):
     weiss_constant: float | None
 
 
+class ExperimentSettings(SpectrumOptions):
+    """`file` of peaks or of a spectrum (csv), None: no experiment."""
+
+    file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_alone(cls, values: Any) -> Any:
+        return {"file": values} if isinstance(values, str | Path | None) else values
+
+
 class DynamicShiftSettings(TrajectoryOptions):
     """Everything the analysis depends on besides the series; see conf/analysis/dynamic_shift.yaml for each entry."""
 
@@ -80,6 +93,12 @@ class DynamicShiftSettings(TrajectoryOptions):
     map: MapSettings
     histogram_width: float = Field(gt=0)
     windows: list[PositiveInt] = Field(min_length=1)
+    systems: dict[str, list[str]] | None
+    confidence: float = Field(gt=0, lt=1)
+    line_width: float = Field(gt=0)
+    static_shifts: dict[str, float] | None
+    temperatures: list[float]
+    experiment: ExperimentSettings
     errors: ErrorSettings
 
     @property

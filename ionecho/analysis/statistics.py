@@ -1,4 +1,4 @@
-"""Errors of trajectory means: block averages in time, spread over an ensemble of models, and their budget."""
+"""Errors of trajectory means: in time and between runs, spread over an ensemble of models, and their budget."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from ionecho.analysis.autoregression import mean_variance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,83 +18,142 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-MINIMUM_BLOCKS = 16  # fewer blocks give an error too uncertain (> 18 %) to judge a plateau by
-COARSER_LEVELS = 2  # doublings of the block over which a plateau must hold
+MINIMUM_BLOCKS = 16  # fewer blocks give an error too uncertain (> 18 %) to draw it as one
+TWO_SIGMA = 2 * norm.cdf(2) - 1
+REPLICAS = 5  # independent runs whose scatter is an error of its own, whatever is known of each
+COMPARABLE = 4  # a run this many times shorter than the longest does not tell how runs scatter
 
 
 @dataclass(frozen=True)
 class BlockAverage:
-    """Standard error of a mean against the length of the blocks, and its plateau.
+    """Mean of one time series or of several runs of one system, and its standard error.
 
-    `lengths`, `counts`, `errors` and `errors_of_errors` have one entry a blocking level; `error` is the plateau, or
-    the largest error found when no plateau is reached (`converged` False): then it is a lower bound. Samples too few
-    for any block give NaN.
+    `error` is such that mean +- 2 `error` covers the truth in 95.4 % of cases: Student's factor of its `freedom` is in
+    it. Where not `converged` it is a lower bound. `inefficiency` is the number of correlated samples worth an
+    independent one, `between` the standard deviation of the runs beyond their own errors (None: fewer than two runs
+    that compare). `lengths`, `counts`, `errors` and `errors_of_errors` have one entry a blocking level, for the eye.
+    Too few samples for any error give NaN.
     """
 
     mean: float
+    error: float
+    converged: bool
+    freedom: float
+    inefficiency: float
+    runs: int
+    between: float | None
     lengths: Integers
     counts: Integers
     errors: Floats
     errors_of_errors: Floats
-    error: float
-    converged: bool
-
-    @property
-    def inefficiency(self) -> float:
-        """Correlated samples worth one independent sample, (error / uncorrelated error)^2."""
-        return float((self.error / self.errors[0]) ** 2) if self.errors.size and self.errors[0] > 0 else 1.0
 
 
 def block_average(values: ArrayLike, groups: ArrayLike | None = None) -> BlockAverage:
-    """Mean of a time series and its standard error by repeated pairing of neighbours.
+    """Mean of a time series and its standard error; of several groups, which are runs of one system, of all frames.
 
-    Flyvbjerg and Petersen, J. Chem. Phys. 1989, 91, 461. Blocks never cross groups; groups are strata with weights
-    proportional to their frames; one too short for further pairing is taken to be as correlated as the others, one of a
-    single frame to scatter as they do. A plateau starts at the first level that agrees, within twice the error of the
-    error, with at least two coarser ones of 16 blocks or more.
+    The error of each run comes from its spectrum at zero frequency (`mean_variance`). Where the runs scatter by more
+    than their own errors, which independent runs that have not seen all there is to see do, their scatter is in the
+    error (DerSimonian and Laird, Control. Clin. Trials 1986, 7, 177), with Student's factor for as many runs. The
+    blocking levels are those of Flyvbjerg and Petersen, J. Chem. Phys. 1989, 91, 461.
 
     Parameters
     ----------
     values
         (T,) equally spaced samples, such as the average over all ions of a frame.
     groups
-        (T,) trajectory each sample belongs to, None for one trajectory.
+        (T,) run each sample belongs to, None for one run. A run too short for an estimate of its own is taken to be
+        as correlated as the others.
     """
     series = np.asarray(values, float)
     names = np.zeros(series.size, int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    members = [series[names == name] for name in np.unique(names)]
-    counts = np.array([member.size for member in members])
-    weights = counts / series.size
-    variances = np.zeros(len(members))  # of each one's mean
+    runs = [series[names == name] for name in np.unique(names)]
+    variance, freedom, between, converged = _variance(runs)
+    levels = _levels(runs)
+    first = float(levels[2][0]) if levels[2].size else np.nan
+    if not converged and levels[2].size:
+        judged = levels[2][levels[1] >= MINIMUM_BLOCKS]
+        variance = max(variance, float((judged if judged.size else levels[2]).max()) ** 2)
+    return BlockAverage(
+        mean=float(series.mean()),
+        error=float(np.sqrt(variance)) * student_factor(freedom),
+        converged=converged,
+        freedom=freedom,
+        inefficiency=float(max(1.0, variance / first**2)) if first > 0 else 1.0,
+        runs=len(runs),
+        between=between,
+        lengths=levels[0].astype(int),
+        counts=levels[1].astype(int),
+        errors=levels[2],
+        errors_of_errors=levels[3],
+    )
+
+
+def student_factor(freedom: float) -> float:
+    """What a standard error known with so many degrees of freedom is to be multiplied by for two sigma to hold."""
+    return float(student.ppf((1 + TWO_SIGMA) / 2, max(freedom, 1.0)) / 2)
+
+
+def _variance(runs: list[Floats]) -> tuple[float, float, float | None, bool]:
+    """Variance of the mean over all frames, its degrees of freedom, sd between runs, and whether it can be said."""
+    counts = np.array([run.size for run in runs])
+    weights = counts / counts.sum()
+    own = {
+        index: mean_variance(run)
+        for index, run in enumerate(runs)
+        if run.size >= 2 and run.size * COMPARABLE >= counts.max()
+    }
+    if not own:
+        return (np.nan, 1.0, None, False) if len(runs) < 2 else _scatter(runs, np.zeros(len(runs)), weights)
+    told, known = list(own), list(own.values())
+    share = weights[told] / weights[told].sum()
+    per_frame = share @ (np.array([each.variance for each in known]) * counts[told])
+    variances = per_frame / counts
+    variances[told] = [each.variance for each in known]
+    within = np.square(weights) * variances
+    parts = np.square(within[told]) @ [1 / each.freedom for each in known]
+    freedom = float(within[told].sum() ** 2 / parts) if parts > 0 else np.inf
+    total, of_scatter, between, enough = _scatter(runs, variances, weights)
+    converged = all(each.converged for each in known) or enough
+    return total, of_scatter if between else freedom, between, converged
+
+
+def _scatter(runs: list[Floats], variances: Floats, weights: Floats) -> tuple[float, float, float | None, bool]:
+    """Variance of the mean with the scatter between runs of `variances` (R,), degrees of freedom, sd, many runs."""
+    within = float(np.square(weights) @ variances)
+    counts = np.array([run.size for run in runs])
+    compared = counts * COMPARABLE >= counts.max()
+    if compared.sum() < 2:
+        return within, np.inf, None, False
+    means = np.array([run.mean() for run in runs])[compared]
+    between = max(0.0, float(means.var(ddof=1) - variances[compared].mean()))
+    total = within + float(np.square(weights).sum()) * between
+    return total, float(compared.sum() - 1), float(np.sqrt(between)), bool(compared.sum() >= REPLICAS)
+
+
+def _levels(runs: list[Floats]) -> Floats:
+    """Block length, blocks, error and its error (4, L) on pairing neighbours; blocks never cross runs.
+
+    A run too short for further pairing is taken to be as correlated as the others, one of a single frame to scatter
+    as they do.
+    """
+    counts = np.array([run.size for run in runs])
+    weights = counts / counts.sum()
+    variances = np.zeros(len(runs))  # of each one's mean
     levels: list[tuple[float, ...]] = []
     length = 1
     while (going := counts >= 2).any():
-        known = np.array([member.var(ddof=1) for member in members if member.size >= 2])
+        known = np.array([run.var(ddof=1) for run in runs if run.size >= 2])
         now = known / counts[going]
         before = weights[going] ** 2 @ variances[going]
         growth = weights[going] ** 2 @ now / before if before > 0 else 1.0
         variances[~going] = variances[~going] * growth if levels else known.mean()
         variances[going] = now
-        found = float(np.sqrt(weights**2 @ variances))
-        levels.append((length, counts[going].sum(), found, found / np.sqrt(2 * (counts[going] - 1).sum())))
-        members = [(member[: member.size // 2 * 2]).reshape(-1, 2).mean(axis=1) for member in members]
-        counts = np.array([member.size for member in members])
+        error = float(np.sqrt(weights**2 @ variances))
+        levels.append((length, counts[going].sum(), error, error / np.sqrt(2 * (counts[going] - 1).sum())))
+        runs = [(run[: run.size // 2 * 2]).reshape(-1, 2).mean(axis=1) for run in runs]
+        counts = np.array([run.size for run in runs])
         length *= 2
-    lengths, counts, errors, spreads = np.array(levels).reshape(-1, 4).T
-    error, converged = _plateau(counts, errors, spreads)
-    return BlockAverage(
-        float(series.mean()), lengths.astype(int), counts.astype(int), errors, spreads, error, converged
-    )
-
-
-def _plateau(counts: Floats, errors: Floats, spreads: Floats) -> tuple[float, bool]:
-    usable = np.flatnonzero(counts >= MINIMUM_BLOCKS)
-    for level in usable[:-COARSER_LEVELS]:
-        coarser = usable[usable > level]
-        if np.all(np.abs(errors[coarser] - errors[level]) <= 2 * spreads[coarser]):
-            return float(errors[level]), True
-    judged = errors[usable] if usable.size else errors
-    return float(judged.max()) if judged.size else float("nan"), False
+    return np.array(levels).reshape(-1, 4).T
 
 
 def block_ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLike | None = None) -> BlockAverage:
@@ -156,7 +219,7 @@ def conversion_errors(
 
 
 def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str) -> None:
-    """Error against block length, pale where blocks are too few to judge; a dashed line is the plateau."""
+    """Error against block length, pale where blocks are too few to judge; a dashed line is the error given."""
     for judged, alpha in ((blocks.counts >= MINIMUM_BLOCKS, 1.0), (blocks.counts < MINIMUM_BLOCKS, 0.3)):
         axes.errorbar(
             blocks.lengths[judged],

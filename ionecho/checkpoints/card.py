@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 
 from ionecho.checkpoints.store import CheckpointConfig
 from ionecho.data.outputs import drives_ions
+from ionecho.data.schema import ARRAYS
 from ionecho.models import build_model
 from ionecho.nmr.derived import made_by
 
@@ -34,8 +35,10 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         f"`{data['split']}`, fold {data['fold']}, validation {data['validation']:g} of the rest: "
         + ", ".join(f"{n} {part}" for part, n in data["configurations"].items())
         + f" configurations. Cite: {data['citation']}",
+        *_start(config),
         "## Accuracy",
         _accuracy(metrics),
+        *_dispersion(config),
         *(["### Limits", metrics["limits"]] if "limits" in metrics else []),
         *(["### Cross-validation", _cross_validation(metrics["cv"])] if "cv" in metrics else []),
         *(["### Learning curve", _learning_curve(metrics["learning_curve"])] if "learning_curve" in metrics else []),
@@ -53,6 +56,20 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         ),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _start(config: CheckpointConfig) -> list[str]:
+    """What the weights were before this training."""
+    if (start := config.start) is None:
+        return []
+    trained = {"all": "all layers", "last": "the last layers"}[config.training["trains"]]
+    fresh = ", ".join(start["fresh_elements"])
+    told = f" It did not know {fresh}: their weights were random." if fresh else ""
+    data = f"{start['dataset']['name']} {start['dataset']['version']}"
+    return [
+        f"Fine-tuned: it began with the weights of `{start['checkpoint']}` ({start['sha256'][:16]}…, trained on "
+        f"{data}), the scaling was set anew and {trained} trained.{told}"
+    ]
 
 
 def _usage(config: CheckpointConfig) -> str:
@@ -89,11 +106,24 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
                 notes.append(
                     f"Spread of {name.removesuffix('_calibration')} on the {part} part, calibrated on the validation "
                     f"part: errors over spreads {values['rmse_over_spread']:.3f}, within one spread "
-                    f"{values['within_1']:.3f} (expected of so few members: {one:.3f}), within two "
+                    f"{values['within_1']:.3f} (expected: {one:.3f}), within two "
                     f"{values['within_2']:.3f} ({two:.3f}), "
                     f"rank correlation {_number(values['rank_correlation'])}."
                 )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
+
+
+def _dispersion(config: CheckpointConfig) -> list[str]:
+    """How spreads follow from the distance."""
+    laws = [
+        f"Spread of {name}: {law['factor']:.3g} {ARRAYS[name].unit} · d^{law['distance']:.2f}"
+        + (f" · s^{law['members']:.2f}" if config.members > 1 else "")
+        for name, law in config.dispersion.items()
+    ]
+    told = "d is the distance of a centre's features from those of the training part, about one there (`distance` in "
+    told += "predictions; `distance_quantile`: the share of the validation part that lies closer)"
+    told += ", s the members' spread" if config.members > 1 else ""
+    return [f"{'; '.join(laws)}. {told}. Fitted to the validation part."] if laws else []
 
 
 def _cross_validation(cv: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ def local_checkpoints() -> dict[str, Path]:
 
 
 def resolve(name: str) -> Path:
-    """Folder of a checkpoint given by path or name; `owner/name` and unknown names are looked for on the Hub."""
+    """Folder of a checkpoint by path or name; `owner/name`, `@version` and unknown names are looked for on the Hub."""
     for folder in (Path(name), Path(name) / "checkpoint"):
         if (folder / "config.yaml").exists():
             return folder
@@ -32,7 +32,8 @@ def resolve(name: str) -> Path:
     if name in folders:
         return folders[name]
     try:
-        return pull(name)
+        repository, _, version = name.partition("@")
+        return pull(repository, version or "main")
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise InputError(
             f"no checkpoint {name!r}: not a folder, not among {', '.join(folders) or 'none'}, and not on the Hub "

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ionecho.checkpoints.upgrades import UPGRADES, Weights
 from ionecho.data.fetch import sha256
@@ -22,9 +23,10 @@ from ionecho.data.lock import locked
 from ionecho.data.outputs import drives_ions
 from ionecho.errors import InputError, explain
 from ionecho.models import build_model
+from ionecho.models.domain import Domain, dispersions
 from ionecho.models.ensemble import Ensemble
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST, MANIFEST_SINCE = "manifest.json", 2
 WEIGHTS = "weights.safetensors"
 HASHED = ("config.yaml", WEIGHTS, "metrics.json", "README.md", "environment.txt")
@@ -45,10 +47,14 @@ class CheckpointConfig(BaseModel):
     """Hyperparameters in which each member differs; empty: all are the same."""
     calibration: dict[str, float]
     """Factor on the members' spread, by output."""
+    dispersion: dict[str, dict[str, float]] = {}
+    """How errors grow with the distance from what was learned and the members' spread, by output (`Dispersion`)."""
     parameters: dict[str, dict[str, Any]]
     """Parameters of the derived quantities by key, such as those of the conversion of contact couplings to ppm."""
     dataset: dict[str, Any]
     """Name, version, content hash, split, fold and validation share of the training data, and its conventions."""
+    start: dict[str, Any] | None = None
+    """Name, hash and dataset of the checkpoint whose weights it began with, and the elements that this did not know."""
     training: dict[str, Any]
     """The recipe: losses, optimiser, schedule, epochs, batch size, seed."""
 
@@ -71,7 +77,8 @@ class Checkpoint:
     def identity(self) -> dict[str, Any]:
         """Name, hash and calibration of the spread, by which what was made with it is known."""
         calibration = {"calibration": self.config.calibration} if self.config.members > 1 else {}
-        return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256, **calibration}
+        dispersion = {"dispersion": self.config.dispersion} if self.config.dispersion else {}
+        return {"checkpoint": self.config.name, "checkpoint_sha256": self.sha256, **calibration, **dispersion}
 
     def pressure_error(self, limit: float | None) -> str:
         """What is known of the pressure of a potential, in words: for simulations at constant pressure.
@@ -164,15 +171,23 @@ def load(folder: Path) -> Checkpoint:
         config = CheckpointConfig.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{folder}/config.yaml: {explain(error)}") from error
+    if config.dispersion and "domain.mean" not in weights:
+        raise InputError(f"{folder}: config.yaml has a dispersion, the weights no domain; fetch the checkpoint anew")
     overrides = config.member_overrides or [{}] * config.members
     members = [build_model(config.model, config.hyperparameters | own) for own in overrides]
-    model = Ensemble(members, config.calibration)
+    domain = _domain(weights.get("domain.mean"))
+    model = Ensemble(members, config.calibration, domain, dispersions(config.dispersion))
     expected = model.state_dict()
     if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:
         raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
     stored = next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
     model.to(stored).load_state_dict(weights)
     return Checkpoint(model.eval(), config, sha256(folder / WEIGHTS), folder)
+
+
+def _domain(mean: Tensor | None) -> Domain | None:
+    """The domain whose means these are, its weights not loaded yet."""
+    return Domain(*mean.shape) if mean is not None and mean.ndim == 2 else None
 
 
 def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict[str, Any], Weights]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ionecho.data.schema import ARRAYS
 
 Weights = dict[str, torch.Tensor]
 Upgrade = Callable[[dict[str, Any], Weights], tuple[dict[str, Any], Weights]]
+UNSCALED = {"mean": 0.0, "std": 1.0}  # where there is no statistic
 AT_ATOMS = "@atoms"  # ended the name of an output at all atoms in format 1
 
 
@@ -37,5 +39,18 @@ def _outputs_by_label(raw: dict[str, Any], weights: Weights) -> tuple[dict[str, 
     }, weights
 
 
-UPGRADES: dict[int, Upgrade] = {1: _outputs_by_label}
+def _scaling_by_label(raw: dict[str, Any], weights: Weights) -> tuple[dict[str, Any], Weights]:
+    """2 to 3: means and standard deviations are (labels, elements); these models had those of the centres or of all."""
+    upgraded = dict(weights)
+    if raw["model"] in ("nn_nmr", "painn_nmr"):
+        numbers, centres = (list(raw["hyperparameters"][key]) for key in ("numbers", "centres"))
+        for name, member in product(UNSCALED, range(raw["members"])):
+            key = f"members.{member}.{name}"
+            known = centres if raw["model"] == "nn_nmr" else numbers
+            upgraded[key] = torch.full((1, len(numbers)), UNSCALED[name], dtype=weights[key].dtype)
+            upgraded[key][0, [numbers.index(number) for number in known]] = weights[key]
+    return {**raw, "format_version": 3}, upgraded
+
+
+UPGRADES: dict[int, Upgrade] = {1: _outputs_by_label, 2: _scaling_by_label}
 """Format version -> function that turns a checkpoint of that version into the next one."""

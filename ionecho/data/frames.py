@@ -11,10 +11,12 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
 
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
 FLAT = 1e-6  # of the volume that three vectors of these lengths could have
+BLOCK = 256  # frames read at once where the caller does not say
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,18 @@ class Trajectory:
     def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         """The same, of what a format is."""
         raise NotImplementedError
+
+    def array(self, name: str) -> NDArray:
+        """A stored array of all frames, (T, ...)."""
+        return np.concatenate([block.arrays[name] for block in self.blocks(0, BLOCK, [name])])
+
+    def configurations(self, group: str, source: str) -> Iterator[Configuration]:
+        """All frames without labels, as those of one `group`; where they come from is `source` with their number."""
+        frame = 0
+        for block in self.blocks(0, BLOCK):
+            for positions, cell in zip(block.positions, block.cell, strict=True):
+                yield Configuration(self.numbers, positions, cell, self.pbc, group, frame, f"{source}#{frame}")
+                frame += 1
 
     def refuse_missing(self, names: Sequence[str]) -> None:
         """Raise InputError if one of the arrays `names` is not stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,10 @@ class Batch:
         """The same batch on another device, its floating-point arrays in another precision."""
         labels = {name: value.to(device=device, dtype=dtype) for name, value in self.labels.items()}
         return Batch(self.graph.to(device, dtype), labels)
+
+    def unlabelled(self) -> Batch:
+        """The same batch with all labels missing."""
+        return Batch(self.graph, {name: torch.full_like(value, torch.nan) for name, value in self.labels.items()})
 
 
 @dataclass(frozen=True)
@@ -96,19 +100,21 @@ class InMemory(MapDataset[Batch]):
         return self.__getitems__([item])
 
     def __getitems__(self, items: Sequence[int]) -> Batch:
-        """A whole batch at once (torch's batched fetching)."""
-        chosen = [int(self.indices[item]) for item in items]
+        """A whole batch at once (torch's batched fetching); of no items, a configuration without labels."""
+        chosen = [int(self.indices[item]) for item in items or [0]]
         for index in chosen:
             if index not in self.graphs:
                 self.graphs[index] = _graph(self.columns, [index], self.recipe)
         graph = Graph.concatenate([self.graphs[index] for index in chosen])
-        return Batch(graph, _labels(self.columns, chosen, self.labels, self.recipe.dtype))
+        batch = Batch(graph, _labels(self.columns, chosen, self.labels, self.recipe.dtype))
+        return batch if items else batch.unlabelled()
 
 
 class Streamed(IterableDataset[Batch]):
     """Batches of a dataset larger than memory: blocks in random order, configurations shuffled within each.
 
-    One block is in memory at a time. The order is fixed by the seed; `seed=None` keeps that of the dataset.
+    One block is in memory at a time. The order is fixed by the seed; `seed=None` keeps that of the dataset. `share`
+    chooses what is served of a batch; where that is nothing, a configuration of it without labels.
     """
 
     def __init__(
@@ -120,7 +126,9 @@ class Streamed(IterableDataset[Batch]):
         batch_size: int,
         seed: int | None,
         block: int = BLOCK,
+        share: Callable[[Sequence[int]], Sequence[int]] = list,
     ) -> None:
+        self.share = share
         self.dataset, self.labels, self.recipe, self.batch_size, self.block = dataset, labels, recipe, batch_size, block
         self.blocks = [indices[indices // block == k] for k in np.unique(indices // block)]
         self.seed = seed
@@ -138,6 +146,9 @@ class Streamed(IterableDataset[Batch]):
             if random is not None:
                 members = random.permutation(members)
             for first in range(0, len(members), self.batch_size):
-                chosen = members[first : first + self.batch_size].tolist()
+                batch = members[first : first + self.batch_size].tolist()
+                own = self.share(batch)
+                chosen = own or batch[:1]
                 labels = _labels(columns, chosen, self.labels, self.recipe.dtype)
-                yield Batch(_graph(columns, chosen, self.recipe), labels)
+                served = Batch(_graph(columns, chosen, self.recipe), labels)
+                yield served if own else served.unlabelled()

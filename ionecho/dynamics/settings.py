@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import ase
-from pydantic import BeforeValidator, Field, InstanceOf, PositiveFloat
+from pydantic import BeforeValidator, Field, InstanceOf, PositiveFloat, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.start import three_numbers
 from ionecho.errors import InputError
+from ionecho.nmr.derived import gathered
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,22 @@ class SimulationSettings:
     volume_limit: PositiveFloat | None = 0.2  # share by which the volume may change
     pressure_error_limit: PositiveFloat | None = 1.0  # GPa, largest error of the pressure with which npt is run
     properties: str | tuple[str, ...] = ()  # checkpoints that predict every stored frame
-    contact_shift: Literal["checkpoint"] | dict[str, Any] | None = "checkpoint"  # of the conversion to ppm
-    quadrupole: Literal["checkpoint"] | dict[str, Any] | None = "checkpoint"  # of C_Q and eta
+    parameters: dict[str, Literal["checkpoint"] | dict[str, Any] | None] = field(default_factory=dict)  # of derived
+    # quantities by key, which may stand beside the other keys; those that are not given are the checkpoint's
     device: str = "auto"
     dtype: str = "float64"
     threads: int | None = None  # of the CPU; none: all cores
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: ArgsKwargs) -> ArgsKwargs:
+        return ArgsKwargs(given.args, gathered(given.kwargs or {}))
 
     def __post_init__(self) -> None:
         if self.velocities not in ("draw", "keep") or (self.velocities == "keep" and max(self.repeat) > 1):
             raise InputError(
                 f"velocities={self.velocities}: expected draw, or keep for a structure that is not repeated"
             )
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What is asked of the parameters of derived quantities, by key."""
-        return {key: getattr(self, key) for key in ("contact_shift", "quadrupole")}
 
     @property
     def thermostat(self) -> Thermostat:

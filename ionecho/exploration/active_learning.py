@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
+from ionecho.checkpoints.run import start_of
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
 from ionecho.data.store import Dataset
@@ -66,6 +67,7 @@ def _check(config: ExplorationSettings, engine: Engine, folder: Path) -> None:
         raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
     if config.structures is not None:
         _check_elements(config, alone=config.dataset.name is None)
+    start_of(config.training("unnamed"))  # refused before anything is labelled
     asked = {key: value for key, value in config.request.items() if key not in MAY_CHANGE}
     request = json.loads(json.dumps(asked))
     stored = folder / "request.json"

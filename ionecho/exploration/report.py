@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ionecho.report import Figure, Report, Table
 from ionecho.report.style import DOUBLE, GREY, SINGLE, shades
 
 Round = Mapping[str, Any]
+ERRORS = ("new forces", "new energy", "rank correlation", "error/spread", "test forces", "test energy")
 CONVENTIONS = {
     "spread": "standard deviation of the members (M - 1), length of its vector, times the checkpoint's calibration",
     "calibration": "factor on the members' standard deviation that makes it the error of the held-out configurations",
@@ -29,13 +31,15 @@ UNITS = {
     **dict.fromkeys(("new forces", "test forces", "largest_score", "mean_spread", "score", "error", "spread"), "eV/Å"),
     **dict.fromkeys(("new energy", "test energy"), "meV/atom"),
     "temperature": "K",
-    "seconds": "s",
+    **dict.fromkeys(("seconds", "wall time"), "s"),
 }
 
 
 def report(rounds: Sequence[Round]) -> Report:
     """The rounds so far."""
-    runs = pd.DataFrame([{"round": each["round"], **run} for each in rounds for run in each.get("runs", [])])
+    runs = pd.DataFrame([_run_row(each["round"], run) for each in rounds for run in each.get("runs", [])])
+    whole = rows(rounds)
+    errors = [name for name in whole if name in ERRORS]
     last, explored = rounds[-1], [each for each in rounds if "frames" in each]
     return Report(
         analysis="exploration",
@@ -47,7 +51,10 @@ def report(rounds: Sequence[Round]) -> Report:
         numbers={"rounds": rounds},
         units=UNITS,
         tables={
-            "rounds": Table(rows(rounds), "Rounds", "RMSE of forces by component, of energies an atom."),
+            "rounds": Table(whole.drop(columns=errors), "Rounds", "Frames by their score, and what became of them."),
+            "errors": Table(
+                whole[["round", "trained on", *errors]], "Errors", "RMSE of forces by component, of energies an atom."
+            ),
             "runs": Table(runs, "Simulations", "Largest score of a frame, mean spread of the forces."),
         },
         figures=_figures(rounds),
@@ -55,6 +62,10 @@ def report(rounds: Sequence[Round]) -> Report:
         conventions=CONVENTIONS,
         source={f"round {each['round']}": each["dataset"] for each in rounds},
     )
+
+
+def _run_row(number: int, run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"round": number, **run, "structure": Path(run["structure"]).name}
 
 
 def rows(rounds: Sequence[Round]) -> pd.DataFrame:
@@ -81,7 +92,7 @@ def _row(report: Round) -> dict[str, Any]:
         energy, forces = (report["test"][name]["rmse"] for name in ("energy_per_atom", "forces"))
         row |= {"test forces": forces, "test energy": 1e3 * energy}
     if "seconds" in report:
-        row["seconds"] = sum(report["seconds"].values())
+        row["wall time"] = sum(report["seconds"].values())
     return row
 
 
@@ -108,7 +119,7 @@ def _figures(rounds: Sequence[Round]) -> dict[str, Figure]:
     errors = "Force errors of each round's model on the test part, and on the frames that it picked."
     made = {"scores": Figure(partial(_scores, explored), scores)} if explored else {}
     made |= {"foretold": Figure(partial(_foretold, labelled), foretold)} if labelled else {}
-    return made | {"errors": Figure(partial(_errors, rounds), errors, ["rounds"])}
+    return made | {"errors": Figure(partial(_errors, rounds), errors, ["errors"])}
 
 
 def _scores(rounds: Sequence[Round], _: list[str]) -> Canvas:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.data.schema import Configuration
-from ionecho.data.store import open_zarr
+from ionecho.data.trajectory import open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.simulate import NoFrame, simulate
 from ionecho.dynamics.start import read_structure
 from ionecho.exploration.settings import ExplorationSettings
-from ionecho.labelling.structures import group_names, read_structures
+from ionecho.labelling.structures import group_names
 from ionecho.prediction.device import usable
 from ionecho.structures.displace import displace
 from ionecho.structures.read import describe
@@ -92,13 +92,10 @@ def explore_by(
         simulate(planned.atoms, potential, thermostat, run, identity, path)
     except NoFrame as lost:
         return Explored(planned, [], np.empty(0), np.empty(0), lost.reason)
-    group = open_zarr(path, "r")
-    frames = list(read_structures([str(path)], every=1))
-    for configuration in frames:
-        configuration.group = planned.name
-        configuration.source = f"{planned.name}#{configuration.frame}"
-    spread = group["forces_std"][:].astype(float)
-    return Explored(planned, frames, spread.max(1), spread.mean(1), group.attrs["stopped"])
+    trajectory = open_trajectory(path)
+    frames = list(trajectory.configurations(planned.name, planned.name))
+    spread = trajectory.array("forces_std").astype(float)
+    return Explored(planned, frames, spread.max(1), spread.mean(1), trajectory.stopped)
 
 
 def displaced_cells(config: ExplorationSettings) -> Iterator[Configuration]:

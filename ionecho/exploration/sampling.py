@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import ase
 import numpy as np
@@ -13,13 +11,12 @@ from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
-from ionecho.data.store import open_zarr
+from ionecho.data.trajectory import Trajectory, open_trajectory
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Thermostat
 from ionecho.dynamics.neb import minimum_energy_path
 from ionecho.dynamics.run import Run
 from ionecho.dynamics.simulate import simulate
-from ionecho.labelling.structures import read_structures
 from ionecho.structures.displace import displace
 from ionecho.structures.read import describe
 
@@ -63,12 +60,12 @@ def simulated(
     atoms = prototype(seed)
     atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.01, 0.01, 3))[:, None], scale_atoms=True)
     thermostat = Thermostat("nvt_langevin", temperature, timestep, 100.0, 0.0, 1000.0, seed)
-    path = _run(atoms, group, checkpoint, thermostat, round(spacing / timestep), frames)
-    energy = open_zarr(path, "r")["potential_energy"][:]
-    for found in read_structures([str(path)], every=1):
-        if not sound(found.atoms) or energy[found.frame] < energy[0] - HOLE:
+    trajectory = _run(atoms, group, checkpoint, thermostat, round(spacing / timestep), frames)
+    energies = trajectory.array("potential_energy")
+    for found, energy in zip(trajectory.configurations(group, f"recipe {group}"), energies, strict=True):
+        if not sound(found.atoms) or energy < energies[0] - HOLE:
             return
-        yield replace(found, source=f"recipe {group}#{found.frame}")
+        yield found
 
 
 def quenched(
@@ -84,8 +81,8 @@ def quenched(
     kept = 0
     for stage, (temperature, frames) in enumerate(stages):
         thermostat = Thermostat("nvt_langevin", temperature, 2.0, 100.0, 0.0, 1000.0, seed)
-        path = _run(atoms, f"{group}_{stage}", checkpoint, thermostat, 125, frames)
-        found = list(read_structures([str(path)], every=1))
+        trajectory = _run(atoms, f"{group}_{stage}", checkpoint, thermostat, 125, frames)
+        found = list(trajectory.configurations(group, f"recipe {group}"))
         for frame in found:
             if sound(frame.atoms):
                 yield configuration(frame.atoms, group, kept)
@@ -95,7 +92,7 @@ def quenched(
         atoms = found[-1].atoms
 
 
-def _run(atoms: ase.Atoms, name: str, checkpoint: str, thermostat: Thermostat, every: int, frames: int) -> Path:
+def _run(atoms: ase.Atoms, name: str, checkpoint: str, thermostat: Thermostat, every: int, frames: int) -> Trajectory:
     settings = Run(
         steps=every * frames,
         every=every,
@@ -107,7 +104,8 @@ def _run(atoms: ase.Atoms, name: str, checkpoint: str, thermostat: Thermostat, e
     )
     loaded = load(resolve(checkpoint))
     identity = {**loaded.identity, **describe(atoms)}
-    return simulate(atoms, Potential(loaded.model), thermostat, settings, identity, WORK / f"{name}.zarr")
+    path = simulate(atoms, Potential(loaded.model), thermostat, settings, identity, WORK / f"{name}.zarr")
+    return open_trajectory(path)
 
 
 def hopping(

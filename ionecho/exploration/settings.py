@@ -111,6 +111,7 @@ class ExplorationSettings:
     name: str
     output: str
     seed: NonNegativeInt
+    start: str | None
     ensemble: int = Field(ge=2)  # a spread needs two members
     member_overrides: list[dict[str, Any]]
     rounds: PositiveInt
@@ -148,6 +149,7 @@ class ExplorationSettings:
             name=self.name,
             seed=self.seed,
             resume="auto",
+            start=self.start,
             ensemble=self.ensemble,
             member_overrides=self.member_overrides,
             cv=CrossValidation(folds=None),

@@ -110,7 +110,12 @@ class Gaussians(nn.Module):
 
 def envelope(r: Tensor, cutoff: float) -> Tensor:
     """Cosine cut-off: one at zero, zero with zero slope from the cut-off on; lengths in Å."""
-    return 0.5 + 0.5 * torch.cos(torch.pi * (r / cutoff).clamp(max=1.0))
+    return cosine_cutoff(r, cutoff, cutoff)
+
+
+def envelope_slope(r: Tensor, cutoff: float) -> Tensor:
+    """Derivative of the envelope by the distance, 1/Å."""
+    return -0.5 * torch.pi / cutoff * torch.sin(torch.pi * (r / cutoff).clamp(max=1.0))
 
 
 def radial_basis(r: Tensor, cutoff: float, count: int) -> Tensor:

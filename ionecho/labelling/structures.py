@@ -13,8 +13,8 @@ import numpy as np
 from ionecho.data.importers.ase_files import read
 from ionecho.data.registry import REPOSITORY, find_input
 from ionecho.data.schema import Configuration
-from ionecho.data.store import Dataset, open_zarr
-from ionecho.data.trajectory import ZarrTrajectory
+from ionecho.data.store import Dataset
+from ionecho.data.trajectory import is_dataset, open_trajectory
 from ionecho.errors import InputError
 from ionecho.structures.displace import Rattle, displace
 
@@ -78,22 +78,12 @@ def _configurations(path: Path, group: str) -> Iterator[Configuration]:
         for configuration in read(path):
             configuration.labels, configuration.group = {}, group
             yield configuration
-    elif path.suffix == ".zip" or "atom_offsets" in open_zarr(path, "r"):
+    elif is_dataset(path):
         yield from _of_dataset(Dataset(path))
     else:
-        yield from _of_trajectory(path, group)
+        yield from open_trajectory(path).configurations(group, path.name)
 
 
 def _of_dataset(dataset: Dataset) -> Iterator[Configuration]:
     for start in range(0, len(dataset), BLOCK):
         yield from dataset.configurations(start, min(start + BLOCK, len(dataset)))
-
-
-def _of_trajectory(path: Path, group: str) -> Iterator[Configuration]:
-    trajectory = ZarrTrajectory(path)
-    frame = 0
-    for block in trajectory.blocks(0, BLOCK):
-        for positions, cell in zip(block.positions, block.cell, strict=True):
-            source = f"{path.name}#{frame}"
-            yield Configuration(trajectory.numbers, positions, cell, trajectory.pbc, group, frame, source)
-            frame += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
@@ -29,6 +30,8 @@ class Model(nn.Module):
     outputs: tuple[Output, ...]
     needed: tuple[str, ...]
     """Names of the outputs that have to be learned."""
+    last: tuple[str, ...] = ()
+    """Beginnings of the names of the weights that make up the last layers."""
 
     def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
         super().__init__()
@@ -38,7 +41,10 @@ class Model(nn.Module):
         self.species, self.centre_species = Species(numbers), Species(centres)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """The outputs by name."""
+        """The outputs by name and, where the model can say what it sees of its centres, their `FEATURES` (K, F).
+
+        Features are invariant; how far they are from those of the training part tells where the model is not at home.
+        """
         raise NotImplementedError
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
@@ -47,6 +53,45 @@ class Model(nn.Module):
         `batches` can be run through more than once.
         """
         raise NotImplementedError
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """As `fit`, of a model that has the weights of another: set the scaling of the labels alone."""
+        self.fit(statistics, batches)
+
+    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+        """What the entries of weights stand for that go by elements: name of the weight -> axis -> one key an entry.
+
+        They are taken over by key where a model begins with the weights of another; those not named here, whole.
+        """
+        return {}
+
+
+class AtomicModel(Model):
+    """Labels of atoms, learned in units of their standard deviation over the atoms of an element, about its mean.
+
+    A vector or a traceless tensor has no mean, and that of a tensor is isotropic: rotation commutes with the scaling.
+    """
+
+    mean: Tensor  # (labels, elements) in the labels' units
+    std: Tensor  # (labels, elements)
+
+    def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
+        super().__init__(numbers, centres, cutoff)
+        self.labels = list(dict.fromkeys(output.label for output in self.outputs))
+        self.register_buffer("mean", torch.zeros(len(self.labels), len(self.numbers)))
+        self.register_buffer("std", torch.ones(len(self.labels), len(self.numbers)))
+
+    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Take the mean and the standard deviation of every label, element by element, from the training part."""
+        for row, label in enumerate(self.labels):
+            for number, known in statistics.get(label, {}).items():
+                element = self.numbers.index(number)
+                self.mean[row, element], self.std[row, element] = known.mean, known.std or 1.0
+
+    def scaling(self, label: str, species: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (n,) and standard deviation (n,) of a label at atoms of these elements (n,)."""
+        row = self.labels.index(label)
+        return self.mean[row, species], self.std[row, species]
 
 
 class PotentialModel(Model):

@@ -14,7 +14,7 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.models.base import PotentialModel
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
-from ionecho.models.species import Species, Statistics, composition, one_body_and_scale
+from ionecho.models.species import Statistics, composition, one_body_and_scale
 
 SPARE = 1.1  # more slots than neighbours in the training part, then rounded up to a multiple of four (DeePMD-kit)
 SMALLEST_DEVIATION = 0.01  # 1/Å (DeePMD-kit)
@@ -51,6 +51,7 @@ class DeepPot(PotentialModel):
         Widths of the hidden layers of the fitting networks.
     """
 
+    last = ("fittings",)
     embeddings: Any  # [a][b]: of neighbours of element b around element a
     fittings: Any
     slots: Tensor  # (S,) for neighbours of each element
@@ -78,7 +79,6 @@ class DeepPot(PotentialModel):
             raise InputError(f"axis: expected 1 to {embedding[-1]}, the width of the embedding, found {axis}")
         self.axis = axis
         self.smooth_cutoff = smooth_cutoff
-        self.species = Species(numbers)
         kinds = len(self.numbers)
         self.embeddings = nn.ModuleList(
             nn.ModuleList(Residual(1, embedding, timestep=False) for _ in numbers) for _ in numbers
@@ -118,10 +118,14 @@ class DeepPot(PotentialModel):
         variances = averages[:, 1::2] - averages[:, 0::2] ** 2
         self.mean.copy_(averages[:, 0])
         self.deviation.copy_(variances.clamp(min=0.0).sqrt().clamp(min=SMALLEST_DEVIATION))
-        one_body, scale = one_body_and_scale(self.species, kinds, batches)
+        self.rescale(statistics, batches)
+        self.measure_descriptors(batches)
+
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Take the one-body energies and the scale anew; the weights go with the descriptors as they were scaled."""
+        one_body, scale = one_body_and_scale(self.species, len(self.numbers), batches)
         self.one_body.copy_(one_body)
         self.scale.fill_(scale)
-        self.measure_descriptors(batches)
 
     @torch.no_grad()
     def measure_descriptors(self, batches: Iterable[Batch]) -> None:

@@ -12,6 +12,7 @@ from ionecho.data.outputs import MEMBERS, SPREAD, Output, named
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import PairsOf
+from ionecho.models.domain import DISTANCE, FEATURES, QUANTILE, Dispersion, Domain
 
 
 class Ensemble(nn.Module):
@@ -26,6 +27,10 @@ class Ensemble(nn.Module):
         Models of one kind, whose width and depth may differ.
     calibration
         Output -> factor on the members' spread (`Output.spread`). A single member has none.
+    domain
+        What the first member has learned; it tells how far away centres are.
+    dispersion
+        Output -> how its errors grow with this distance; where there is one, it makes the spread.
 
     Raises
     ------
@@ -39,8 +44,15 @@ class Ensemble(nn.Module):
     pairs_of: PairsOf
     outputs: tuple[Output, ...]
 
-    def __init__(self, members: Sequence[nn.Module], calibration: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        calibration: Mapping[str, float],
+        domain: Domain | None = None,
+        dispersion: Mapping[str, Dispersion] | None = None,
+    ) -> None:
         super().__init__()
+        self.domain, self.dispersion = domain, dict(dispersion or {})
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
@@ -52,19 +64,31 @@ class Ensemble(nn.Module):
         self.register_load_state_dict_post_hook(_refresh)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """Outputs of the members with, for M > 1, `<name>_std` (n,), one a row, and `<name>_members` (M, n, ...)."""
+        """Outputs of the members with `<name>_std` (n,), one a row, and, for M > 1, `<name>_members` (M, n, ...).
+
+        A single member has a spread where its errors are known by distance. `distance` and `distance_quantile` (K,) are
+        of the centres.
+        """
         if self.batched is not None:
             outputs = self.batched(graph)
         else:
             single = [member(graph) for member in self.members]
-            outputs = {name: torch.stack([output[name] for output in single]) for name in single[0]}
+            outputs = {n: torch.stack([output[n] for output in single]) for n in single[0] if n != FEATURES}
         joined: dict[str, Tensor] = {}
+        if self.domain is not None:
+            element = self.members[0].centre_species(graph.numbers[graph.centres])  # type: ignore[operator]
+            joined[DISTANCE] = self.domain(single[0][FEATURES], element)
+            joined[QUANTILE] = self.domain.quantile(joined[DISTANCE])
         known = named(self.outputs)
         for name, values in outputs.items():
             joined[name] = values.mean(0)
-            if len(values) > 1 and not known[name].auxiliary:
+            if known[name].auxiliary:
+                continue
+            if len(values) > 1:
                 joined[name + SPREAD] = self.calibration.get(name, 1.0) * known[name].spread(values)
                 joined[name + MEMBERS] = values
+            if name in self.dispersion:
+                joined[name + SPREAD] = self.dispersion[name](joined[DISTANCE], joined.get(name + SPREAD))
         return joined
 
 

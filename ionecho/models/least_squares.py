@@ -12,7 +12,6 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
-from torch.distributed import ReduceOp
 
 from ionecho.data.loader import Batch
 from ionecho.errors import InputError
@@ -20,7 +19,6 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models.continuation import harmonic_continuation
-from ionecho.models.processes import across, processes
 from ionecho.models.spline_potential import MARGIN, SplinePotential, windows
 from ionecho.models.wall import shortest_distances
 
@@ -50,40 +48,30 @@ class NormalEquations:
         self.gram = dsyrk(1.0, rows.T, beta=1.0, c=self.gram, overwrite_c=True)
         self.moment += rows.T @ targets
 
-    def joined(self) -> NormalEquations:
-        """With those of all processes of a process group (DDP), each of which has added its share of the data."""
-        if processes() == 1:
-            return self
-        whole = NormalEquations(len(self.moment))
-        whole.gram = np.asfortranarray(across(torch.from_numpy(self.gram.T.copy()), ReduceOp.SUM).numpy().T)
-        whole.moment = across(torch.from_numpy(self.moment.copy()), ReduceOp.SUM).numpy()
-        return whole
-
 
 def fit(model: SplinePotential, batches: Iterable[Batch]) -> None:
     """Set the inner radii and all coefficients of a model from labelled batches.
 
     They are run through once for the shortest distances, which the knots depend on, and once for the normal equations;
-    once more, as far as needed, where the fit is repeated with `displaced` copies. Each process of a process group runs
-    through its own share, and all get the fit of the whole.
+    once more, as far as needed, where the fit is repeated with `displaced` copies.
     """
     model.inner.copy_(inner_radii(model, batches))
     columns = unknowns(model)
     normal = NormalEquations(columns.count)
     for batch in batches:
         normal.add(*equations(model, columns, batch, model.force_error))
-    assign(model, columns, solve(model, columns, normal.joined()))
+    assign(model, columns, solve(model, columns, normal))
     copies = 0
     continued = []
     for batch in batches:
-        if copies >= model.displaced / processes():
+        if copies >= model.displaced:
             break
         continued.append(harmonic_continuation(model, batch, model.displacement))
         copies += len(batch.graph.cell)
     for batch in continued:
         normal.add(*equations(model, columns, batch, model.displaced_error))
     if model.displaced:
-        assign(model, columns, solve(model, columns, normal.joined()))
+        assign(model, columns, solve(model, columns, normal))
 
 
 def assign(model: SplinePotential, columns: Columns, solution: NDArray) -> None:

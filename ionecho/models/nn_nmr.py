@@ -15,14 +15,15 @@ from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import Gaussians, SmearedOrbitals
 from ionecho.geometry.soap import AtomicDensity, by_degree, power_spectrum, quadratic
-from ionecho.models.base import Model
+from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
 from ionecho.models.species import Statistics
 
 Rows = Iterator[tuple[Tensor, Tensor]]
 
 
-class NNNMR(Model):
+class NNNMR(AtomicModel):
     """Contact couplings of the centres from a description of their surroundings and a perceptron.
 
     c_{alm}     density of the surroundings in channels a (element and radial function)
@@ -56,8 +57,7 @@ class NNNMR(Model):
     pairs_of = "centres"
     outputs = (Output("hyperfine_contact", "centres"),)
     needed = ("hyperfine_contact",)
-    mean: Tensor  # (centres,) MHz
-    std: Tensor  # (centres,) MHz
+    last = ("linear", "perceptron")
     feature_mean: Tensor  # (features,)
     feature_std: Tensor  # (features,)
 
@@ -101,8 +101,6 @@ class NNNMR(Model):
         if not smeared:
             for parameter in self.perceptron[-1].parameters():
                 nn.init.zeros_(parameter)
-        self.register_buffer("mean", torch.zeros(len(self.centres)))
-        self.register_buffer("std", torch.ones(len(self.centres)))
         self.register_buffer("feature_mean", torch.zeros(size))
         self.register_buffer("feature_std", torch.ones(size))
 
@@ -112,8 +110,8 @@ class NNNMR(Model):
         coupling = self.perceptron(features).squeeze(1)
         if self.linear is not None:
             coupling = coupling + features @ self.linear
-        centre = self.centre_species(graph.numbers[graph.centres])
-        return {"hyperfine_contact": self.mean[centre] + self.std[centre] * coupling}
+        mean, std = self.scaling("hyperfine_contact", self.species(graph.numbers[graph.centres]))
+        return {"hyperfine_contact": mean + std * coupling, FEATURES: features}
 
     def _invariants(self, density: Tensor) -> Tensor:
         """Description (K, features) from the coefficients (K, channels, (l_max + 1)²)."""
@@ -126,10 +124,7 @@ class NNNMR(Model):
     @torch.no_grad()
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Scale features and couplings by the training part; for "factored", solve for the factors and weights."""
-        for number, found in statistics["hyperfine_contact"].items():
-            if number in self.centres:
-                index = self.centres.index(number)
-                self.mean[index], self.std[index] = found.mean, found.std or 1.0
+        super().fit(statistics, batches)
         if self.factors is not None and self.linear is not None:
             self._solve(self.factors, self.linear, batches)
         total = torch.zeros(3, len(self.feature_mean), dtype=torch.float64, device=self.mean.device)
@@ -143,6 +138,10 @@ class NNNMR(Model):
         if self.linear is not None:
             self.linear.mul_(self.feature_std)
 
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """Scale the couplings anew; the weights go with the features as they were scaled."""
+        super().fit(statistics, batches)
+
     def _density(self, graph: Graph) -> Tensor:
         return self.density(graph, self.species(graph.numbers))
 
@@ -151,9 +150,9 @@ class NNNMR(Model):
         for batch in batches:
             graph = batch.graph
             target = batch.labels["hyperfine_contact"][graph.centres]
-            centre = self.centre_species(graph.numbers[graph.centres])
+            mean, std = self.scaling("hyperfine_contact", self.species(graph.numbers[graph.centres]))
             present = target.isfinite()
-            yield self._density(graph)[present], ((target - self.mean[centre]) / self.std[centre])[present]
+            yield self._density(graph)[present], ((target - mean) / std)[present]
 
     def _solve(self, factors: Tensor, linear: Tensor, batches: Iterable[Batch]) -> None:
         """Ridge regression on c_00 and all products of channels; factors diagonalise the weights of every l."""

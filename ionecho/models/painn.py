@@ -47,6 +47,7 @@ class PaiNN(PotentialModel):
         Width, number of layers, number of radial functions sin(kπr/cutoff)/r.
     """
 
+    last = ("head",)
     one_body: Tensor  # (S,) eV
     scale: Tensor  # () eV
     contacts: Tensor  # (S, S) Å

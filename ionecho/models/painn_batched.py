@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
 from ionecho.geometry.graph import Graph
+from ionecho.geometry.radial import envelope
 from ionecho.models.gradients import forces_and_stress, recorded_vectors
 from ionecho.models.species import Species, composition
 from ionecho.models.wall import wall
@@ -123,7 +124,7 @@ class Functions:
         frequencies (M, R - 1), all times the cosine cut-off.
         """
         r = vectors.norm(dim=2)
-        weight = torch.where(r < cutoff, 0.5 + 0.5 * torch.cos(torch.pi / cutoff * r), 0.0)
+        weight = envelope(r, cutoff)
         waves = torch.sin(frequencies[:, None, None, :, None] * r[..., None, :]) * (weight / r)[..., None, :]
         radial = torch.cat([weight[..., None, :], waves], -2)
         return cls(radial, radial[:, :, None] * (vectors / r[:, :, None])[..., None, :])

@@ -8,23 +8,23 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
-from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import envelope, radial_basis
 from ionecho.geometry.tensors import degrees, traceless
-from ionecho.models.base import Model
+from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
-from ionecho.models.species import Statistics
 
 LABELS = ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
 ANGLE_POWERS = 3  # powers of the cosine of the angle at the bridging atom
@@ -51,7 +51,8 @@ class Pairs(NamedTuple):
 class Atoms(NamedTuple):
     """What the surroundings of every atom tell about it."""
 
-    features: Tensor  # (A, features), invariant
+    invariants: Tensor  # (A, (l_max + 2) channels) of the densities
+    features: Tensor  # (A, features) made of them
     tensors: list[Tensor]  # (A, 2l + 1, channels) for every degree l
     gates: Tensor  # (A, l_max channels)
 
@@ -114,7 +115,7 @@ class Surroundings(nn.Module):
             products.append((a * b).sum(1))
         invariants = self.norm(torch.cat([tensors[0].squeeze(1), *products], dim=1))
         features = self.features(torch.cat([invariants, one_hot(species, self.kinds).to(invariants.dtype)], dim=1))
-        return Atoms(features, tensors, self.gates(features))
+        return Atoms(invariants, features, tensors, self.gates(features))
 
     def _density(self, species: Tensor, pairs: Pairs) -> Tensor:
         """Coefficients ρ = Σ_j R_n(r_ij) Y_lm(r_ij) by the element of j, (A, (l_max + 1)², kinds radial)."""
@@ -124,7 +125,7 @@ class Surroundings(nn.Module):
         return density.unflatten(0, (len(species), self.kinds)).transpose(1, 2).flatten(2)
 
 
-class SpinTransfer(Model):
+class SpinTransfer(AtomicModel):
     """Couplings of the centres i as sums over sources j of a function of all bridges k between the two.
 
     h, A        invariant features and equivariant channels of the surroundings of an atom
@@ -150,12 +151,11 @@ class SpinTransfer(Model):
 
     pairs_of = "atoms"
     needed = ("hyperfine_contact",)
+    last = ("pair", "local", "dipolar")
     outputs = (
         Output("hyperfine_contact", "centres"),
         *(Output(label, "atoms", auxiliary=True) for label in LABELS),
     )
-    mean: Tensor  # (3, elements) of the labels in their units; tensors have none
-    std: Tensor  # (3, elements)
 
     def __init__(
         self,
@@ -191,15 +191,27 @@ class SpinTransfer(Model):
         self.pair = perceptron([sum(self.pooled) + distance + 2 * features + seen, width, width, width, 1])
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
-        self.register_buffer("mean", torch.zeros(len(LABELS), kinds))
-        self.register_buffer("std", torch.ones(len(LABELS), kinds))
 
-    def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
-        """Take the mean and the standard deviation of every label, element by element, from the training part."""
-        for row, label in enumerate(LABELS):
-            for number, found in statistics.get(label, {}).items():
-                index = self.numbers.index(number)
-                self.mean[row, index], self.std[row, index] = found.mean, found.std or 1.0
+    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+        """Radial functions of a pair, and features of an atom, by the elements that they belong to."""
+        elements: list[Hashable] = [("element", number) for number in self.numbers]
+
+        def columns(layer: Any, first: int, *of_pairs: Sequence[int]) -> dict[int, list[Hashable]]:
+            """Of a layer that takes radial functions, by the elements of a pair, from its input `first` on."""
+            radial = list(product(*of_pairs, range(self.radial)))
+            return {1: [*range(first), *radial, *range(first, layer.in_features - len(radial))]}
+
+        around: Any = self.surroundings.features[0]
+        pairs = (self.centres, self.numbers)
+        return {
+            "surroundings.mixing": {1: elements, 2: list(product(self.numbers, range(self.radial)))},
+            "surroundings.features.0.weight": {1: [*range(around.in_features - len(elements)), *elements]},
+            "bridge.weight": columns(self.bridge, 0, *pairs),
+            "source.weight": columns(self.source, 0, *pairs),
+            "bond.weight": columns(self.bond, 0, self.numbers, self.numbers),
+            "pair.0.weight": columns(self.pair[0], sum(self.pooled), *pairs),
+            "local": {1: elements},
+        }
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz; and, to train the surroundings on, what these alone tell about all atoms.
@@ -210,13 +222,14 @@ class SpinTransfer(Model):
         species = self.species(graph.numbers)
         pairs = self._pairs(graph, species)
         atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff))
-        coupling = self._coupling(graph, species, pairs, atoms)
+        coupling, features = self._coupling(graph, species, pairs, atoms)
         local = torch.einsum("af,oaf->oa", atoms.features, self.local[:, species])
         contact, moment = self.mean[:2, species] + self.std[:2, species] * local
         dipolar = torch.einsum("amc,ac->am", atoms.tensors[2], self.dipolar(atoms.features))
-        of_centre = species[graph.centres]
+        mean, std = self.scaling("hyperfine_contact", species[graph.centres])
         return {
-            "hyperfine_contact": self.mean[0, of_centre] + self.std[0, of_centre] * coupling,
+            "hyperfine_contact": mean + std * coupling,
+            FEATURES: torch.cat([features, atoms.invariants[graph.centres]], dim=1),
             "auxiliary_hyperfine_contact": contact,
             "auxiliary_magnetic_moment": moment,
             "auxiliary_hyperfine_dipolar": self.std[2, species, None, None] * traceless(dipolar),
@@ -227,8 +240,9 @@ class SpinTransfer(Model):
         r, kind = vectors.norm(dim=1), species[i] * len(self.numbers) + species[j]
         return Pairs(i, j, kind, graph.shifts.long(), r, vectors / r[:, None], self.harmonics(vectors))
 
-    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> Tensor:
-        """Sums over the sources of every centre (K,), in units of the standard deviation."""
+    def _coupling(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms) -> tuple[Tensor, Tensor]:
+        """Sums over the sources of every centre: of their shares (K,), in units of the standard deviation, and of what
+        these are linear in (K, width)."""
         position = torch.full_like(species, -1)
         position[graph.centres] = torch.arange(len(graph.centres), device=species.device)
         direct = pairs.where(position[pairs.i] >= 0)
@@ -237,9 +251,10 @@ class SpinTransfer(Model):
         distance = self._radial(direct, self.cutoff, len(self.centres))
         h_i, h_j = atoms.features.index_select(0, direct.i), atoms.features.index_select(0, direct.j)
         transfer = self._transfer(pairs, direct, atoms, self.source(torch.cat([distance, h_j], dim=1)))
-        terms = self.pair(torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1)).squeeze(1)
-        terms = terms * envelope(direct.r, self.cutoff)
-        return SOURCE_SCALE * terms.new_zeros(len(graph.centres)).index_add(0, position[direct.i], terms)
+        hidden = self.pair[:-1](torch.cat([*transfer, distance, h_i, h_j, atoms.seen(direct)], dim=1))
+        terms = torch.cat([self.pair[-1](hidden), hidden], dim=1) * envelope(direct.r, self.cutoff)[:, None]
+        sums = terms.new_zeros(len(graph.centres), terms.shape[1]).index_add(0, position[direct.i], terms)
+        return SOURCE_SCALE * sums[:, 0], sums[:, 1:]
 
     def _transfer(self, pairs: Pairs, direct: Pairs, atoms: Atoms, source: Tensor) -> list[Tensor]:
         """T_ij^0 and |T_ij^l|² for l = 1, 2 of the pairs centre - source, (P, channels) each."""

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
+from ionecho.geometry.radial import envelope, envelope_slope
 from ionecho.geometry.splines import DEGREE, cubic_splines
 from ionecho.geometry.triplets import triplets
 from ionecho.models.base import PotentialModel
 from ionecho.models.gradients import of_pairs
-from ionecho.models.species import Species
 from ionecho.models.wall import contacts, wall
 
 MARGIN = 0.9  # inner radius over the shortest distance
@@ -59,7 +59,6 @@ class SplinePotential(PotentialModel):
         self.ridge, self.curvature = tuple(ridge), tuple(curvature)
         self.energy_error, self.force_error = energy_error, force_error
         self.displaced, self.displacement, self.displaced_error = displaced, displacement, displaced_error
-        self.species = Species(numbers)
         kinds, side, base = len(self.numbers), self.side_intervals + DEGREE, self.base_intervals + DEGREE
         self.register_buffer("inner", torch.ones(kinds, kinds))
         self.register_buffer("one_body", torch.zeros(kinds))
@@ -119,8 +118,7 @@ class SplinePotential(PotentialModel):
         coulomb = COULOMB * z[a] * z[b] / r
         energy = coulomb * sum(term for term, _ in screened)
         slope = -energy / r - coulomb * inverse * sum(rate * term for term, rate in screened)
-        phase = torch.pi * (r / self.cutoff).clamp(max=1.0)
-        fade, fall = 0.5 + 0.5 * torch.cos(phase), -0.5 * torch.pi / self.cutoff * torch.sin(phase)
+        fade, fall = envelope(r, self.cutoff), envelope_slope(r, self.cutoff)
         height, steepness = self.wall(r, a, b)
         return energy * fade + height, slope * fade + energy * fall + steepness
 

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from ase.data import covalent_radii
 from torch import Tensor
-from torch.distributed import ReduceOp
 
 from ionecho.data.loader import Batch
-from ionecho.models.processes import across
 from ionecho.models.species import Species
 
 WALL = 50.0  # eV/Å³
@@ -18,17 +16,14 @@ CONTACT = 0.9  # sums of covalent radii
 
 
 def shortest_distances(species: Species, kinds: int, batches: Iterable[Batch]) -> Tensor:
-    """Shortest distance of every pair of elements within the cut-off, (S, S) Å; infinite where there is no pair.
-
-    Of all processes of a process group.
-    """
+    """Shortest distance of every pair of elements within the cut-off, (S, S) Å; infinite where there is no pair."""
     shortest = torch.full((kinds * kinds,), torch.inf, dtype=torch.float64)
     for batch in batches:
         index = species(batch.graph.numbers)
         i, j = batch.graph.pairs
         r = batch.graph.vectors().norm(dim=1).double()
         shortest.scatter_reduce_(0, index[i] * kinds + index[j], r, "amin")
-    return across(shortest, ReduceOp.MIN).view(kinds, kinds)
+    return shortest.view(kinds, kinds)
 
 
 def contacts(numbers: Sequence[int]) -> Tensor:

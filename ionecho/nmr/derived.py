@@ -1,15 +1,15 @@
 """Quantities that are made of labels: what of which label, in which unit, by which parameters.
 
 An entry here is all that a derived quantity needs: training reports its errors, prediction writes it beside the label,
-cards and units know it. Parameters have a class with `parse(mapping, stored)` and `to_dict()`, whose instances are
-found in configs and checkpoints under its `key`; physics without parameters is computed always.
+cards and units know it. Its parameters are a class made of `Parameters`, whose instances are found in configs and
+checkpoints under its `key`; physics without parameters is computed always.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from ase.units import GPa
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ionecho.errors import InputError
 from ionecho.nmr.hyperfine import ContactShift
 from ionecho.nmr.isotopes import isotope
+from ionecho.nmr.parameters import Parameters
 from ionecho.nmr.quadrupole import asymmetry, quadrupole_coupling
 
 Floats = NDArray[np.floating]
@@ -25,41 +26,17 @@ KILOHERTZ = 1e-3  # per Hz
 FERMI = ", delta_total = delta_FC only"
 
 
-class Parameters(Protocol):
-    """Every number that a derived quantity depends on."""
-
-    key: ClassVar[str]
-
-    @classmethod
-    def parse(cls, parameters: object, stored: Mapping[str, Any] | None = None) -> Self: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True)
-class Quadrupole:
+class Quadrupole(Parameters):
     """The nucleus whose quadrupole feels the gradient; below `tolerance` (V/Å²) of |V_zz|, eta is undefined and 0."""
 
     key: ClassVar[str] = "quadrupole"
     isotope: str
     tolerance: float
 
-    @classmethod
-    def parse(cls, parameters: object, stored: Mapping[str, Any] | None = None) -> Self:
-        """From a mapping of all parameters; raises InputError where one is missing, unknown or of the wrong type."""
-        if not isinstance(parameters, Mapping) or set(parameters) != {"isotope", "tolerance"}:
-            raise InputError(f"quadrupole: expected {{isotope, tolerance}}, found {parameters}")
-        try:
-            found = cls(str(parameters["isotope"]), float(parameters["tolerance"]))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"quadrupole: {error}") from error
-        if isotope(found.isotope).spin < 1 or not found.tolerance >= 0:
-            raise InputError(f"quadrupole: expected a nucleus of spin 1 or more and a tolerance of 0 or more, {found}")
-        return found
-
-    def to_dict(self) -> dict[str, Any]:
-        """The parameters, for the metadata of a result."""
-        return asdict(self)
+    def __post_init__(self) -> None:
+        if isotope(self.isotope).spin < 1 or not self.tolerance >= 0:
+            raise InputError(f"quadrupole: expected a nucleus of spin 1 or more and a tolerance of 0 or more, {self}")
 
     @property
     def moment(self) -> float:
@@ -150,6 +127,12 @@ def derived_from(label: str, given: Mapping[str, Parameters]) -> list[tuple[Deri
     ]
 
 
+def told_in(label: str) -> Derived | None:
+    """The quantity, component by component, in which errors of a label are told; None: in the label's own unit."""
+    found = (entry for entry in DERIVED.values() if entry.label == label and entry.in_place and entry.linear)
+    return next(found, None)
+
+
 def made_by(key: str) -> list[Derived]:
     """The quantities whose parameters go by this key."""
     return [entry for entry in DERIVED.values() if entry.parameters is not None and entry.parameters.key == key]
@@ -168,6 +151,14 @@ def parse_parameters(given: Mapping[str, Any], stored: Mapping[str, Any] | None 
         raise InputError(f"parameters: expected some of {', '.join(classes)}, found {', '.join(unknown)}")
     known = stored or {}
     return {key: classes[key].parse(value, known.get(key)) for key, value in given.items() if value is not None}
+
+
+def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the parameters that stand beside the other keys under `parameters`, by key."""
+    classes = parameter_classes()
+    beside = {key: value for key, value in settings.items() if key in classes}
+    rest = {key: value for key, value in settings.items() if key not in classes}
+    return {**rest, "parameters": {**rest.get("parameters", {}), **beside}}
 
 
 def units() -> dict[str, str]:

@@ -11,14 +11,15 @@ A contact coupling comes in one of two normalisations, and a shift needs the fir
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from ionecho.errors import InputError
+from ionecho.nmr.parameters import Parameters
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ DIVISORS = ("gyromagnetic_ratio", "sz_cell", "s_formal")
 
 
 @dataclass(frozen=True)
-class ContactShift:
+class ContactShift(Parameters):
     """The conversion from per-cell contact couplings (MHz) to shifts (ppm), with every parameter written out.
 
     `gyromagnetic_ratio` in MHz/T, `effective_moment` in Bohr magnetons, `temperature` and `weiss_constant` in K,
@@ -97,22 +98,9 @@ class ContactShift:
                 raise InputError(f"contact_shift.{name}: expected a number, of a divisor not 0, found {value}")
 
     @classmethod
-    def parse(cls, parameters: object, stored: Mapping[str, Any] | None = None) -> ContactShift:
-        """The conversion from a mapping of all parameters; its ratio must be the one the couplings are stored for.
-
-        Raises
-        ------
-        InputError
-            If a parameter is missing, unknown or no number, or the ratio is not that of `stored`.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(parameters, Mapping) or set(parameters) != set(names):
-            raise InputError(f"contact_shift: expected {{{', '.join(names)}}}, found {parameters}")
-        try:
-            numbers = {name: float(parameters[name]) for name in names}
-        except (TypeError, ValueError) as error:
-            raise InputError(f"contact_shift: {error}") from error
-        shift = cls(**numbers)
+    def parse(cls, parameters: object, stored: Mapping[str, Any] | None = None) -> Self:
+        """The conversion; its ratio must be the one the couplings are stored for."""
+        shift = super().parse(parameters, stored)
         if stored is not None and not np.isclose(shift.gyromagnetic_ratio, stored["gyromagnetic_ratio"], rtol=1e-6):
             raise InputError(
                 f"contact_shift: the couplings are for {stored['gyromagnetic_ratio']} MHz/T, found "
@@ -131,10 +119,6 @@ class ContactShift:
     def ppm_per_mhz(self) -> float:
         """Shift of a per-cell coupling of 1 MHz."""
         return float(self(1.0))
-
-    def to_dict(self) -> dict[str, float]:
-        """The parameters, for the metadata of a dataset or a result."""
-        return {name: float(value) for name, value in asdict(self).items()}
 
 
 def contact_coupling(spin_density: ArrayLike, gyromagnetic_ratio: float, sz: float) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
+from scipy.integrate import lebedev_rule
 
 from ionecho.errors import InputError
 
@@ -65,13 +66,10 @@ def quadrupolar_frequency(efg: ArrayLike, field: ArrayLike, quadrupole_moment: f
     InputError
         If I is below 1.
     """
-    if spin < 1:
-        raise InputError(f"a nucleus of spin {spin} has no quadrupolar frequency, expected 1 or more")
-    inner = 1.0 if _half_integer(spin) else 0.5
     direction = np.asarray(field, float)
     direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
     along = np.einsum("...i,...ij,...j->...", direction, np.asarray(efg, float), direction)
-    return inner * 3 / (2 * spin * (2 * spin - 1)) * GRADIENT * quadrupole_moment * along
+    return _frequency_of_gradient(quadrupole_moment, spin) * along
 
 
 def quadrupole_induced_shift(coupling: ArrayLike, eta: ArrayLike, larmor_frequency: float, spin: float) -> Floats:
@@ -98,6 +96,43 @@ def quadrupole_induced_shift(coupling: ArrayLike, eta: ArrayLike, larmor_frequen
     product = np.asarray(coupling, float) ** 2 * (1 + np.asarray(eta, float) ** 2 / 3)
     strength = (spin * (spin + 1) - 0.75) / (spin * (2 * spin - 1)) ** 2
     return -(3 / 40) * product / larmor_frequency**2 * strength * PPM
+
+
+def powder_components(efg: ArrayLike, quadrupole_moment: float, spin: float) -> Floats:
+    """Five numbers (..., 5) Hz, whose products summed over are nu_Q nu_Q' averaged over all directions of the field.
+
+    The average of (n.V.n)(n.W.n) over directions is 2/15 V:W for traceless V, W; the numbers are the l = 2 components
+    of V that keep V:W, in the order xy, yz, zz, xz, xx - yy, times what makes them frequencies. Arguments as of
+    `quadrupolar_frequency`; the root of the mean square of one tensor is C_Q sqrt((1 + eta²/3) / 20) for I = 3/2.
+    """
+    v = np.asarray(efg, float)
+    components = (
+        np.sqrt(2) * v[..., 0, 1],
+        np.sqrt(2) * v[..., 1, 2],
+        np.sqrt(3 / 2) * v[..., 2, 2],
+        np.sqrt(2) * v[..., 0, 2],
+        (v[..., 0, 0] - v[..., 1, 1]) / np.sqrt(2),
+    )
+    return np.sqrt(2 / 15) * _frequency_of_gradient(quadrupole_moment, spin) * np.stack(components, axis=-1)
+
+
+def field_directions(degree: int) -> tuple[Floats, Floats]:
+    """Directions (D, 3) of the field and weights (D,) that add up to 1, for averages of even functions over a powder.
+
+    One hemisphere of Lebedev's rule (scipy.integrate.lebedev_rule), exact for polynomials of n up to `degree`.
+    """
+    points, weights = lebedev_rule(degree)
+    x, y, z = points.round(12)
+    upper = (z > 0) | ((z == 0) & ((y > 0) | ((y == 0) & (x > 0))))
+    return points.T[upper], weights[upper] / weights[upper].sum()
+
+
+def _frequency_of_gradient(quadrupole_moment: float, spin: float) -> float:
+    """nu_Q / n.V.n, Hz Å²/V."""
+    if spin < 1:
+        raise InputError(f"a nucleus of spin {spin} has no quadrupolar frequency, expected 1 or more")
+    inner = 1.0 if _half_integer(spin) else 0.5
+    return inner * 3 / (2 * spin * (2 * spin - 1)) * GRADIENT * quadrupole_moment
 
 
 def _half_integer(spin: float) -> bool:

@@ -20,6 +20,7 @@ from ionecho.data.outputs import MEMBERS, SPREAD, Output, units
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
+from ionecho.models.domain import DISTANCE, QUANTILE
 from ionecho.nmr.derived import Derived, Parameters, derived_from, made_by, parse_parameters
 from ionecho.prediction.device import PredictionSettings
 
@@ -83,7 +84,12 @@ class Predictor:
     def units(self) -> dict[str, str]:
         """Units of all that is predicted."""
         derived = [entry for output in self.outputs for entry, _ in self._derived(output)]
-        return units(self.outputs) | {entry.name + suffix: entry.unit for entry in derived for suffix in ("", SPREAD)}
+        away = {DISTANCE: "1", QUANTILE: "1"} if self.checkpoint.model.domain is not None else {}
+        return (
+            away
+            | units(self.outputs)
+            | {entry.name + suffix: entry.unit for entry in derived for suffix in ("", SPREAD)}
+        )
 
     def __call__(self, frames: Frames, first: int) -> dict[str, NDArray]:
         """Outputs of the model, their spreads and members, and what is derived from them.
@@ -104,7 +110,8 @@ class Predictor:
     def _predicted(self, frames: Frames) -> dict[str, NDArray]:
         with torch.inference_mode():
             results = self.model(self._graph(frames))
-        arrays = {}
+        away = (name for name in (DISTANCE, QUANTILE) if name in results)
+        arrays = {name: results[name].unflatten(0, (len(frames), -1)).cpu().numpy() for name in away}
         for output in self.outputs:
             at_atoms = output.at == "atoms"
             for suffix, frame_axis in (("", 0), (SPREAD, 0), (MEMBERS, 1)):
@@ -126,12 +133,11 @@ class Predictor:
         """A derived quantity along the frames, with its spread and members where it has them."""
         atoms = np.array(len(self.numbers))
         found = {entry.name: entry.function(arrays[output.name], parameters, atoms)}
-        if output.name + MEMBERS in arrays and entry.linear:
+        if output.name + SPREAD in arrays and entry.linear:
             found[entry.name + SPREAD] = np.abs(entry.function(arrays[output.name + SPREAD], parameters, atoms))
         elif output.name + MEMBERS in arrays:
             members = entry.function(arrays[output.name + MEMBERS], parameters, atoms)
-            factor = self.checkpoint.config.calibration.get(output.name, 1.0)
-            found[entry.name + SPREAD] = factor * members.std(axis=1, ddof=1)
+            found[entry.name + SPREAD] = _enlarged(output, arrays) * members.std(axis=1, ddof=1)
         return found
 
     def _graph(self, frames: Frames) -> Graph:
@@ -156,6 +162,13 @@ class Predictor:
             dtype=self.dtype,
             device=self.device,
         )
+
+
+def _enlarged(output: Output, arrays: Mapping[str, NDArray]) -> NDArray:
+    """By how much the spread of a row is larger than the members' own standard deviation, (T, K) or (T,)."""
+    members = torch.from_numpy(arrays[output.name + MEMBERS]).transpose(0, 1)
+    own = output.spread(members.flatten(1, 2) if output.per_atom else members).view(arrays[output.name + SPREAD].shape)
+    return arrays[output.name + SPREAD] / np.maximum(own.numpy(), np.finfo(np.float32).tiny)
 
 
 def conversions(checkpoint: Checkpoint, requested: Mapping[str, Any]) -> dict[str, Parameters]:

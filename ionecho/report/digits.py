@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 DIGITS = 4  # of a number without an error
+ROUNDING = 1e-12  # of a number: a smaller error is that of the arithmetic
 PLAIN = range(-3, 6)  # powers of ten written out
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -12,9 +13,9 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def rounded(value: float, error: float | None = None, digits: int = DIGITS) -> str:
     """`value ± error` without a unit, the value cut where its error begins; so many `digits` where there is none.
 
-    An error has two digits. Very large and very small numbers get a power of ten.
+    An error has two digits; one of rounding alone is left out. Very large and very small numbers get a power of ten.
     """
-    error = error if error is not None and math.isfinite(error) and error > 0 else None
+    error = error if error is not None and math.isfinite(error) and error > ROUNDING * abs(value) else None
     if isinstance(value, int) and error is None:
         return str(value)
     if not math.isfinite(value):

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from ionecho.report.content import Figure, Table
-from ionecho.report.digits import rounded
+from ionecho.report.digits import DIGITS, rounded
 from ionecho.report.style import DOUBLE, RESOLUTION
 
 ROWS = 24  # of a table on the page
@@ -110,7 +110,7 @@ def page(
             link=Markup('<a href="{0}.csv">{0}.csv</a>').format,
             images={name: _image(path) for name, path in images.items()},
             heads=lambda frame, shown=True: [
-                (_head(name, units), _is_text(frame[name])) for name in (_columns(frame) if shown else frame)
+                (_head(name, units, frame), _is_text(frame[name])) for name in (_columns(frame) if shown else frame)
             ],
             rows=_rows,
             blocks={
@@ -135,9 +135,10 @@ def _columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in names if not (name.endswith("_error") and name.removesuffix("_error") in names)]
 
 
-def _head(name: str, units: Mapping[str, str]) -> str:
+def _head(name: str, units: Mapping[str, str], frame: pd.DataFrame) -> str:
+    """Name and unit of a column; a unit that a column of the table holds stands in its rows."""
     unit = units.get(name) or units.get(name.removesuffix("_error"))
-    return str(name).replace("_", " ") + (f" / {unit}" if unit else "")
+    return str(name).replace("_", " ") + (f" /\u00a0{unit}" if unit and unit not in frame else "")
 
 
 def _is_text(column: pd.Series) -> bool:
@@ -147,15 +148,17 @@ def _is_text(column: pd.Series) -> bool:
 def _rows(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
     columns = {name: _is_text(frame[name]) for name in _columns(frame)}
     told = frame.head(ROWS).to_dict("records")
-    return [[(_cell(row[name], row.get(f"{name}_error")), text) for name, text in columns.items()] for row in told]
+    return [[(_cell(name, row), text) for name, text in columns.items()] for row in told]
 
 
-def _cell(value: Any, error: Any) -> str:
-    """Missing values are blank."""
+def _cell(name: str, row: Mapping[Any, Any]) -> str:
+    """Missing values are blank; an error by itself has the two digits of an error."""
+    value, error = row[name], row.get(f"{name}_error")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return "" if value is None else str(value)
     if math.isnan(value):
         return ""
-    return rounded(value, error if isinstance(error, int | float) else None)
+    digits = 2 if name.endswith("_error") else DIGITS
+    return rounded(value, error if isinstance(error, int | float) else None, digits)

@@ -24,7 +24,8 @@ class Report:
     """What an analysis says.
 
     `numbers` and `physics` (parameters of the conversion) are the entries of summary.json; `units` is the unit of each
-    of their keys (`parent.key` where one key has several) and of each column of the `tables`, empty for pure numbers.
+    of their keys (`parent.key` where one key has several) and of each column of the `tables`, empty for pure numbers,
+    or the name of the key or column beside it that holds the unit.
     `notes` of several trajectories are joined by `once`. `tables` are written as NAME.csv, `figures` as NAME.png.
     """
 

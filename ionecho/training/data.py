@@ -16,6 +16,7 @@ from ionecho.data.schema import ARRAYS
 from ionecho.data.splits import fold_indices, hold_out
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
+from ionecho.training.processes import share
 
 
 def fold_parts(
@@ -101,9 +102,9 @@ class GraphDataModule(pl.LightningDataModule):
     def _loader(self, part: str, shuffle_seed: int | None) -> DataLoader[Batch]:
         if not self.in_memory:
             arguments = (self.dataset, self.parts[part], self.labels, self.recipe, self.batch_size, shuffle_seed)
-            return DataLoader(Streamed(*arguments), batch_size=None)
-        sampler = None if shuffle_seed is None else Shuffled(len(self.sets[part]), shuffle_seed)
-        return DataLoader(self.sets[part], batch_size=self.batch_size, sampler=sampler, collate_fn=_as_it_is)
+            return DataLoader(Streamed(*arguments, share=share), batch_size=None)
+        batches = Batches(len(self.sets[part]), self.batch_size, shuffle_seed)
+        return DataLoader(self.sets[part], batch_sampler=batches, collate_fn=_as_it_is)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled by the seed and the epoch alone, so that a resumed run sees the same batches."""
@@ -123,17 +124,24 @@ class GraphDataModule(pl.LightningDataModule):
         return batch.to(device)
 
 
-class Shuffled(Sampler[int]):
-    """A random order fixed by its seed, however often it is iterated (Lightning does so twice on resuming)."""
+class Batches(Sampler[list[int]]):
+    """Batches in a random order fixed by its seed, however often it is iterated (Lightning does so twice on resuming).
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed = length, seed
+    Without a seed in order. Each of several processes gets its share of every batch.
+    """
+
+    def __init__(self, length: int, size: int, seed: int | None) -> None:
+        self.length, self.size, self.seed = length, size, seed
 
     def __len__(self) -> int:
-        return self.length
+        return -(-self.length // self.size)
 
-    def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng(self.seed).permutation(self.length).tolist()
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(range(self.length))
+        if self.seed is not None:
+            order = np.random.default_rng(self.seed).permutation(self.length).tolist()
+        for first in range(0, self.length, self.size):
+            yield list(share(order[first : first + self.size]))
 
 
 def _as_it_is(batch: Any) -> Any:

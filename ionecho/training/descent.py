@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import wandb
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from ionecho.errors import InputError
@@ -20,6 +23,10 @@ from ionecho.training.data import GraphDataModule
 from ionecho.training.module import ERROR, TrainingModule
 from ionecho.training.registry import LOGGERS, make
 from ionecho.training.settings import TrainerSettings, TrainingSettings
+
+# Lightning tells of itself (hardware that is not there, other products, its own deprecations), not of the training.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -60,6 +67,14 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
 
+class FinishedRun(pl.Callback):
+    """Ends the logger's run where it began, in one of several processes: the next member is a run of its own."""
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the last epoch was kept."""
+        wandb.finish()
+
+
 def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSettings, folder: Path) -> None:
     """Train in `folder`; the model is left with the weights of the best epoch, without validation data of the last."""
     logger = make(LOGGERS, settings.logger, "logger")(save_dir=str(folder), name=settings.name)
@@ -72,9 +87,11 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
     trainer = pl.Trainer(
         max_epochs=recipe.max_epochs,
         accelerator=recipe.accelerator,
-        devices=1,
+        devices=recipe.devices,
+        strategy=DDPStrategy(find_unused_parameters=True, start_method="spawn") if recipe.devices > 1 else "auto",
+        use_distributed_sampler=False,
         gradient_clip_val=recipe.gradient_clip,
-        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(recipe, has_validation)],
+        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(recipe, has_validation), FinishedRun()],
         logger=logger,
         plugins=[WholeFiles()],
         default_root_dir=folder,
@@ -86,7 +103,6 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
     )
     last = epochs / "last.ckpt"
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
-    wandb.finish()  # the next member is a run of its own
     kept = torch.load(keepers[0].best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
     weights = {name.removeprefix("model."): tensor for name, tensor in kept.items() if name.startswith("model.")}
     if not all(tensor.isfinite().all() for tensor in weights.values()):
@@ -94,21 +110,17 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
     module.model.load_state_dict(weights)
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def moving_average(averaged: Tensor, current: Tensor, count: Tensor, decay: float) -> Tensor:
     """Exponential moving average of the weights whose decay grows to `decay`, so that it forgets the start."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
-        weight = torch.clamp((1 + count) / (10 + count), max=decay)
-        return weight * averaged + (1 - weight) * current
-
-    return average
+    weight = torch.clamp((1 + count) / (10 + count), max=decay)
+    return torch.lerp(averaged, current, 1 - weight)  # which leaves alone what is not trained
 
 
 def _callbacks(settings: TrainerSettings, has_validation: bool) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = []
     if settings.ema_decay is not None:
         # Buffers are copied, not averaged: integer ones would be rounded down.
-        callbacks.append(WeightAveraging(use_buffers=False, avg_fn=moving_average(settings.ema_decay)))
+        callbacks.append(WeightAveraging(use_buffers=False, avg_fn=partial(moving_average, decay=settings.ema_decay)))
     if settings.patience is not None and has_validation:
         callbacks.append(Patience(ERROR, patience=settings.patience))
     return callbacks

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from ionecho.data.loader import Batch
+from ionecho.data.metrics import calibration, calibration_factor, errors
 from ionecho.data.outputs import SPREAD, Output
 from ionecho.data.store import Dataset
+from ionecho.models.domain import DISTANCE, Dispersion
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.derived import Parameters, derived_from
-from ionecho.training.metrics import calibration, calibration_factor, errors
 
+MANY = 1_000_000  # members whose spread is known exactly
 MOST_GROUPS = 16  # whose errors are told one by one
 
 
@@ -28,7 +30,8 @@ class Predictions:
     """One output over many configurations: the rows that have a label, in its unit.
 
     `predicted` and `true` (n, ...); `spread` (n,) the invariant size of the members' disagreement, calibrated as the
-    ensemble is, None of a single member; `configuration` (n,) index in the dataset; `element` (n,) atomic number, None
+    ensemble is, None of a single member; `distance` (n,) from what was learned, None where it is not known;
+    `configuration` (n,) index in the dataset; `element` (n,) atomic number, None
     where rows belong to configurations.
     """
 
@@ -39,6 +42,7 @@ class Predictions:
     members: int
     configuration: NDArray[np.integer]
     element: NDArray[np.integer] | None
+    distance: NDArray[np.floating] | None = None
 
     @property
     def error(self) -> NDArray[np.floating]:
@@ -51,6 +55,8 @@ class Predictions:
         columns: dict[str, NDArray] = {"predicted": self.predicted.ravel(), "true": self.true.ravel()}
         if self.spread is not None:
             columns["spread"] = np.repeat(self.spread / np.sqrt(parts), parts)
+        if self.distance is not None:
+            columns["distance"] = np.repeat(self.distance, parts)
         columns["configuration"] = np.repeat(self.configuration, parts)
         if self.element is None:
             columns["atoms"] = np.diff(dataset.offsets)[columns["configuration"]]
@@ -62,6 +68,11 @@ class Predictions:
         """The same with the spread times `factor`."""
         return self if self.spread is None else replace(self, spread=factor * self.spread)
 
+    def dispersed(self, dispersion: Dispersion) -> Predictions:
+        """The same with the spread that goes with the distance; it is sharp, unlike that of a few members."""
+        assert self.distance is not None
+        return replace(self, spread=dispersion(self.distance, self.spread), members=MANY)
+
     def factor(self) -> float:
         """What calibrates the spread: 1 for a single member."""
         return 1.0 if self.spread is None else calibration_factor(self.error, self.spread)
@@ -71,7 +82,7 @@ def predict_part(
     ensemble: Ensemble, loader: DataLoader[Batch], indices: NDArray[np.integer], output: Output
 ) -> Predictions:
     """Predictions of `output` where its label is present, over a loader that keeps the order of `indices`."""
-    predicted, true, spread, configuration, element = [], [], [], [], []
+    predicted, true, spread, configuration, element, distance = [], [], [], [], [], []
     first = 0
     ensemble.eval()
     with torch.inference_mode():
@@ -86,15 +97,18 @@ def predict_part(
                 element.append(numbers[present].numpy())
             if output.name + SPREAD in results:
                 spread.append(results[output.name + SPREAD][present].double().numpy())
+            if DISTANCE in results and output.at == "centres":
+                distance.append(results[DISTANCE][present].double().numpy())
             first += len(batch.graph.cell)
     return Predictions(
         output,
         np.concatenate(predicted),
         np.concatenate(true),
         np.concatenate(spread) if spread else None,
-        len(ensemble.members),
+        MANY if output.name in ensemble.dispersion else len(ensemble.members),
         np.concatenate(configuration),
         np.concatenate(element) if element else None,
+        np.concatenate(distance) if distance else None,
     )
 
 

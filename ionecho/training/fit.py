@@ -29,6 +29,7 @@ from ionecho.training.losses import scaled
 from ionecho.training.module import TrainingModule
 from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
 from ionecho.training.settings import TrainingSettings
+from ionecho.training.start import Start, train_last
 
 ROUNDING = 1e-12  # relative, of a least-squares fit
 
@@ -96,20 +97,24 @@ def scales(
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:
-    """Standard deviation of a label (C, ...) about its least-squares fit by the numbers of atoms of each element.
+    """Standard deviation of a label (C, ...) about what the compositions tell; one where that is all but rounding."""
+    values = dataset.rows(label, 0, len(dataset))
+    error = (values - by_composition(dataset, train, label))[train]
+    left = float(np.sqrt(np.nanmean(error**2)))
+    return left if left > ROUNDING * np.nanmax(np.abs(values[train])) else 1.0
 
-    One where the fit leaves no more than rounding.
-    """
+
+def by_composition(dataset: Dataset, train: NDArray, label: str) -> NDArray:
+    """What the numbers of atoms of each element tell of a label (C, ...), by least squares over the training part."""
     numbers = dataset.rows("numbers", 0, len(dataset))
     elements = np.unique(numbers)
-    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])[train]
-    values = dataset.rows(label, 0, len(dataset))[train].reshape(len(train), -1)
-    present = np.isfinite(values).all(axis=1)
-    if not present.any():
+    counts = np.add.reduceat((numbers[:, None] == elements).astype(float), dataset.offsets[:-1])
+    values = dataset.rows(label, 0, len(dataset))
+    known = train[np.isfinite(values[train].reshape(len(train), -1)).all(axis=1)]
+    if not len(known):
         raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
-    known, _, _, _ = np.linalg.lstsq(counts[present], values[present], rcond=None)
-    left = float(np.sqrt(np.mean((values[present] - counts[present] @ known) ** 2)))
-    return left if left > ROUNDING * np.abs(values[present]).max() else 1.0
+    of_elements, _, _, _ = np.linalg.lstsq(counts[known], values[known].reshape(len(known), -1), rcond=None)
+    return (counts @ of_elements).reshape(values.shape)
 
 
 def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
@@ -132,11 +137,17 @@ def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
 
 
 def fit_member(
-    settings: TrainingSettings, number: int, dataset: Dataset, parts: dict[str, NDArray], folder: Path
+    settings: TrainingSettings,
+    number: int,
+    dataset: Dataset,
+    parts: dict[str, NDArray],
+    folder: Path,
+    start: Start | None = None,
 ) -> tuple[nn.Module, GraphDataModule]:
     """Train one member in `folder`; a killed run goes on from its last epoch, a finished one is loaded.
 
-    With `trainer.max_epochs` 0 it is what its closed-form fit gives.
+    It begins with the weights of the start, where there is one. With `trainer.max_epochs` 0 it is what its closed-form
+    fit gives.
     """
     trainer, seed = settings.trainer, settings.seed + number
     pl.seed_everything(seed, verbose=False)
@@ -153,7 +164,13 @@ def fit_member(
         model.load_state_dict(load_file(weights))
         return model, data
     stats = statistics(dataset, parts["train"], labels)
-    model.fit(stats, data.train_dataloader())
+    if start is None:
+        model.fit(stats, data.train_dataloader())
+    else:
+        start.give(model, number)
+        model.rescale(stats, data.train_dataloader())
+    if trainer.trains == "last":
+        train_last(model)
     if trainer.max_epochs:
         assert trainer.optimizer is not None
         optimizer = make(OPTIMIZERS, trainer.optimizer, "trainer.optimizer")

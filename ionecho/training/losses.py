@@ -11,6 +11,7 @@ from torch import Tensor
 from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
 from ionecho.errors import InputError
+from ionecho.training.processes import mean
 
 ENERGIES = ("total", "per_atom")
 
@@ -43,7 +44,7 @@ class ScaledSquares:
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, progress: float) -> Tensor:
         """The term of a batch."""
-        return self.weight * mean_square(outputs[self.output.name], batch, self.output) / self.scale**2
+        return self.weight * mean(*squares(outputs[self.output.name], batch, self.output)) / self.scale**2
 
 
 class EnergyForces:
@@ -95,11 +96,11 @@ class EnergyForces:
             energy = energy / atoms
         forces, present = _known(outputs["forces"] - batch.labels["forces"])
         labelled = present.all(1).to(forces)
-        squares = labelled * forces.square().sum(1)
+        lengths = labelled * forces.square().sum(1)
         count = forces.new_zeros(len(atoms)).index_add(0, owner, labelled)
-        means = forces.new_zeros(len(atoms)).index_add(0, owner, squares) / count.clamp(min=1.0)
-        of_energies = energy.square().sum() / known.sum().clamp(min=1)
-        of_forces = means.sum() / (count > 0).sum().clamp(min=1)
+        means = forces.new_zeros(len(atoms)).index_add(0, owner, lengths) / count.clamp(min=1.0)
+        of_energies = mean(energy.square().sum(), known.sum())
+        of_forces = mean(means.sum(), (count > 0).sum())
         loss = (1 - rho) * of_energies + rho * of_forces
         return loss + self.virial * self._of_virials(outputs, batch, atoms) if self.virial else loss
 
@@ -107,17 +108,17 @@ class EnergyForces:
         volume = torch.linalg.det(batch.graph.cell).abs()
         stress, known = _known(outputs["stress"] - batch.labels["stress"])
         virial = stress * (volume / atoms)[:, None, None]
-        return virial.square().sum() / known[:, 0, 0].sum().clamp(min=1)
+        return mean(virial.square().sum(), known[:, 0, 0].sum())
 
 
 TERMS: dict[str, type[EnergyForces]] = {"energy_forces": EnergyForces}
 """Name in `trainer.losses` -> loss that a paper defines."""
 
 
-def mean_square(predicted: Tensor, batch: Batch, output: Output) -> Tensor:
-    """Mean square of the components of an output's errors, in the label's unit; rows without label do not count."""
+def squares(predicted: Tensor, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
+    """Sum of the squared components of an output's errors, in the label's unit squared, and how many have a label."""
     error, present = _known(predicted - output.target(batch))
-    return error.square().sum() / present.sum().clamp(min=1)
+    return error.square().sum(), present.sum()
 
 
 def check_terms(losses: Mapping[str, Any], outputs: Mapping[str, Output], needed: Sequence[str]) -> dict[str, Term]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ionecho.data.loader import Batch
 from ionecho.data.outputs import Output
-from ionecho.training.losses import Term, mean_square
+from ionecho.training.losses import Term, squares
+from ionecho.training.processes import across
 
 ERROR = "val/rmse"
 
@@ -46,32 +47,36 @@ class TrainingModule(pl.LightningModule):
         self.model, self.terms, self.learned, self.seed = model, terms, learned, seed
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.total_steps = 1
+        self.sums = torch.zeros(len(learned), 2)
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout by the epoch, so that a resumed run draws the same numbers."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        """Seed dropout by the epoch, so that a resumed run draws the same numbers, and by the process."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + 1_000_000_007 * self.global_rank)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The sum of the terms."""
         outputs = self.model(batch.graph)
         progress = self.trainer.global_step / self.total_steps
         loss = torch.stack([term(outputs, batch, progress) for term in self.terms]).sum()
-        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=len(batch.graph.cell))
+        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=1, sync_dist=True)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew."""
+        self.sums = torch.zeros(len(self.learned), 2, device=self.device)
+
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Mean square error of every output over the validation part, in the label's unit."""
+        """Sum the squared errors of every output, in the label's unit squared, and count them."""
         outputs = self.model(batch.graph)
-        for output in self.learned:
-            count = int(torch.isfinite(output.target(batch)).sum())
-            square = mean_square(outputs[output.name], batch, output)
-            self.log(f"val/{output.name}_mse", square, on_epoch=True, batch_size=max(count, 1))
+        for row, output in zip(self.sums, self.learned, strict=True):
+            row += torch.stack(squares(outputs[output.name], batch, output))
 
     def on_validation_epoch_end(self) -> None:
-        """Log what early stopping and the choice of the best epoch look at."""
-        for number, output in enumerate(self.learned):
-            rmse = self.trainer.callback_metrics[f"val/{output.name}_mse"].sqrt()
-            self.log(f"val/{output.name}_rmse" if number else ERROR, rmse, prog_bar=number == 0)
+        """Log what early stopping and the choice of the best epoch look at, of the whole validation part."""
+        total, count = across(self.sums).T
+        for number, (output, mean_square) in enumerate(zip(self.learned, total / count.clamp(min=1), strict=True)):
+            name = f"val/{output.name}_rmse" if number else ERROR
+            self.log(name, mean_square.sqrt(), prog_bar=number == 0, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule as the config names them, the schedule stepped after every batch."""

@@ -21,7 +21,7 @@ SCHEDULES = {
 }
 LOGGERS = {
     "csv": "pytorch_lightning.loggers:CSVLogger",
-    "wandb": "pytorch_lightning.loggers:WandbLogger",
+    "wandb": "ionecho.training.loggers:quiet_wandb",
 }
 
 

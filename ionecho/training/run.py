@@ -16,6 +16,7 @@ from rich.console import Console
 from ionecho.data.build import build
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
+from ionecho.data.metrics import summary
 from ionecho.data.quality import describe
 from ionecho.data.registry import find_dataset
 from ionecho.data.splits import fold_indices
@@ -24,11 +25,13 @@ from ionecho.errors import InputError
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.nmr.derived import DERIVED, Parameters, derived_from
+from ionecho.training.baseline import mean_of_training
 from ionecho.training.data import check_labels, fold_parts
+from ionecho.training.domain import fit_dispersion, learn_domain
 from ionecho.training.evaluate import part_metrics, predict_part
 from ionecho.training.fit import fit_member, reported
-from ionecho.training.metrics import summary
 from ionecho.training.settings import DatasetSettings, TrainingSettings
+from ionecho.training.start import Start
 
 console = Console(soft_wrap=True)
 REQUEST = "request.json"
@@ -43,6 +46,7 @@ class Trained:
     """A trained and tested ensemble; `parameters` are those of the derived quantities, `metrics` the errors."""
 
     settings: TrainingSettings
+    start: Start | None
     ensemble: Ensemble
     parameters: Mapping[str, Parameters]
     metrics: dict[str, Any]
@@ -52,13 +56,13 @@ Keep = Callable[[Path, Trained], None]
 """Keeps a trained ensemble in a folder, completely or not at all."""
 
 
-def train(settings: TrainingSettings, folder: Path, keep: Keep) -> dict[str, Any]:
+def train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | None = None) -> dict[str, Any]:
     """Run the training in `folder`, alone; what is finished there is not done again."""
     with locked(folder):
-        return _train(settings, folder, keep)
+        return _train(settings, folder, keep, start)
 
 
-def _train(settings: TrainingSettings, folder: Path, keep: Keep) -> dict[str, Any]:
+def _train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | None) -> dict[str, Any]:
     if settings.resume == "never" and (folder / REQUEST).exists():
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -66,20 +70,32 @@ def _train(settings: TrainingSettings, folder: Path, keep: Keep) -> dict[str, An
         torch.set_num_threads(settings.trainer.threads)
     dataset = open_dataset(settings.dataset.name)
     console.print(f"{dataset.path.name}: {describe(dataset.quality)}; licence {dataset.attrs['licence']}")
-    _check_request(settings, dataset, folder)
+    if start is not None:
+        _tell_start(start, settings)
+    _check_request(settings, dataset, folder, start)
     if settings.learning_curve is not None:
-        metrics = learning_curve(settings, dataset, folder, keep)
+        metrics = learning_curve(settings, dataset, folder, keep, start)
     elif settings.cv.folds is not None:
-        metrics = cross_validate(settings, dataset, folder, keep)
+        metrics = cross_validate(settings, dataset, folder, keep, start)
     else:
-        metrics = fit_fold(settings, dataset, settings.dataset.fold, folder, keep)
+        metrics = fit_fold(settings, dataset, settings.dataset.fold, folder, keep, start)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
 
-def _check_request(settings: TrainingSettings, dataset: Dataset, folder: Path) -> None:
-    """Refuse to go on in the folder of a run with other settings or other data."""
-    request = json.loads(json.dumps({**settings.request, "content_sha256": dataset.attrs["content_sha256"]}))
+def _tell_start(start: Start, settings: TrainingSettings) -> None:
+    """Say what the training begins with, and what of it is fresh."""
+    fresh = start.unknown(settings.hyperparameters["numbers"])
+    told = f"; it does not know {', '.join(fresh)}: their weights are fresh" if fresh else ""
+    console.print(f"starts with the weights of {start.identity['checkpoint']}{told}")
+
+
+def _check_request(settings: TrainingSettings, dataset: Dataset, folder: Path, start: Start | None) -> None:
+    """Refuse to go on in the folder of a run with other settings, other data or another start."""
+    decides = {**settings.request, "content_sha256": dataset.attrs["content_sha256"]}
+    if start is not None:
+        decides["start"] = dict(start.identity)
+    request = json.loads(json.dumps(decides))
     stored = folder / REQUEST
     if not stored.exists():
         write_json(stored, request)
@@ -97,21 +113,25 @@ def open_dataset(name: str) -> Dataset:
     return Dataset(path)
 
 
-def cross_validate(settings: TrainingSettings, dataset: Dataset, folder: Path, keep: Keep) -> dict[str, Any]:
+def cross_validate(
+    settings: TrainingSettings, dataset: Dataset, folder: Path, keep: Keep, start: Start | None
+) -> dict[str, Any]:
     """Train on every fold's complement: errors of each fold, their mean and standard deviation."""
     split, count = settings.dataset.split, settings.cv.folds
     known = len(fold_indices(dataset, split))
     if count != known:
         raise InputError(f"cv.folds={count}: split {split} of the dataset has {known} folds")
-    folds = [fit_fold(settings, dataset, fold, folder / f"fold_{fold}", keep) for fold in range(known)]
+    folds = [fit_fold(settings, dataset, fold, folder / f"fold_{fold}", keep, start) for fold in range(known)]
     names = [name for name in folds[0]["test"] if "rmse" in folds[0]["test"][name]]
-    keys = ("rmse", "mae", "r2", "bias")
+    keys = ("rmse", "mae", "r2", "bias", "baseline")
     joined = {n: {key: summary([fold["test"][n][key] for fold in folds]) for key in keys} for n in names}
     run = {"members": settings.ensemble, "errors": joined}
     return {"cv": {split: run}, "data": folds[0]["data"]}
 
 
-def learning_curve(settings: TrainingSettings, dataset: Dataset, folder: Path, keep: Keep) -> dict[str, Any]:
+def learning_curve(
+    settings: TrainingSettings, dataset: Dataset, folder: Path, keep: Keep, start: Start | None
+) -> dict[str, Any]:
     """Test error of the fold against the number of training configurations, smaller sets nested in larger ones.
 
     Told is the first derived quantity, or the first label.
@@ -122,7 +142,7 @@ def learning_curve(settings: TrainingSettings, dataset: Dataset, folder: Path, k
     fold_parts(dataset, of.split, of.fold, of.validation, settings.seed, max(sizes))  # are there so many?
     rows = []
     for frames in sizes:
-        metrics = fit_fold(settings, dataset, of.fold, folder / f"frames_{frames}", keep, frames)
+        metrics = fit_fold(settings, dataset, of.fold, folder / f"frames_{frames}", keep, start, frames)
         told = [name for name, values in metrics["test"].items() if "rmse" in values]
         name = next((name for name in told if name in DERIVED), told[0])
         rows.append({"frames": frames, "quantity": name, **metrics["test"][name]})
@@ -136,6 +156,7 @@ def fit_fold(
     fold: int | None,
     folder: Path,
     keep: Keep,
+    start: Start | None = None,
     frames: int | None = None,
 ) -> dict[str, Any]:
     """Train the ensemble of one fold, calibrate it on the validation part, test it, and keep it."""
@@ -154,9 +175,10 @@ def fit_fold(
     console.print(f"fold {fold} of split {of.split}: " + ", ".join(f"{len(v)} {k}" for k, v in parts.items()))
     members = []
     for number in range(settings.ensemble):
-        member, data = fit_member(settings, number, dataset, parts, folder / f"member_{number}")
+        member, data = fit_member(settings, number, dataset, parts, folder / f"member_{number}", start)
         members.append(member)
     ensemble = Ensemble(members, {}).cpu()
+    ensemble.domain = learn_domain(ensemble, data.train_dataloader(), data.val_dataloader())
     metrics: dict[str, Any] = {"data": _provenance(dataset, of, fold, parts)}
     told = reported(untrained[0], dataset)
     for part, loader in (("validation", data.val_dataloader), ("test", data.test_dataloader)):
@@ -164,10 +186,18 @@ def fit_fold(
             predictions = predict_part(ensemble, loader(), parts[part], output)
             if not len(predictions.true):  # of what is told but not learned
                 continue
+            plain = part_metrics(mean_of_training(predictions, dataset, parts["train"]), dataset, conversions)
             if part == "validation":
                 ensemble.calibration[output.name] = predictions.factor()
                 predictions = predictions.scaled(ensemble.calibration[output.name])
-            metrics.setdefault(part, {}).update(part_metrics(predictions, dataset, conversions))
+                if predictions.distance is not None:
+                    dispersion = fit_dispersion(predictions.error, predictions.distance, predictions.spread)
+                    ensemble.dispersion[output.name] = dispersion
+                    predictions = predictions.dispersed(dispersion)
+            measured = part_metrics(predictions, dataset, conversions)
+            for name in (name for name, values in measured.items() if "rmse" in values):
+                measured[name]["baseline"] = plain[name]["rmse"]
+            metrics.setdefault(part, {}).update(measured)
             predictions.table(dataset).to_csv(folder / f"{part}_{output.label}.csv", index=False)
     used = {
         entry.parameters.key: conversions[entry.parameters.key]
@@ -175,7 +205,7 @@ def fit_fold(
         for entry, _ in derived_from(output.label, conversions)
         if entry.parameters is not None
     }
-    keep(folder / "checkpoint", Trained(settings, ensemble, used, metrics))
+    keep(folder / "checkpoint", Trained(settings, start, ensemble, used, metrics))
     return metrics
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ionecho.data.outputs import Output, named
 from ionecho.errors import InputError
-from ionecho.nmr.derived import Parameters, parameter_classes, parse_parameters
+from ionecho.nmr.derived import Parameters, gathered, parse_parameters
 from ionecho.training.losses import Term, check_terms, learns
 
 STRICT = ConfigDict(extra="forbid")
@@ -23,7 +23,9 @@ class TrainerSettings:
     """How a member is trained: `conf/trainer/default.yaml` and the model's recipe.
 
     `losses` are terms by name (an output -> its weight, or a paper's loss -> its settings), `optimizer` and `schedule`
-    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores.
+    have a `name` and arguments, `memory_limit` is in GB, `threads` None takes all cores. `devices` processes share each
+    batch, one on each GPU, or on the CPU: the result is that of one, but for rounding and for what dropout draws.
+    `trains` says which layers of a model are trained that has its weights from another.
     """
 
     max_epochs: NonNegativeInt
@@ -38,6 +40,8 @@ class TrainerSettings:
     threads: PositiveInt | None
     memory_limit: NonNegativeFloat
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: PositiveInt
+    trains: Literal["all", "last"]
 
     @field_validator("accelerator")
     @classmethod
@@ -51,6 +55,14 @@ class TrainerSettings:
     def _can_descend(self) -> Self:
         if self.max_epochs and self.optimizer is None:
             raise ValueError("trainer.optimizer: epochs need one; give it, or max_epochs=0")
+        gpus = 0 if self.accelerator == "cpu" else torch.cuda.device_count() or int(torch.backends.mps.is_available())
+        if self.devices > max(1, gpus) and gpus:
+            raise ValueError(f"trainer.devices={self.devices}: GPUs here: {gpus}; use that many, or accelerator=cpu")
+        shared = self.batch_size if self.max_epochs else 1
+        if self.devices > shared:
+            raise ValueError(
+                f"trainer.devices={self.devices}: no more than they can share, configurations of a batch: {shared}"
+            )
         return self
 
     def terms(self, model: Any) -> dict[str, Term]:
@@ -80,9 +92,7 @@ class DatasetSettings:
     @classmethod
     def _gathered(cls, given: Any) -> Any:
         """Parameters stand beside the other keys in a config."""
-        values = dict(getattr(given, "kwargs", given) or {})
-        beside = {key: values.pop(key) for key in parameter_classes() if key in values}
-        return {"parameters": beside, **values}
+        return gathered(getattr(given, "kwargs", given) or {})
 
     @property
     def conversions(self) -> dict[str, Parameters]:
@@ -99,11 +109,15 @@ class CrossValidation:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingSettings:
-    """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ."""
+    """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ.
+
+    `start` names the checkpoint whose weights the members begin with.
+    """
 
     name: str
     seed: NonNegativeInt
     resume: Literal["auto", "never"]
+    start: str | None
     ensemble: PositiveInt
     member_overrides: list[dict[str, Any]]
     cv: CrossValidation
@@ -117,6 +131,8 @@ class TrainingSettings:
     def _one_thing(self) -> Self:
         if self.learning_curve is not None and self.cv.folds is not None:
             raise ValueError("learning_curve and cv.folds: give one of them, they are two runs")
+        if self.trainer.trains != "all" and self.start is None:
+            raise ValueError("trainer.trains=last: of a model with random weights; say start=CHECKPOINT, or trains=all")
         return self
 
     @property
