@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup labelling train test bench lint clean
+.PHONY: setup labelling train test fuzz soak bench lint clean
 
 setup: $(READY)
 
@@ -25,6 +25,13 @@ train: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# 10 000 damaged files for every reader, and SIGKILL at 200 random moments of the whole path: docs/reliability.md.
+fuzz: $(READY)
+	IONECHO_FUZZ=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-seed=0 --numprocesses 2
+
+soak: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m validation.soak
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.data.registry import find_input
+from ionecho.data.registry import find_one
 from ionecho.door.config import content
 from ionecho.entry import entry_point, run
 from ionecho.nmr.derived import parameter_classes
@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
     settings = PredictionSettings.choose(config.device, config.dtype, config.threads, config.block, config.batch)
     reading = {name: asked[name] for name in (*READING, "states", "grids")}
     checkpoint = load(resolve(config.checkpoint))
-    predict_file(checkpoint, find_input(config.input), Path(config.output), requested, settings, **reading)
+    predict_file(checkpoint, find_one(asked["input"]), Path(config.output), requested, settings, **reading)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from ionecho.door.overrides import readable
 from ionecho.errors import InputError, explain
 
 USER_ERRORS = (
@@ -64,4 +65,9 @@ def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
 def run(application: Callable[[], None]) -> None:
     """Start a Hydra application; a config that cannot be composed is bad input too."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    guarded(Path(sys.argv[0]).name, application)
+
+    def work() -> None:
+        sys.argv[1:] = readable(sys.argv[1:])
+        application()
+
+    guarded(Path(sys.argv[0]).name, work)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 
 
@@ -12,16 +14,21 @@ class InputError(ValueError):
     """
 
 
-def explain(error: ValidationError) -> str:
-    """Every setting that is wrong, with what was expected and found."""
-    return "; ".join(
-        str(each["ctx"]["error"])
-        if each["type"] == "value_error"
-        else f"{'.'.join(map(str, each['loc']))}: expected a value, found none"
-        if each["type"] == "missing"
-        else f"{'.'.join(map(str, each['loc']))}: {each['msg']}, found {each['input']!r}"
-        for each in error.errors()
-    )
+def explain(error: ValidationError, within: str = "") -> str:
+    """Every setting that is wrong by its whole key, of which `within` is the beginning; what was expected and found."""
+    return "; ".join(_told(each, within) for each in error.errors())
+
+
+def _told(each: Any, within: str) -> str:
+    key = ".".join(map(str, filter(None, (within, *each["loc"]))))
+    if each["type"] == "value_error":
+        text = str(each["ctx"]["error"])
+        return text if not within else f"{key}: {text}"
+    if each["type"] == "missing":
+        return f"{key}: expected a value, found none"
+    if each["type"] == "extra_forbidden":
+        return f"{key}: no such setting"
+    return f"{key}: {each['msg']}, found {each['input']!r}"
 
 
 class IonEchoWarning(UserWarning):

@@ -60,7 +60,7 @@ class Model:
         parameters
             Of derived quantities by key, such as `contact_shift`; those not given are the checkpoint's.
         output
-            Zarr folder to stream a named trajectory into, in bounded memory; a killed call goes on.
+            File to stream a named trajectory into (.zarr, .extxyz, .csv), in bounded memory; a killed call goes on.
 
         Returns
         -------
@@ -78,11 +78,23 @@ class Model:
             return {name: values if name == "centres" else values[0] for name, values in arrays.items()}
         return arrays
 
-    def calculator(self, device: str = "auto", dtype: str = "float64") -> Potential:
-        """An ASE calculator; the model has to be a potential."""
+    def calculator(
+        self, device: str = "auto", dtype: str = "float64", pressure_error_limit: float | None = 1.0
+    ) -> Potential:
+        """An ASE calculator; the model has to be a potential.
+
+        Asked for a stress whose pressure errs by more than the limit in GPa, or was never measured, it raises
+        InputError, as `ensemble=npt` of a simulation does: a cell relaxed by it would find another volume. None: never.
+        """
         if not self.checkpoint.drives_ions:
             raise InputError(f"{self.checkpoint.config.name} is no potential: it predicts no energy and forces")
-        return Potential(self.checkpoint.model, getattr(torch, dtype), usable(device, dtype))
+        refusal = None
+        try:
+            self.checkpoint.pressure_error(pressure_error_limit)
+        except InputError as error:
+            refusal = str(error)
+        model = self.checkpoint.model
+        return Potential(model, getattr(torch, dtype), usable(device, dtype), stress_refusal=refusal)
 
 
 def _opened(structures: Structures) -> Trajectory:

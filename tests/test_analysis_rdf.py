@@ -220,7 +220,7 @@ def test_a_group_of_a_dataset_of_several_compositions():
 
 @pytest.mark.parametrize(("entry", "said"), [({"bin_width": 0.0}, "bin_width"), ({"rmax": 3.0}, "rmax")])
 def test_wrong_settings_are_named(entry, said):
-    with pytest.raises(InputError, match=f"rdf settings: {said}"):
+    with pytest.raises(InputError, match=f"rdf: analysis.settings.{said}"):
         settings(**entry)
 
 

@@ -264,7 +264,7 @@ def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Pat
     assert not (tmp_path / "p.zarr").exists()
     with pytest.raises(InputError, match=r"ni\.extxyz: it holds a cell; leave out cell="):
         open_trajectory(tmp_path / "ni.extxyz", cell=np.eye(3))
-    with pytest.raises(InputError, match="types of LAMMPS dumps"):
+    with pytest.raises(InputError, match="no LAMMPS dump, whose types species= is for"):
         open_trajectory(tmp_path / "ni.extxyz", species=["Na"])
     for wrong in ({"time_step": 0}, {"time_step": "abc"}, {"species": 5}, {"species": "Na"}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))}="):

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ionecho.data.registry import find_input
+from ionecho.data.registry import find_inputs
 from ionecho.errors import InputError
 from ionecho.report import Report
 
@@ -24,7 +24,7 @@ ANALYSES = {
 
 
 def analyze(name: str, input: str | Path | Sequence[str | Path], settings: Mapping[str, Any]) -> Report:
-    """What the analysis `name` makes of one input or several: paths, or names of built datasets.
+    """What the analysis `name` makes of one input or several: paths, patterns, or names of built datasets.
 
     `settings` are those of conf/analysis/NAME.yaml.
 
@@ -36,6 +36,5 @@ def analyze(name: str, input: str | Path | Sequence[str | Path], settings: Mappi
     if name not in ANALYSES:
         raise InputError(f"analysis.name: expected one of {', '.join(ANALYSES)}, found {name!r}")
     module = import_module(ANALYSES[name])
-    inputs = [input] if isinstance(input, str | Path) else input
-    report: Report = module.run([find_input(str(path)) for path in inputs], module.Settings.parse(settings, name))
+    report: Report = module.run(find_inputs(input), module.Settings.parse(settings, name))
     return report

@@ -204,8 +204,10 @@ def _notes(
     if reason is None and exponent is not None and exponent < SUBDIFFUSIVE:
         notes.append(f"the displacement grows as t^{exponent:.2f} in the window, not linearly: sub-diffusive.")
     for kind, squares in paths.since_first.items():
-        if kind != options.element and squares[len(squares) // 2 :].mean() > options.fit.msd_min:
-            notes.append(f"{kind} has moved by {squares[-1]:.1f} Å² itself: the framework is not intact.")
+        moved = float(squares[len(squares) // 2 :].mean())
+        if kind != options.element and moved > options.fit.msd_min:
+            when = "on average over the second half"
+            notes.append(f"{kind} has moved by {moved:.1f} Å² itself, {when}: the framework is not intact.")
     if friction_time is not None:
         notes.append(
             f"Langevin dynamics with a relaxation time of {friction_time:g} fs: friction slows the ions, which no "

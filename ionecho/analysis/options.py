@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory
 from ionecho.errors import InputError, explain
 
+SETTINGS = "analysis.settings"  # before every key of an analysis on the line
+
 
 class Options(BaseModel):
     """Settings without hidden defaults: every entry is named in the config, and none besides."""
@@ -23,7 +25,7 @@ class Options(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError(f"{analysis} settings: {explain(error)}") from error
+            raise InputError(f"{analysis}: {explain(error, SETTINGS)}") from error
 
 
 class ReadOptions(Options):
@@ -32,7 +34,8 @@ class ReadOptions(Options):
     Of each run (`groups` of them, None: all) the first `skip` frames are left out, and then every `every`-th is used;
     stored frames count, whether an analysis can use them or not.
     Of text files, `format` is ASE's name, `species` the elements of the LAMMPS types, `cell` 3 lengths (Å) or 3 lengths
-    and 3 angles (degrees), `time_step` the fs between frames.
+    and 3 angles (degrees), `time_step` the fs between frames. Of xtc, trr, dcd, nc and h5md, `topology` is a structure
+    file of the same atoms.
     """
 
     skip: int = Field(default=0, ge=0)
@@ -42,11 +45,12 @@ class ReadOptions(Options):
     species: list[str] | None = None
     cell: list[float] | None = None
     time_step: float | None = Field(default=None, gt=0)
+    topology: str | None = None
 
     def open(self, path: Path) -> Trajectory:
         """The trajectory at `path`, of a dataset the groups asked for."""
         cell = None if self.cell is None else cell_of(self.cell)
-        return open_trajectory(path, self.format, self.species, cell, self.time_step, self.groups)
+        return open_trajectory(path, self.format, self.species, cell, self.time_step, self.groups, self.topology)
 
     def frames(self, trajectory: Trajectory, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """The frames used with the arrays `names`, `size` read at once."""

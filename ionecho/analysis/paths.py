@@ -91,6 +91,11 @@ def follow(
     kinds = {str(kind): symbols == kind for kind in dict.fromkeys(symbols)}
     if remove_drift and not still.any():
         raise InputError(f"{path}: holds only {element}, expected a framework; set remove_drift=false")
+    if unwrap and not trajectory.pbc.any():
+        raise InputError(
+            f"{path}: holds no cell, so what was wrapped into one cannot be followed; give "
+            "analysis.settings.read.cell=[a,b,c] (Å), or analysis.settings.unwrap=false if coordinates are continuous"
+        )
     tracker = _Tracker(path, symbols, trajectory.pbc, unwrap, longest_step)
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
     runs: set[str] = set()
@@ -201,7 +206,9 @@ def _times(frames: Frames, groups: set[str], path: Path) -> Floats:
     if len(groups) > 1:
         raise InputError(f"{path}: holds several trajectories ({', '.join(sorted(groups))}), expected one")
     if frames.time is None:
-        raise InputError(f"{path}: holds no time, expected frames evenly spaced in time; give read.time_step for text")
+        raise InputError(
+            f"{path}: holds no time, expected frames evenly spaced in time; give analysis.settings.read.time_step"
+        )
     return np.asarray(frames.time, float)
 
 

@@ -95,8 +95,8 @@ class Checkpoint:
             told = f"{found['rmse']:.2g} GPa (bias {found['bias']:+.2g} GPa) on the test configurations"
         if limit is not None and (found is None or found["rmse"] > limit):
             raise InputError(
-                f"ensemble=npt: the error of the pressure of {self.config.name} is {told}, the limit {limit:g} GPa: "
-                "the cell would find another volume. Take another potential or ensemble, or pressure_error_limit=null"
+                f"the error of the pressure of {self.config.name} is {told}, the limit {limit:g} GPa: with npt, or "
+                "relaxed, the cell would find another volume. Take another potential, or pressure_error_limit=null"
             )
         return told
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
+from ionecho.data.archives import pack
 from ionecho.data.card import DatasetCard, ImportRecipe
-from ionecho.data.fetch import fetch, home
+from ionecho.data.fetch import fetch, home, unpack
 from ionecho.data.files import remove_folder, write_json
 from ionecho.data.importers import importer
 from ionecho.data.lock import locked
-from ionecho.data.quality import describe, flag
+from ionecho.data.quality import describe, flag, told_flags, told_labels
 from ionecho.data.registry import find_card
 from ionecho.data.schema import ARRAYS, LABELS, Configuration
 from ionecho.data.splits import Fold, leakage_report, make_split, told_leakage
-from ionecho.data.store import Dataset, DatasetWriter, content_sha256, pack
+from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.data.verify import verify
 from ionecho.errors import InputError
 
@@ -49,7 +47,7 @@ def build(name: str, report: Report = console.print) -> Path:
     upstream = fetch(source)
     if upstream.is_dir():
         return build_from(upstream, card, target, report)
-    folder = _unpack(upstream, report)
+    folder = unpack(upstream, report)
     built = build_from(folder, card, target, report)
     remove_folder(folder)
     return built
@@ -158,24 +156,6 @@ def _number(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _unpack(archive: Path, report: Report) -> Path:
-    """Unpack an archive into the cache, completely or not at all."""
-    origin = sha256(str(archive.resolve()).encode()).hexdigest()[:8]
-    folder = home() / "unpacked" / f"{archive.name.split('.')[0]}-{origin}"
-    with locked(folder, wait=True):
-        if folder.exists():
-            return folder
-        report(f"unpacking {archive}")
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(partial, filter="data")
-        except tarfile.ReadError as error:
-            raise InputError(f"{archive}: no archive; fetch the card's files by hand into IONECHO_MIRROR") from error
-        return partial.replace(folder)
-
-
 def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configuration]:
     """Configurations of a file, named: a group of its own, or a frame of its folder where the recipe has frames."""
     relative, empty = path.relative_to(folder), True
@@ -211,7 +191,13 @@ def _labels_present(files: Sequence[Path], folder: Path, recipe: ImportRecipe, s
     for path in files:
         try:
             for configuration in _read(path, folder, recipe):
-                return [name for name in LABELS if name in configuration.labels]
+                labels = [name for name in LABELS if name in configuration.labels]
+                if not labels:
+                    raise InputError(
+                        f"{configuration.source}: no label in it, of {', '.join(LABELS)}; say which of the file's keys "
+                        "is which with --options '{keys: {energy: ...}}', or take what is labelled"
+                    )
+                return labels
         except InputError:
             if not skip_bad:
                 raise
@@ -240,7 +226,7 @@ def _import(
                         f"{configuration.source}: has {', '.join(sorted(extra))}, which the first configuration lacks, "
                         "and that one fixes the labels of the set; leave out (--without), or import it separately"
                     )
-                writer.arrays_of(configuration)
+                _refuse_shapes(configuration, writer)
                 block.append(configuration)
                 if len(block) >= BLOCK:
                     writer.append(block)
@@ -253,6 +239,13 @@ def _import(
             bad.append(path)
     writer.append(block)
     return bad
+
+
+def _refuse_shapes(configuration: Configuration, writer: DatasetWriter) -> None:
+    try:
+        writer.arrays_of(configuration)
+    except InputError as error:
+        raise InputError(f"{error}; such a label is left out with --without") from error
 
 
 def _source_order(files: Sequence[Path], folder: Path) -> Callable[[str], tuple[int, int]]:
@@ -272,7 +265,8 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
     writer = DatasetWriter(working, Dataset(working).labels)
     flags = flag(Dataset(working), block.quality_gate)
     writer.group["quality"][:] = flags
-    report(describe(flags))
+    for line in (*told_labels(Dataset(working)), describe(flags), *told_flags(Dataset(working))):
+        report(line)
     writer.group.update_attributes(
         {
             "name": block.name,

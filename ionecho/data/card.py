@@ -102,10 +102,13 @@ def size_category(configurations: int) -> str:
 
 def front_matter(path: Path) -> dict[str, Any]:
     """The YAML front matter of a card."""
-    match = FRONT_MATTER.match(path.read_text(encoding="utf-8"))
+    try:
+        match = FRONT_MATTER.match(path.read_text(encoding="utf-8"))
+        content = None if match is None else yaml.safe_load(match.group(1))
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its front matter cannot be read ({' '.join(str(error).split())})") from error
     if match is None:
         raise InputError(f"{path}: a card begins with YAML between two lines of ---; none found")
-    content = yaml.safe_load(match.group(1))
     if not isinstance(content, dict):
         raise InputError(f"{path}: the front matter should be a mapping, found {type(content).__name__}")
     return content

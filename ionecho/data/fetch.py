@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 from fsspec.callbacks import TqdmCallback
 
+from ionecho.data.archives import unpack_tar
 from ionecho.data.card import Source
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
@@ -50,6 +53,20 @@ def fetch(source: Source) -> Path:
         f"cannot get {source.file}: tried {'; '.join(failures)}. "
         "Set IONECHO_MIRROR to a folder or URL that holds it, or check the network"
     )
+
+
+def unpack(archive: Path, report: Callable[[str], None]) -> Path:
+    """Unpack an archive into the cache, completely or not at all."""
+    origin = hashlib.sha256(str(archive.resolve()).encode()).hexdigest()[:8]
+    folder = home() / "unpacked" / f"{archive.name.split('.')[0]}-{origin}"
+    with locked(folder, wait=True):
+        if folder.exists():
+            return folder
+        report(f"unpacking {archive}")
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        unpack_tar(archive, partial)
+        return partial.replace(folder)
 
 
 def _download(address: str, checksum: str | None) -> Path:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ionecho.errors import InputError
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -45,6 +48,26 @@ def _aside(folder: Path) -> Path:
     aside = folder.with_name(f"{folder.name}.removed.partial")
     shutil.rmtree(aside, ignore_errors=True)
     return aside
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """What goes wrong while the files at `path` are read is told in one line.
+
+    Raises
+    ------
+    InputError
+        With the name of the file and what its reader said.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # of zarr, its codecs, and zip files
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: damaged, or no zarr of IonEcho ({type(error).__name__}: {told}); make it anew"
+        ) from error
 
 
 def sweep(folder: Path) -> None:

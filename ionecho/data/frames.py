@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
 
+SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
+FLAT = 1e-6  # of the volume that three vectors of these lengths could have
 BLOCK = 256  # frames read at once where the caller does not say
 
 
@@ -67,7 +70,21 @@ class Trajectory:
     attrs: Mapping[str, Any] = {}
 
     def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of at most `size` frames from `start` on, with the arrays `names`."""
+        """Blocks of at most `size` frames from `start` on, with the arrays `names`.
+
+        Raises
+        ------
+        InputError
+            If an array is not there, a frame cannot be read, or its atoms or its cell are not where they can be.
+        """
+        self.refuse_missing(names)
+        for frames in self._blocks(start, size, names):
+            refuse_unusable(frames, self.numbers, self.pbc, f"{self.path}: ", start)
+            yield frames
+            start += len(frames)
+
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
+        """The same, of what a format is."""
         raise NotImplementedError
 
     def array(self, name: str) -> NDArray:
@@ -153,3 +170,37 @@ class Trajectory:
             told = ", ".join(short)
             raise InputError(f"{self.path}: no frame after skip={skip} of {told}; expected one of each trajectory")
         return chosen
+
+
+def refuse_unusable(
+    frames: Frames, numbers: NDArray[np.integer], pbc: NDArray[np.bool_], where: str = "", first: int = 0
+) -> None:
+    """Raise InputError for the first frame whose positions or cell are no numbers, or whose periodic cell is flat.
+
+    Parameters
+    ----------
+    where
+        Stands before the error.
+    first
+        Number of the first of these frames.
+    """
+    bad = ~np.isfinite(frames.positions).all(2)
+    if bad.any():
+        frame, atom = np.argwhere(bad)[0]
+        told = f"{chemical_symbols[numbers[atom]]} {atom} at {frames.positions[frame, atom].tolist()}"
+        raise InputError(f"{where}frame {first + frame}: positions that are not numbers: {told}")
+    if (odd := ~np.isfinite(frames.cell).all((1, 2))).any():
+        frame = int(odd.argmax())
+        raise InputError(f"{where}frame {first + frame}: a cell that is not numbers: {frames.cell[frame].tolist()}")
+    if not pbc.any():
+        return
+    vectors = frames.cell[:, pbc]
+    area = np.sqrt(np.abs(np.linalg.det(vectors @ vectors.swapaxes(1, 2))))  # the volume, of three vectors
+    flat = ~(area > FLAT * np.linalg.norm(vectors, axis=2).prod(1))
+    if pbc.all():
+        flat |= ~(area >= SMALLEST_VOLUME * frames.positions.shape[1])
+    if flat.any():
+        frame = int(flat.argmax())
+        what = f"{area[frame] / frames.positions.shape[1]:.2g} Å³ an atom" if pbc.all() else "no area"
+        told = f"a cell of {what} ({frames.cell[frame].tolist()}); is it missing, or not in Å?"
+        raise InputError(f"{where}frame {first + frame}: {told}")

@@ -32,9 +32,7 @@ class Images(Trajectory):
             if not np.array_equal(atoms.numbers, self.numbers):
                 raise InputError(f"predict: frame {number} holds other atoms than frame 0; predict them one by one")
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of at most `size` frames from `start` on; there are no arrays besides."""
-        self.refuse_missing(names)
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         for first in range(start, len(self.images), size):
             block = self.images[first : first + size]
             yield Frames(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 
 from ionecho.data.card import DatasetCard, read_card
 from ionecho.data.fetch import home
 from ionecho.errors import InputError
 
+PATTERN = re.compile(r"[*?\[]")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -49,3 +53,41 @@ def find_dataset(name: str) -> Path:
 def find_input(name: str) -> Path:
     """A path as it is, else the file of a built dataset of that name."""
     return Path(name) if Path(name).exists() or name not in card_folders() else find_dataset(name)
+
+
+def find_inputs(given: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The paths of one name or of several, as `find_input` finds them; a pattern stands for all files that fit it.
+
+    Raises
+    ------
+    InputError
+        If a name is no text, or nothing fits a pattern.
+    """
+    found: list[Path] = []
+    for name in given if isinstance(given, Sequence) and not isinstance(given, str) else [given]:
+        if not isinstance(name, str | Path) or not str(name):
+            raise InputError(f"input: expected names of files or datasets, found {name!r}; put it into quotes")
+        path = find_input(str(name))
+        if path.exists() or not PATTERN.search(str(name)):
+            found.append(path)
+            continue
+        fitting = sorted(map(Path, glob(str(name))))
+        if not fitting:
+            raise InputError(f"input: nothing fits {name} in {Path.cwd()}")
+        found += fitting
+    return found
+
+
+def find_one(given: str | Path | Sequence[str | Path]) -> Path:
+    """The same, of what takes one input.
+
+    Raises
+    ------
+    InputError
+        If there are more, or none.
+    """
+    found = find_inputs(given)
+    if len(found) != 1:
+        told = ", ".join(map(str, found[:3])) + (" ..." if len(found) > 3 else "")
+        raise InputError(f"input: expected one file or dataset, found {len(found)} ({told or 'none'}); run it on each")
+    return found[0]

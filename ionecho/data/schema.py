@@ -35,6 +35,8 @@ class Array:
     unit: str
     description: str
     kind: Kind | None = None
+    limit: float = np.inf
+    """No honest component is larger in magnitude; of an energy, an atom."""
 
     @property
     def is_label(self) -> bool:
@@ -51,16 +53,25 @@ _ARRAYS = (
     Array("quality", "configuration", (), "int64", "", "bit flags of the quality gate, 0 is good"),
     Array("numbers", "atom", (), "int16", "", "atomic numbers"),
     Array("positions", "atom", (3,), "float64", "Å", "Cartesian coordinates"),
-    Array("energy", "configuration", (), "float64", "eV", "total energy of the configuration", "scalar"),
-    Array("stress", "configuration", (3, 3), "float64", "eV/Å³", "stress tensor, tensile positive", "tensor"),
-    Array("forces", "atom", (3,), "float64", "eV/Å", "forces", "vector"),
-    Array("magnetic_moment", "atom", (), "float64", "μB", "atomic spin moment, up minus down", "scalar"),
+    Array("energy", "configuration", (), "float64", "eV", "total energy of the configuration", "scalar", 3e6),
+    Array("stress", "configuration", (3, 3), "float64", "eV/Å³", "stress tensor, tensile positive", "tensor", 100.0),
+    Array("forces", "atom", (3,), "float64", "eV/Å", "forces", "vector", 1e3),
+    Array("magnetic_moment", "atom", (), "float64", "μB", "atomic spin moment, up minus down", "scalar", 20.0),
     Array(
-        "hyperfine_contact", "atom", (), "float64", "MHz", "Fermi-contact coupling, true gyromagnetic ratio", "scalar"
+        "hyperfine_contact",
+        "atom",
+        (),
+        "float64",
+        "MHz",
+        "Fermi-contact coupling, true gyromagnetic ratio",
+        "scalar",
+        1e6,
     ),
-    Array("hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric", "traceless"),
-    Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric", "traceless"),
-    Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding", "tensor"),
+    Array(
+        "hyperfine_dipolar", "atom", (3, 3), "float64", "MHz", "dipolar coupling, traceless symmetric", "traceless", 1e6
+    ),
+    Array("efg", "atom", (3, 3), "float64", "V/Å²", "electric-field gradient, traceless symmetric", "traceless", 1e5),
+    Array("shielding", "atom", (3, 3), "float64", "ppm", "absolute magnetic shielding", "tensor", 1e6),
     Array(
         "bader_charge",
         "atom",
@@ -106,6 +117,7 @@ class Quality(IntFlag):
     ENERGY_OUTLIER = 2
     UNEXPECTED_MOMENT = 4
     MISSING_LABEL = 8
+    ABSURD_VALUE = 16
 
 
 GOOD = Quality(0)

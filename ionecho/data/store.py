@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, ZipStore
 
-from ionecho.data.files import sweep
+from ionecho.data.archives import ALWAYS_ALLOWED, MOST_GROWTH, refuse_odd_zip
+from ionecho.data.files import damage_told, sweep
 from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration, Quality
 from ionecho.errors import InputError
 
@@ -66,7 +65,7 @@ class DatasetWriter:
                 shape=(0, *array.shape),
                 chunks=(CHUNKS[array.per], *array.shape),
                 dtype=dtype,
-                compressors=GRID_CODEC if array.per == "grid" else "auto",
+                compressors=(GRID_CODEC if array.per == "grid" else ZstdCodec(), Crc32cCodec()),
                 overwrite=True,
             )
             created.update_attributes({"unit": array.unit, "description": array.description})
@@ -154,26 +153,30 @@ class Dataset:
         self.path = Path(path)
         if not self.path.exists():
             raise InputError(f"no dataset at {self.path}; build it with `ionecho data build NAME`")
-        store = ZipStore(self.path, mode="r") if self.path.suffix == ".zip" else LocalStore(self.path, read_only=True)
-        try:
-            self.zarr = open_zarr(store, "r")
+        zipped = self.path.suffix == ".zip"
+        if zipped:
+            refuse_odd_zip(self.path)
+        with damage_told(self.path):
+            self.zarr = open_zarr(
+                ZipStore(self.path, mode="r") if zipped else LocalStore(self.path, read_only=True), "r"
+            )
             self.attrs: dict[str, Any] = dict(self.zarr.attrs)
+            if (version := self.attrs.get("schema_version")) != SCHEMA_VERSION:
+                told = f"schema version {version}, expected {SCHEMA_VERSION}"
+                raise InputError(f"{self.path} is not an IonEcho dataset of today ({told}); rebuild the dataset")
+            refuse_swollen(self.zarr, self.path)
             self.offsets: NDArray[np.int64] = self.zarr["atom_offsets"][:]
             stored = set(self.zarr.array_keys())
             self.grid_offsets: NDArray[np.int64] = np.zeros_like(self.offsets)
             self.grid_shape: NDArray[np.int64] = np.zeros((len(self), 3), np.int64)
             if {"grid_offsets", "grid_shape"} <= stored:
                 self.grid_offsets, self.grid_shape = self.zarr["grid_offsets"][:], self.zarr["grid_shape"][:]
-        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path} is not an IonEcho dataset ({error})") from error
-        if self.attrs.get("schema_version") != SCHEMA_VERSION:
-            found = self.attrs.get("schema_version")
-            raise InputError(f"{self.path}: schema version {found}, expected {SCHEMA_VERSION}; rebuild the dataset")
-        self.names = [name for name in ARRAYS if name in stored]
-        self.labels = [name for name in self.names if ARRAYS[name].is_label]
-        self.group: NDArray = self.zarr["group"][:].astype(object)
-        self.frame: NDArray[np.int64] = self.zarr["frame"][:]
-        self.quality: NDArray[np.int64] = self.zarr["quality"][:]
+            self.names = [name for name in ARRAYS if name in stored]
+            self.labels = [name for name in self.names if ARRAYS[name].is_label]
+            self.group: NDArray = self.zarr["group"][:].astype(object)
+            self.frame: NDArray[np.int64] = self.zarr["frame"][:]
+            self.quality: NDArray[np.int64] = self.zarr["quality"][:]
+            self._check_lengths()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -185,6 +188,18 @@ class Dataset:
         place = index % len(self)
         return next(self.configurations(place, place + 1, self.labels))
 
+    def _check_lengths(self) -> None:
+        """Refuse offsets that point behind the arrays, as of files that were cut or mixed."""
+        for offsets in (self.offsets, self.grid_offsets):
+            if len(offsets) != len(self.offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+                raise InputError(f"{self.path}: offsets that do not begin at 0 and grow; make it anew")
+        last = {"configuration": len(self), "atom": int(self.offsets[-1]), "grid": int(self.grid_offsets[-1])}
+        for name in self.names:
+            if self.zarr[name].shape[0] < last[ARRAYS[name].per]:
+                expected = f"{last[ARRAYS[name].per]} rows or more"
+                found = self.zarr[name].shape
+                raise InputError(f"{self.path}: {name}: shape {found}, expected {expected}; make it anew")
+
     @property
     def good(self) -> NDArray[np.int64]:
         """Configurations that passed the quality gate."""
@@ -194,7 +209,8 @@ class Dataset:
         """Array `name` for the configurations start..stop, atoms or grid points concatenated."""
         if (offsets := self.offsets_of(name)) is not None:
             start, stop = int(offsets[start]), int(offsets[stop])
-        return self.zarr[name][start:stop]
+        with damage_told(self.path):
+            return self.zarr[name][start:stop]
 
     def offsets_of(self, name: str) -> NDArray[np.int64] | None:
         """Where the rows of each configuration begin in array `name`, (C + 1,); None where there is one each."""
@@ -253,6 +269,14 @@ class Dataset:
         return sum(int(self.zarr[name].nbytes) for name in names if name in self.names)
 
 
+def refuse_swollen(group: Any, path: Path) -> None:
+    """Raise InputError for arrays that say they are far larger than what is on disk: nothing is set aside for them."""
+    size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.rglob("*"))
+    for name, array in group.arrays():
+        if array.nbytes > max(MOST_GROWTH * size, ALWAYS_ALLOWED):
+            raise InputError(f"{path}: {name} should take {array.nbytes} bytes, of a file of {size}; make it anew")
+
+
 def _stored_dtype(array: Array) -> Any:
     return np.dtypes.StringDType() if array.dtype == "str" else array.dtype
 
@@ -284,14 +308,3 @@ def _canonical_bytes(values: NDArray) -> bytes:
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), np.nan, values) + 0.0
     return values.tobytes()
-
-
-def pack(folder: Path, target: Path) -> None:
-    """Pack a dataset folder into one `.zarr.zip` file, bit for bit the same for the same content, then rename it."""
-    partial = target.with_name(target.name + ".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".partial"):
-            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
-            with file.open("rb") as source, archive.open(entry, "w") as sink:
-                shutil.copyfileobj(source, sink)
-    partial.replace(target)

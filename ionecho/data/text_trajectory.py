@@ -1,30 +1,37 @@
-"""Trajectories in the text formats of MD codes, read line by line."""
+"""Trajectories in the files of MD codes, read frame by frame."""
 
 from __future__ import annotations
 
-import gzip
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
-from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
-from ase.io.lammpsrun import iread_lammps_dump_text
-from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
 from ionecho.data.frames import Frames, Trajectory
-from ionecho.errors import InputError
-from ionecho.structures.read import refuse_disorder
+from ionecho.errors import InputError, IonEchoWarning
+from ionecho.structures.lammps_dump import TIME
+from ionecho.structures.read import images
+from ionecho.structures.xdatcar import CONFIGURATION
 
-LAMMPS_SUFFIXES = (".lammpstrj", ".dump")
+CLOCKS = (
+    TIME,
+    "timestep",
+    CONFIGURATION,
+    "step",
+    "md_step",
+    "i",
+    "time",
+)  # of `Atoms.info`: what tells where in time it is
+EVEN = 1e-4  # relative difference of steps that are the same
+SAME = 1e-3  # Å, within which a frame that a restart writes again is the one before
 
 
 class TextTrajectory(Trajectory):
-    """Any format ASE reads (XDATCAR through a reader of our own, as ASE's holds the whole file), read line by line.
+    """Any format that `images` reads, frame by frame.
 
     Parameters
     ----------
@@ -46,79 +53,88 @@ class TextTrajectory(Trajectory):
     ) -> None:
         self.path, self.format, self.species, self.cell, self.time_step = path, format, species, cell, time_step
         self.n_frames = None
-        if species is not None and not self._is_dump:
-            raise InputError(f"{path}: its format names the elements; species= is for the types of LAMMPS dumps")
         first = next(self._images(), None)
         if first is None:
             raise InputError(f"{path}: holds no frame")
+        if time_step is not None and TIME in first.info:
+            raise InputError(f"{path}: it tells the time of its frames; leave out time_step={time_step:g}")
         self.numbers, self.pbc = first.numbers.astype(np.int64), first.pbc.copy()
 
-    @property
-    def _is_dump(self) -> bool:
-        name = self.path.name.lower().removesuffix(".gz")
-        return self.format == "lammps-dump-text" or (self.format is None and name.endswith(LAMMPS_SUFFIXES))
-
     def _images(self) -> Iterator[ase.Atoms]:
-        try:
-            for atoms in self._read():
-                if self.cell is not None:
-                    if atoms.cell.rank:
-                        raise InputError(f"{self.path}: it holds a cell; leave out cell=")
-                    atoms.set_cell(self.cell)
-                    atoms.pbc = True
-                yield atoms
-        except InputError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.path}: cannot be read ({what}); is it complete?") from error
+        for atoms in self._read():
+            if self.cell is not None:
+                if atoms.cell.rank:
+                    raise InputError(f"{self.path}: it holds a cell; leave out cell=")
+                atoms.set_cell(self.cell)
+                atoms.pbc = True
+            yield atoms
 
     def _read(self) -> Iterator[ase.Atoms]:
-        """Frames one at a time; `ase.io.iread` would hold the whole of an XDATCAR, OUTCAR or LAMMPS dump."""
-        name, format = self.path.name.lower(), self.format
-        if format == "vasp-xdatcar" or (format is None and "xdatcar" in name):
-            yield from _read_xdatcar(self.path)
-        elif self._is_dump:
-            options = {} if self.species is None else {"specorder": list(self.species)}
-            with open_with_compression(str(self.path)) as file:
-                yield from iread_lammps_dump_text(file, index=":", **options)
-        elif format == "vasp-out" or (format is None and "outcar" in name):
-            with open_with_compression(str(self.path)) as file:
-                yield from iread_vasp_out(file, index=":")
-        else:
-            for atoms in ase.io.iread(self.path, index=":", format=format):
-                refuse_disorder(atoms, self.path)
-                yield atoms
+        """What the file holds."""
+        return images(self.path, self.format, self.species)
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of frames from `start` on; there are no arrays to name."""
-        self.refuse_missing(names)
-        images = islice(self._images(), start, None)
+    def _distinct(self) -> Iterator[ase.Atoms]:
+        """Frames each once, in the order of time, and evenly spaced where `time_step` says that they are."""
+        before, spacing = None, None
+        for number, atoms in enumerate(self._images()):
+            if not np.array_equal(atoms.numbers, self.numbers):
+                raise InputError(f"{self.path}: frame {number} holds other atoms than frame 0")
+            if not np.array_equal(atoms.pbc, self.pbc):
+                told = f"{atoms.pbc.tolist()}, not {self.pbc.tolist()} as frame 0"
+                raise InputError(f"{self.path}: frame {number} is periodic along {told}")
+            name, now = clock(atoms)
+            then = clock(before)[1] if before is not None else None
+            if before is not None and now is not None and then is not None:
+                gap = now - then
+                if gap <= 0 and _same_place(before, atoms):
+                    told = (
+                        f"{self.path}: frame {number} stands twice ({name} {now:g}), as a restart writes it; once used"
+                    )
+                    warnings.warn(told, IonEchoWarning, stacklevel=2)
+                    continue
+                if gap == 0 or (gap < 0 and name != CONFIGURATION):  # XDATCARs of a run in parts count anew in each
+                    raise InputError(
+                        f"{self.path}: {name} goes from {then:g} to {now:g} at frame {number}: runs that overlap, or "
+                        "frames out of order; cut it there"
+                    )
+                if gap > 0:
+                    spacing = gap if spacing is None else spacing
+                    if self.time_step is not None and abs(gap - spacing) > EVEN * spacing:
+                        raise InputError(
+                            f"{self.path}: {name} is {spacing:g} apart up to frame {number - 1}, then {gap:g}: frames "
+                            f"are not time_step={self.time_step:g} fs apart throughout; cut it there"
+                        )
+            before = atoms
+            yield atoms
+
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
+        frames = islice(self._distinct(), start, None)
         first = start
-        while block := list(islice(images, size)):
-            for number, atoms in enumerate(block, start=first):
-                if not np.array_equal(atoms.numbers, self.numbers):
-                    raise InputError(f"{self.path}: frame {number} holds other atoms than frame 0")
-            time = None if self.time_step is None else self.time_step * np.arange(first, first + len(block))
+        while block := list(islice(frames, size)):
             positions = np.stack([atoms.positions for atoms in block])
-            yield Frames(positions, np.stack([np.array(atoms.cell) for atoms in block]), time)
+            cell = np.stack([np.array(atoms.cell) for atoms in block])
+            yield Frames(positions, cell, self._times(block, first))
             first += len(block)
 
+    def _times(self, block: Sequence[ase.Atoms], first: int) -> NDArray[np.floating] | None:
+        if self.time_step is not None:
+            return self.time_step * np.arange(first, first + len(block))
+        if all(TIME in atoms.info for atoms in block):
+            return np.array([atoms.info[TIME] for atoms in block])
+        return None
 
-def _read_xdatcar(path: Path) -> Iterator[ase.Atoms]:
-    """Frames of an XDATCAR, with a fixed cell or one a frame, one at a time."""
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        cell, numbers = np.eye(3), np.array([], dtype=int)
-        for line in file:
-            if "configuration=" not in line:
-                if not line.strip() and not len(numbers):
+
+def clock(atoms: ase.Atoms) -> tuple[str, float | None]:
+    """What tells where in time a frame is, by its name in the file, in a unit of the file's own; None if nothing."""
+    for key in CLOCKS:
+        for name, value in atoms.info.items():
+            if name.lower() == key:
+                try:
+                    return name, float(str(value).rstrip(","))
+                except ValueError:
                     continue
-                scale = float(next(file))
-                cell = scale * np.array([next(file).split() for _ in range(3)], dtype=float)
-                symbols, counts = next(file).split(), [int(word) for word in next(file).split()]
-                numbers = np.repeat([atomic_numbers[symbol] for symbol in symbols], counts)
-                next(file)
-            rows = [row.split()[:3] for row in islice(file, len(numbers))]
-            if len(rows) < len(numbers):
-                raise InputError(f"{path}: the last frame breaks off after {len(rows)} of {len(numbers)} atoms")
-            yield ase.Atoms(numbers, scaled_positions=np.array(rows, dtype=float), cell=cell, pbc=True)
+    return "", None
+
+
+def _same_place(one: ase.Atoms, other: ase.Atoms) -> bool:
+    return bool(np.abs(one.positions - other.positions).max(initial=0.0) <= SAME)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from ionecho.data.binary_trajectory import ENDINGS, BinaryTrajectory
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
-from ionecho.data.store import Dataset, open_zarr
+from ionecho.data.store import Dataset, damage_told, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
 from ionecho.errors import InputError
 
@@ -61,34 +63,58 @@ class ZarrTrajectory(Trajectory):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.zarr = path, open_zarr(path, "r")
-        held = set(self.zarr.array_keys())
-        if missing := {"positions", "cell", "numbers"} - held:
-            raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
-        self.attrs = self.zarr.attrs.asdict()
-        self.numbers = self.zarr["numbers"][:].astype(np.int64)
-        self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
-        self.n_frames = int(self.zarr["positions"].shape[0])
-        self.temperature = simulated_temperature(self.zarr)
-        ensemble = _ensemble(self.zarr)
-        self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
-        self.stopped = self.attrs.get("stopped")
-        self.centres = self.zarr["centres"][:] if "centres" in held else None
-        self.group = self.zarr["group"][:].astype(object) if "group" in held else None
-        self.frame = self.zarr["frame"][:] if "frame" in held else None
-        self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
+        self.path = path
+        with damage_told(path):
+            self.zarr = open_zarr(path, "r")
+            if json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("node_type") != "group":
+                raise InputError(f"{path}: damaged, zarr.json describes no group; make it anew")
+            held = set(self.zarr.array_keys())
+            if missing := {"positions", "cell", "numbers"} - held:
+                raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
+            self.attrs = self.zarr.attrs.asdict()
+            self.numbers = self.zarr["numbers"][:].astype(np.int64)
+            self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
+            self.n_frames = int(self.zarr["positions"].shape[0])
+            self.temperature = simulated_temperature(self.zarr)
+            ensemble = _ensemble(self.zarr)
+            self.friction_time = ensemble.get("thermostat_time") if ensemble.get("kind") == "nvt_langevin" else None
+            self.stopped = self.attrs.get("stopped")
+            self.centres = self.zarr["centres"][:] if "centres" in held else None
+            self.group = self.zarr["group"][:].astype(object) if "group" in held else None
+            self.frame = self.zarr["frame"][:] if "frame" in held else None
+            self.stored = tuple(sorted(held - {*STRUCTURE, "centres"}))
+            _check_shapes(self.zarr, held & {*STRUCTURE, "centres"}, len(self.numbers), path)
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of frames from `start` on, with the arrays `names`."""
-        self.refuse_missing(names)
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         assert self.n_frames is not None
-        cell = self.zarr["cell"]
         for first in range(start, self.n_frames, size):
             stop = min(first + size, self.n_frames)
-            cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
-            extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
-            arrays = {name: self.zarr[name][first:stop] for name in names}
-            yield Frames(self.zarr["positions"][first:stop], cells, **extra, arrays=arrays)
+            with damage_told(self.path):
+                cell = self.zarr["cell"]
+                cells = np.broadcast_to(cell[:], (stop - first, 3, 3)) if cell.shape[0] == 1 else cell[first:stop]
+                extra = {name: self.zarr[name][first:stop] for name in ("time", "group", "frame") if name in self.zarr}
+                arrays = {name: self.zarr[name][first:stop] for name in names}
+                positions = self.zarr["positions"][first:stop]
+            yield Frames(positions, cells, **extra, arrays=arrays)
+
+
+def _check_shapes(group: zarr.Group, names: Collection[str], atoms: int, path: Path) -> None:
+    """Raise InputError where arrays do not belong together, or parts of the structure are not on disk."""
+    found: dict[str, tuple[int, ...]] = {name: group[name].shape for name in names}  # type: ignore[union-attr]
+    frames = found["positions"][0] if found["positions"] else 0
+    expected = {"positions": (frames, atoms, 3), "numbers": (atoms,), "cell": (frames, 3, 3)}
+    expected |= dict.fromkeys(("time", "group", "frame"), (frames,))
+    for name, shape in found.items():
+        if name in expected and shape != expected[name] and not (name == "cell" and shape == (1, 3, 3)):
+            raise InputError(f"{path}: {name} should have shape {expected[name]}, found {shape}")
+    some = {"numbers": True, "positions": atoms > 1, "cell": any(group.attrs.get("pbc", [True]))}  # type: ignore[arg-type]
+    for name in (name for name, never_zero in some.items() if never_zero):  # zarr keeps no parts that are zero
+        array: Any = group[name]
+        if array.nchunks_initialized < array.nchunks:
+            raise InputError(f"{path}: {array.nchunks - array.nchunks_initialized} parts of {name} are missing on disk")
+    kinds = group["numbers"][:]  # type: ignore[index]
+    if not ((np.asarray(kinds) >= 1) & (np.asarray(kinds) <= 118)).all():  # type: ignore[operator]
+        raise InputError(f"{path}: numbers outside 1..118")
 
 
 class DatasetTrajectory(Trajectory):
@@ -116,9 +142,7 @@ class DatasetTrajectory(Trajectory):
         self.centres, self.attrs = np.arange(len(self.numbers)), self.dataset.attrs
         self.stored = [name for name in self.dataset.names if name not in STRUCTURE and ARRAYS[name].per != "grid"]
 
-    def blocks(self, start: int, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
-        """Blocks of at most `size` configurations from `start` on, with the labels (or `quality`) `names`."""
-        self.refuse_missing(names)
+    def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         data, rest = self.dataset, self.chosen[start:]
         if not len(rest):
             return
@@ -157,8 +181,17 @@ def open_trajectory(
     cell: NDArray[np.floating] | None = None,
     time_step: float | None = None,
     groups: Sequence[str] | None = None,
+    topology: str | None = None,
 ) -> Trajectory:
-    """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code (see `TextTrajectory`)."""
+    """Open a zarr trajectory, a dataset (all of it or `groups`), or a file of an MD code.
+
+    The options are those of `TextTrajectory` and `BinaryTrajectory`; zarr holds its own.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be read, or it is given what it says itself.
+    """
     if not path.exists():
         raise InputError(f"no input at {path}")
     if time_step is not None and (not isinstance(time_step, int | float) or not time_step > 0):
@@ -168,7 +201,11 @@ def open_trajectory(
     if unknown := set(species or ()) - set(atomic_numbers):
         raise InputError(f"species: {sorted(unknown)} are no elements")
     if is_dataset(path) or (path / "zarr.json").exists():
-        if (format, species, cell, time_step) != (None,) * 4:
+        if (format, species, cell, time_step, topology) != (None,) * 5:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
         return DatasetTrajectory(path, groups) if is_dataset(path) else ZarrTrajectory(path)
+    if format is None and path.suffix.lower() in ENDINGS:
+        return BinaryTrajectory(path, topology, cell, time_step)
+    if topology is not None:
+        raise InputError(f"{path}: its format names the elements; topology= is for {', '.join(ENDINGS)}")
     return TextTrajectory(path, format, species, cell, time_step)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 
 def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **state: Any) -> int:
@@ -31,7 +32,8 @@ def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **s
     for name, values in arrays.items():
         if name not in group:
             dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
-            group.create_array(name, shape=(0, *values.shape[1:]), chunks=(block, *values.shape[1:]), dtype=dtype)
+            shape, chunks = (0, *values.shape[1:]), (block, *values.shape[1:])
+            group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=(ZstdCodec(), Crc32cCodec()))
         length = done + len(values)
         group[name].resize((length, *values.shape[1:]))
         group[name][done:] = values

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ionecho.data.card import DatasetCard
+from ionecho.data.files import damage_told
 from ionecho.data.schema import ARRAYS, LABELS
 from ionecho.data.splits import leakage_report
 from ionecho.data.store import LAYOUT, Dataset, content_sha256
+from ionecho.errors import InputError
 
 SEMANTIC_VERSION = re.compile(r"^\d+\.\d+\.\d+$")
 REQUIRED_ATTRIBUTES = (
@@ -36,7 +38,14 @@ def against_card(path: Path, card: DatasetCard) -> list[str]:
 
 def verify(path: Path) -> list[str]:
     """Everything that is wrong with the dataset at `path`, one line each; an empty list means it is sound."""
-    dataset = Dataset(path)
+    try:
+        with damage_told(path):
+            return _problems(Dataset(path))
+    except InputError as error:
+        return [str(error).removeprefix(f"{path}: ")]
+
+
+def _problems(dataset: Dataset) -> list[str]:
     problems = _attributes(dataset) + _shapes(dataset)
     if problems:
         return problems

@@ -10,6 +10,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from ionecho.data.registry import REPOSITORY
+from ionecho.door.overrides import readable
 
 MISSING = "???"
 
@@ -23,7 +24,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         If an override does not fit the config.
     """
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
-        return content(hydra.compose(name, overrides=list(overrides)))
+        return content(hydra.compose(name, overrides=readable(overrides)))
 
 
 def content(config: DictConfig) -> dict[str, Any]:

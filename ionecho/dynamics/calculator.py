@@ -50,6 +50,8 @@ class Potential(Calculator):
     skin
         Å by which neighbours are searched farther than the cut-off, so that a search serves until an atom has moved by
         half of it or the cell has changed. The model is given those within the cut-off.
+    stress_refusal
+        Why its stress is not to be trusted: asked for one, as a relaxation of the cell asks, it raises InputError.
 
     Raises
     ------
@@ -65,8 +67,10 @@ class Potential(Calculator):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         skin: float = SKIN,
+        stress_refusal: str | None = None,
     ) -> None:
         super().__init__()
+        self.stress_refusal = stress_refusal
         if skin < 0:
             raise InputError(f"skin: expected a length in Å of at least zero, found {skin}")
         self.model: Any = model.to(device=device, dtype=dtype).eval()
@@ -91,6 +95,8 @@ class Potential(Calculator):
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Fill `results` with all properties; stress where the atoms are periodic along all three vectors."""
+        if self.stress_refusal is not None and "stress" in properties:
+            raise InputError(self.stress_refusal)
         super().calculate(atoms, properties, system_changes)
         graph = self._graph(self.atoms)
         with torch.no_grad():
@@ -99,7 +105,7 @@ class Potential(Calculator):
             raise InputError(f"the model predicts {', '.join(outputs)}: expected a potential, with energy and forces")
         energy = float(outputs["energy"][0])
         self.results = {"energy": energy, "free_energy": energy, "forces": outputs["forces"]}
-        if self.atoms.pbc.all():
+        if self.atoms.pbc.all() and self.stress_refusal is None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(outputs["stress"][0])
         if "forces" + SPREAD in outputs:
             spreads = {name + SPREAD: outputs[name + SPREAD] for name in ("energy", "forces")}

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from ionecho.data.archives import pack
 from ionecho.data.schema import Configuration
-from ionecho.data.store import DatasetWriter, pack
+from ionecho.data.store import DatasetWriter
 from ionecho.errors import InputError
 from ionecho.exploration.sampling import WORK, configuration, hopping, quenched, rattled, simulated
 from ionecho.structures.coordination import (

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint, load
+from ionecho.data.frames import Frames, refuse_unusable
 from ionecho.data.outputs import MEMBERS, SPREAD, Output, units
-from ionecho.data.trajectory import Frames
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.neighbours import build_graph, trajectory_graph
@@ -27,7 +27,6 @@ from ionecho.prediction.device import PredictionSettings
 
 OWN = "checkpoint"  # asks for the parameters that the checkpoint was trained with
 CPU_BATCH = 1408  # atoms whose intermediates stay in a core's cache
-SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
 console = Console(soft_wrap=True)
 
 
@@ -110,7 +109,7 @@ class Predictor:
         Of each centre or atom (T, K, ...), of a whole frame (T, ...); spreads (T, K) or (T,), one a row; of the M
         members (T, M, ...), but for outputs at all atoms, which are written in single precision.
         """
-        _check_frames(frames, first)
+        refuse_unusable(frames, self.numbers, self.pbc, "", first)
         batch = self.settings.batch or max(1, CPU_BATCH // len(self.numbers))
         starts = range(0, len(frames), batch)
         parts = list(self.pool.map(self._predicted, (frames.part(k, k + batch) for k in starts)))
@@ -241,13 +240,3 @@ def _check_structure(checkpoint: Checkpoint, structure: Structure) -> None:
             f"the input is periodic along {structure.pbc.tolist()}, {checkpoint.config.name} was trained on crystals; "
             "give the cell, e.g. cell=[10.02,10.02,11.22,90,90,120]"
         )
-
-
-def _check_frames(frames: Frames, first: int) -> None:
-    bad = ~np.isfinite(frames.positions).all((1, 2))
-    if bad.any():
-        raise InputError(f"frame {first + int(np.argmax(bad))} has positions that are not numbers")
-    volume = np.abs(np.linalg.det(frames.cell)) / frames.positions.shape[1]
-    if (small := ~(volume >= SMALLEST_VOLUME)).any():  # of a cell that is no number too
-        at = int(np.argmax(small))
-        raise InputError(f"frame {first + at}: a cell of {volume[at]:.2g} Å³ an atom; is it missing or not in Å?")

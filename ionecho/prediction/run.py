@@ -16,9 +16,10 @@ from ionecho.prediction.device import PredictionSettings
 from ionecho.prediction.grids import GridSettings, write_grids
 from ionecho.prediction.predictor import Predictor, conversions
 from ionecho.prediction.stream import describe_input, predict
+from ionecho.prediction.tables import in_zarr, write_as_named
 
 console = Console(soft_wrap=True)
-READING = ("format", "species", "cell", "time_step")
+READING = ("format", "species", "cell", "time_step", "topology")
 
 
 def predict_file(
@@ -34,19 +35,23 @@ def predict_file(
     species: Sequence[str] | None = None,
     cell: Sequence[float] | None = None,
     time_step: float | None = None,
+    topology: str | None = None,
 ) -> Predictor:
-    """Stream the trajectory or dataset at `path` into `output`, and give what it was predicted with.
+    """Stream the trajectory or dataset at `path` into `output` (zarr, extxyz or csv), and give what it was made with.
 
     Memory is bounded, and a killed call goes on. `requested` are the parameters of derived quantities, as for
     `conversions`; `states` is as for `Predictor`; with `grids`, settings of `GridSettings`, fields go into a dataset
     beside it, `<output>-grids.zarr`; text files are read by the options that follow, as `TextTrajectory` says, the cell
     as `cell_of`.
     """
-    trajectory = open_trajectory(path, format, species, None if cell is None else cell_of(cell), time_step)
+    trajectory = open_trajectory(
+        path, format, species, None if cell is None else cell_of(cell), time_step, None, topology
+    )
     predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings, states)
-    source = describe_input(path, (format, species, cell, time_step))
+    source = describe_input(path, (format, species, cell, time_step, topology))
     if predictor.outputs:
-        console.print(f"predictions in {predict(predictor, trajectory, source, output)}")
+        write_as_named(predict(predictor, trajectory, source, in_zarr(output)), output)
+        console.print(f"predictions in {output}")
     if grids is not None:
         fields = output.with_name(f"{output.stem}-grids.zarr")
         console.print(f"densities in {write_grids(predictor, trajectory, source, fields, GridSettings(**grids))}")

@@ -1,28 +1,88 @@
-"""One structure from a file, and how it is known."""
+"""Structures from a file, and how one is known."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import ase
 import ase.io
 import numpy as np
+from ase.io.formats import filetype, string2index
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
+from ionecho.structures.lammps_dump import is_dump, read_dump
+from ionecho.structures.outcar import Run, read_outcar
+from ionecho.structures.text import extended_comment, head
+from ionecho.structures.xdatcar import is_xdatcar, read_xdatcar
+
+
+def images(
+    path: Path, format: str | None = None, species: Sequence[str] | None = None, index: str = ":"
+) -> Iterator[ase.Atoms]:
+    """The structures of a file, one at a time: what it is follows from its content first, then from its name.
+
+    Parameters
+    ----------
+    format
+        ASE's name of the format, where neither tells.
+    species
+        Element of every LAMMPS type, of a dump that names none.
+    index
+        Which of them, as ASE takes it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, its sites are partly occupied, or nothing tells its elements.
+    """
+    begin = head(path)
+    dump = format == "lammps-dump-text" or (format is None and is_dump(begin))
+    if species is not None and not dump:
+        raise InputError(f"{path}: no LAMMPS dump, whose types species= is for; leave it out")
+    try:
+        if dump:
+            yield from _chosen(read_dump(path, species), index)
+        elif format == "vasp-xdatcar" or (format is None and is_xdatcar(path, begin)):
+            yield from _chosen(read_xdatcar(path), index)
+        elif format == "vasp-out" or (format is None and (begin.startswith(" vasp.") or "outcar" in path.name.lower())):
+            yield from _chosen((step.atoms for step in read_outcar(path, Run())), index)
+        else:
+            kind = format or filetype(str(path))
+            options: dict[str, Any] = {"properties_parser": extended_comment} if kind == "extxyz" else {}
+            for atoms in ase.io.iread(path, index=index, format=kind, do_not_split_by_at_sign=True, **options):
+                refuse_disorder(atoms, path)
+                if (unknown := np.flatnonzero(atoms.numbers < 1)).size:
+                    raise InputError(f"{path}: atom {unknown[0]} is of no element (X); name it in the file")
+                yield atoms
+    except InputError:
+        raise
+    except Exception as error:  # of any of ASE's readers
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})") from error
+
+
+def _chosen(frames: Iterator[ase.Atoms], index: str) -> Iterator[ase.Atoms]:
+    """Those of `index`, in bounded memory where it counts from the start."""
+    chosen = string2index(index)
+    if isinstance(chosen, slice) and all(part is None or part >= 0 for part in (chosen.start, chosen.stop)):
+        return islice(frames, chosen.start, chosen.stop, chosen.step)
+    if chosen == -1:
+        return iter(deque(frames, maxlen=1))
+    found: Any = list(frames)[chosen]  # type: ignore[index]
+    return iter([found] if isinstance(found, ase.Atoms) else found)
 
 
 def last_image(name: str) -> ase.Atoms:
-    """The last structure of a file that ASE reads; raises InputError where it cannot, or sites are partly occupied."""
-    try:
-        atoms = ase.io.read(name, index=-1)
-    except Exception as error:
-        raise InputError(f"{name}: ASE cannot read it ({type(error).__name__}: {error})") from error
-    assert isinstance(atoms, ase.Atoms)
-    refuse_disorder(atoms, name)
-    return atoms
+    """The last structure of a file; raises InputError as `images` does."""
+    found = deque(images(Path(name), index="-1"), maxlen=1)
+    if not found:
+        raise InputError(f"{name}: holds no structure")
+    return found[0]
 
 
 def refuse_disorder(atoms: ase.Atoms, where: object) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
 from ionecho.data.schema import ARRAYS, LABELS, Configuration, voigt_to_tensor
 from ionecho.errors import InputError
-from ionecho.structures.read import refuse_disorder
+from ionecho.structures.read import images
 
 CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose derivative the forces are
     "energy": ("free_energy", "energy"),
@@ -20,6 +19,7 @@ CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose
     "forces": ("forces",),
     "magnetic_moment": ("magmoms",),
 }
+VIRIALS = ("virial", "virials")  # of DeePMD's and libAtoms' sign, which do without a key
 
 
 def read(
@@ -34,7 +34,8 @@ def read(
     keys
         Label of the schema -> key in the file's `info` or `arrays`. Values must be in the schema's units, tensors
         as 9 numbers or 3 x 3, stress also as 6 in ASE's order. Energy, forces, stress and moments held by ASE's
-        calculator need no entry; of its energies the free one is taken where there is one.
+        calculator need no entry; of its energies the free one is taken where there is one. A `virial` (eV) becomes
+        the stress, -virial / volume, where `keys` does not say which is.
 
     Raises
     ------
@@ -46,8 +47,7 @@ def read(
     if unknown := set(keys) - set(LABELS):
         raise InputError(f"{path}: unknown labels {sorted(unknown)} in keys; the schema knows {', '.join(LABELS)}")
     try:
-        for step, atoms in enumerate(ase.io.iread(path, index=index, format=format)):
-            refuse_disorder(atoms, path)
+        for step, atoms in enumerate(images(path, format, index=index)):
             yield from_atoms(atoms, keys, source=f"{path.name}#{step}", frame=step)
     except InputError:
         raise
@@ -62,7 +62,12 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
     for name, names in CALCULATOR_KEYS.items():
         found = next((results[key] for key in names if results.get(key) is not None), None)
         if name not in labels and found is not None:
-            labels[name] = _shaped(np.asarray(found, dtype=float), name, len(atoms), source)
+            labels[name] = _shaped(np.asarray(found, dtype=float), name, len(atoms))
+    if (
+        "stress" not in keys
+        and (virial := next((atoms.info[key] for key in VIRIALS if key in atoms.info), None)) is not None
+    ):
+        _join_virial(labels, np.asarray(virial, dtype=float), atoms, source)
     return Configuration(
         numbers=atoms.numbers.copy(),
         positions=atoms.positions.copy(),
@@ -75,6 +80,23 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
     )
 
 
+def _join_virial(labels: dict[str, NDArray], virial: NDArray, atoms: ase.Atoms, source: str) -> None:
+    """The stress that a virial (eV) is, -virial / volume; one that stands beside it has to be the same."""
+    if virial.shape == (6,):
+        virial = voigt_to_tensor(virial)
+    if virial.size != 9 or not atoms.pbc.all() or not atoms.cell.volume:
+        raise InputError(
+            f"{source}: a virial of {virial.size} numbers, expected 3 x 3 and a cell periodic in three ways"
+        )
+    stress = -virial.reshape(3, 3) / atoms.cell.volume
+    if "stress" in labels and not np.allclose(stress, labels["stress"], rtol=0.01, atol=1e-4):
+        raise InputError(
+            f"{source}: its virial is not minus its stress times the volume ({stress[0, 0]:.4g} against "
+            f"{labels['stress'].flat[0]:.4g} eV/Å³ along xx): say which is meant with keys: {{stress: stress}}"
+        )
+    labels.setdefault("stress", stress)
+
+
 def _lookup(atoms: ase.Atoms, name: str, key: str, source: str) -> NDArray[np.floating]:
     store = atoms.arrays if ARRAYS[name].per == "atom" else atoms.info
     results = atoms.calc.results if atoms.calc is not None else {}
@@ -82,14 +104,13 @@ def _lookup(atoms: ase.Atoms, name: str, key: str, source: str) -> NDArray[np.fl
     if value is None:
         available = ", ".join(sorted({*store, *results}))
         raise InputError(f"{source}: no key {key!r} for {name}; the file has {available}")
-    return _shaped(np.asarray(value, dtype=float), name, len(atoms), source)
+    return _shaped(np.asarray(value, dtype=float), name, len(atoms))
 
 
-def _shaped(value: NDArray[np.floating], name: str, n_atoms: int, source: str) -> NDArray[np.floating]:
+def _shaped(value: NDArray[np.floating], name: str, n_atoms: int) -> NDArray[np.floating]:
+    """In the shape of the schema; one that does not fit stays as it is, to be refused or left out (--without)."""
     spec = ARRAYS[name]
     shape = (n_atoms, *spec.shape) if spec.per == "atom" else spec.shape
     if name == "stress" and value.shape == (6,):
         return voigt_to_tensor(value)
-    if value.size != np.prod(shape):
-        raise InputError(f"{source}: {name} should have shape {shape}, found {value.shape}")
-    return value.reshape(shape)
+    return value.reshape(shape) if value.size == np.prod(shape) else value

@@ -59,8 +59,8 @@ def read(path: Path, type_map: Sequence[str] | None = None) -> Iterator[Configur
 def _words(path: Path) -> list[str]:
     try:
         return path.read_text().split()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); add it, or give type_map") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); add it, or give type_map") from error
 
 
 def _numbers(types: Sequence[str], symbols: Sequence[str], path: Path) -> NDArray[np.integer]:
@@ -76,7 +76,7 @@ def _array(path: Path, n_frames: int | None, shape: tuple[int, ...]) -> NDArray[
     """The array in a file, (F, *shape); DeePMD stores one flat row a frame."""
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of numpy's headers
         raise InputError(f"{path}: not a whole .npy file ({type(error).__name__}: {error})") from error
     width = int(np.prod(shape))
     found = len(values) if values.ndim else 0

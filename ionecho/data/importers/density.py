@@ -15,7 +15,6 @@ from typing import IO, Any, Literal
 import ase
 import numpy as np
 from ase.io.cube import read_cube as ase_read_cube
-from ase.io.formats import open_with_compression
 from ase.io.vasp import read_vasp_configuration
 from ase.units import Bohr
 from numcodecs import BitRound
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
+from ionecho.structures.text import open_text
 
 Grid = NDArray[np.float32]
 GRIDS = ("charge_density", "spin_density")
@@ -46,7 +46,7 @@ def read_chgcar(path: Path, keepbits: int | None = None) -> Iterator[Configurati
     InputError
         If the file is cut, non-collinear, or holds more than one configuration.
     """
-    with open_with_compression(str(path)) as file:
+    with open_text(path) as file:
         try:
             atoms = read_vasp_configuration(file)
         except Exception as error:
@@ -140,12 +140,12 @@ def read_cube(
     """
     if label not in GRIDS:
         raise InputError(f"{path}: label {label!r} is none of {', '.join(GRIDS)}")
-    with open_with_compression(str(path)) as file:
+    with open_text(path) as file:
         header = [file.readline() for _ in range(6)]
     if any(line.lstrip().startswith("-") for line in header[2:]):
         raise InputError(f"{path}: a negative count (orbitals, or lengths in Å); a density in bohr expected")
     try:
-        with open_with_compression(str(path)) as file:
+        with open_text(path) as file:
             content = ase_read_cube(file)
     except Exception as error:
         raise InputError(f"{path}: not a whole cube file ({type(error).__name__}: {error})") from error

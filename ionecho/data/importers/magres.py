@@ -8,7 +8,6 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from ase.io.formats import open_with_compression
 from ase.io.magres import read_magres
 from numpy.typing import NDArray
 from scipy import constants
@@ -16,8 +15,11 @@ from scipy import constants
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
+from ionecho.structures.text import open_text
 
 ATOMIC_UNIT = constants.value("atomic unit of electric field gradient") * constants.angstrom**2  # V/Å² an e/(4πε₀a₀³)
+KEYS = {"shielding": "ms", "efg": "efg"}
+NOTHING = 1e-6  # a.u., what is left of the gradient of a cubic site
 ROUNDING = 1e-3  # of the largest component; CASTEP prints ten significant digits or more
 
 
@@ -35,13 +37,16 @@ def read(path: Path) -> Iterator[Configuration]:
         gradient is not symmetric and traceless.
     """
     try:
-        with open_with_compression(str(path)) as file:
+        with open_text(path) as file:
             text = file.read()
+        _refuse_missing(text, path)
         atoms = read_magres(StringIO(text))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: not a whole .magres file ({type(error).__name__}: {error})") from error
     configuration = from_atoms(atoms, {}, source=f"{path.name}#0", frame=0)
-    for name, key in {"shielding": "ms", "efg": "efg"}.items():
+    for name, key in KEYS.items():
         if (rows := len(re.findall(rf"^\s*{key}\s", text, re.MULTILINE))) > len(atoms):
             raise InputError(f"{path}: {rows} rows of {key} for {len(atoms)} atoms; is an atom in it twice?")
         if rows and key not in atoms.arrays:
@@ -57,6 +62,15 @@ def read(path: Path) -> Iterator[Configuration]:
     yield configuration
 
 
+def _refuse_missing(text: str, path: Path) -> None:
+    """Raise InputError where not every atom has its row, which ASE has no word for."""
+    atoms = len(re.findall(r"^\s*atom\s+\S+\s+\S+\s+\d+\s", text, re.MULTILINE))
+    for key in KEYS.values():
+        rows = len(re.findall(rf"^\s*{key}\s", text, re.MULTILINE))
+        if 0 < rows < atoms:
+            raise InputError(f"{path}: {key} is not there for every atom: {rows} rows for {atoms} atoms")
+
+
 def _tensors(values: NDArray, key: str, path: Path) -> NDArray[np.floating]:
     try:
         return np.asarray(values, dtype=float).reshape(len(values), 3, 3)
@@ -68,7 +82,7 @@ def _symmetric_traceless(tensors: NDArray[np.floating], path: Path) -> NDArray[n
     symmetric = (tensors + tensors.swapaxes(1, 2)) / 2
     clean = symmetric - np.trace(symmetric, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
     error = np.abs(clean - tensors).max((1, 2))
-    if (bad := error > ROUNDING * np.abs(tensors).max((1, 2))).any():
+    if (bad := error > NOTHING + ROUNDING * np.abs(tensors).max((1, 2))).any():
         atom = int(np.argmax(bad))
         raise InputError(f"{path}: the efg of atom {atom} is off symmetric and traceless by {error[atom]:.2g} a.u.")
     return clean

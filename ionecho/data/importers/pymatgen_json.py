@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
 from numpy.typing import NDArray
 
 from ionecho.data.importers.arrays import OF_FRAMES
 from ionecho.data.schema import ARRAYS, Configuration
 from ionecho.errors import InputError
+from ionecho.structures.text import open_text
 
 Structure = tuple[NDArray[np.integer], NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]
 ROUNDING = 3e-3  # of the larger of one unit and the largest component: codes print three decimals
@@ -41,7 +41,7 @@ def read(path: Path, keys: Mapping[str, str], structure: str = "structure") -> I
     if unknown := set(keys) - set(OF_FRAMES):
         raise InputError(f"{path}: unknown labels {sorted(unknown)} in keys; known: {', '.join(OF_FRAMES)}")
     try:
-        with open_with_compression(str(path)) as file:
+        with open_text(path) as file:
             records = json.load(file)
     except ValueError as error:
         raise InputError(f"{path}: not a whole JSON file ({error})") from error

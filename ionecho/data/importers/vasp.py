@@ -1,43 +1,23 @@
-"""VASP OUTCAR: structure, energy, forces, stress and moments through ASE; the NMR blocks and electronic steps here."""
+"""VASP OUTCAR: the labels of its ionic steps, in the schema's units."""
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import IO, Any
 
-import ase
 import numpy as np
-from ase.io.formats import open_with_compression
-from ase.io.vasp import iread_vasp_out
 from numpy.typing import NDArray
 
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.schema import Configuration, Quality, voigt_to_tensor
 from ionecho.errors import InputError, IonEchoWarning
 from ionecho.nmr.isotopes import isotope
+from ionecho.structures.outcar import END, IonicStep, Run, read_outcar
 
 CONTACT_COLUMNS = ("A_pw", "A_1PS", "A_1AE", "A_1c", "A_tot")
 VASP_ORDER = [0, 1, 2, 5, 4, 3]  # xx yy zz xy xz yz -> xx yy zz yz xz xy
-END = "General timing and accounting"
-ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\)")
-
-
-@dataclass
-class IonicStep:
-    """What ASE does not read of one ionic step; tensors in VASP's units."""
-
-    electronic_steps: int
-    contact: NDArray[np.floating] | None = None  # (N, 5) MHz
-    dipolar: NDArray[np.floating] | None = None  # (N, 3, 3) MHz
-    efg: NDArray[np.floating] | None = None  # (N, 3, 3) V/Å²
-    shift: NDArray[np.floating] | None = None  # (N, 3, 3) ppm, valence only, without G = 0
-    shift_g0: NDArray[np.floating] | None = None  # (3, 3) ppm
-    isotropic_shift: NDArray[np.floating] | None = None  # (N,) ppm, valence and core, with G = 0
 
 
 def read(
@@ -49,6 +29,7 @@ def read(
     """Ionic steps of an OUTCAR (plain or .gz), one at a time.
 
     Of an OUTCAR that does not end as VASP ends one the last step is refused: blocks after its forces may be missing.
+    Steps of VASP's machine-learned force field are left out with a warning, as are those that NWRITE hides.
     The energy is VASP's free energy (TOTEN), the one whose derivative the forces are. The EFG is as VASP prints
     it. The shielding is absolute: minus the symmetrised valence shift tensor with its G = 0 term, its isotropic part
     that of the table "absolute, valence and core" with G = 0.
@@ -72,86 +53,46 @@ def read(
     columns = contact_column.split("+")
     if unknown := set(columns) - set(CONTACT_COLUMNS):
         raise InputError(f"{path}: contact_column {', '.join(unknown)} is none of {', '.join(CONTACT_COLUMNS)}")
-    with open_with_compression(str(path)) as file:
-        steps, nelm, finished = _scan(file, path)
+    run, learned, number = Run(), 0, 0
     try:
-        for number, (atoms, step) in enumerate(zip_longest(_images(path), steps)):
-            if atoms is None or step is None:
-                raise InputError(f"{path}: step {number + 1} has no matching forces block; is the run unfinished?")
-            if not finished and number == len(steps) - 1:
+        for step, following in pairwise(chain(read_outcar(path, run), [None])):
+            assert step is not None
+            if step.learned:
+                learned += 1
+                continue
+            if step.energy is None or (following is None and not run.finished):
                 raise InputError(f"{path}: cut or killed in step {number + 1}, for it does not end with {END!r}")
             source = f"{path.name}#{number}"
-            configuration = from_atoms(atoms, {}, source, number)
+            configuration = from_atoms(step.atoms, {}, source, number)
             configuration.labels |= _nmr_labels(step, source)
             if step.contact is not None:
-                scale = _hyperfine_scale(atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
+                scale = _hyperfine_scale(step.atoms.get_chemical_symbols(), isotopes, gyromagnetic_ratio, source)
                 contact = step.contact[:, [CONTACT_COLUMNS.index(column) for column in columns]].sum(axis=1)
                 configuration.labels["hyperfine_contact"] = contact * scale
                 if step.dipolar is not None:
-                    configuration.labels["hyperfine_dipolar"] = step.dipolar * scale[:, None, None]
-            if nelm is not None and step.electronic_steps >= nelm:
+                    tensors = voigt_to_tensor(step.dipolar[:, VASP_ORDER])
+                    configuration.labels["hyperfine_dipolar"] = tensors * scale[:, None, None]
+            if run.nelm is not None and step.electronic_steps >= run.nelm:
                 configuration.quality |= Quality.ELECTRONIC_STEPS_EXHAUSTED
             yield configuration
+            number += 1
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path}: not a complete OUTCAR ({type(error).__name__}: {error})") from error
-
-
-def _images(path: Path) -> Iterator[ase.Atoms]:
-    with open_with_compression(str(path)) as file:
-        yield from iread_vasp_out(file, index=":")
-
-
-def _scan(file: IO[Any], path: Path) -> tuple[list[IonicStep], int | None, bool]:
-    """One pass: what ASE leaves out (a step ends with its forces, its NMR blocks follow), NELM, whether VASP ended.
-
-    VASP 5.4 prints "EDIFF is reached" even when it stopped at NELM, so electronic steps are counted.
-    """
-    steps: list[IonicStep] = []
-    nelm: int | None = None
-    n_atoms = electronic = 0
-    finished = False
-    for line in file:
-        if "ions per type" in line:
-            n_atoms = sum(int(word) for word in line.split("=")[1].split())
-        elif line.startswith("   NELM   ="):
-            nelm = int(line.split("=")[1].split(";")[0])
-        elif match := ITERATION.search(line):
-            electronic = int(match[1])
-        elif END in line:
-            finished = True
-        elif "TOTAL-FORCE (eV/Angst)" in line:
-            steps.append(IonicStep(electronic))
-        elif not steps:
-            continue
-        elif line.startswith(" Fermi contact (isotropic)"):
-            steps[-1].contact = _table(file, n_atoms, 3, path)
-        elif line.startswith(" Dipolar hyperfine"):
-            steps[-1].dipolar = voigt_to_tensor(_table(file, n_atoms, 3, path)[:, VASP_ORDER])
-        elif line.startswith(" Electric field gradients (V/A^2)"):
-            steps[-1].efg = voigt_to_tensor(_table(file, n_atoms, 3, path)[:, VASP_ORDER])
-        elif line.startswith("  SYMMETRIZED TENSORS"):
-            rows = [row.split() for row in islice(file, 4 * n_atoms)]
-            steps[-1].shift = np.array([row for row in rows if row[0] != "ion"], dtype=float).reshape(n_atoms, 3, 3)
-        elif "G=0 CONTRIBUTION TO CHEMICAL SHIFT" in line:
-            steps[-1].shift_g0 = _table(file, 3, 3, path)
-        elif "(absolute, valence and core)" in line:
-            steps[-1].isotropic_shift = _table(file, n_atoms, 0, path)[:, 3]
-    return steps, nelm, finished
-
-
-def _table(file: IO[Any], rows: int, header: int, path: Path) -> NDArray[np.floating]:
-    """The next `rows` lines after `header` lines, without their first column."""
-    lines = list(islice(file, header, header + rows))
-    try:
-        return np.array([line.split()[1:] for line in lines], dtype=float).reshape(rows, -1)
-    except ValueError as error:
-        raise InputError(f"{path}: a table of {rows} rows breaks off; is the file cut?") from error
+    if not number:
+        what = "only steps of VASP's machine-learned force field" if learned else "no finished configuration"
+        raise InputError(f"{path}: holds {what}; is the run complete?")
+    if learned:
+        told = f"{path}: {learned} steps of VASP's machine-learned force field left out, which are no DFT"
+        warnings.warn(told, IonEchoWarning, stacklevel=2)
+    if run.energies > number > 0:
+        told = f"{path}: {run.energies - number} steps left out, whose positions are not printed (NWRITE)"
+        warnings.warn(told, IonEchoWarning, stacklevel=2)
 
 
 def _nmr_labels(step: IonicStep, source: str) -> dict[str, NDArray[np.floating]]:
-    labels = {} if step.efg is None else {"efg": step.efg}
+    labels = {} if step.efg is None else {"efg": voigt_to_tensor(step.efg[:, VASP_ORDER])}
     if step.shift is not None:
         if step.shift_g0 is None or step.isotropic_shift is None:
             raise InputError(f"{source}: a shielding block without its G=0 or core part; is the run unfinished?")

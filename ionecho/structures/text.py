@@ -1,0 +1,102 @@
+"""Text files as people have them: compressed or not, whatever they are called, with a stray byte in a comment."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from ase.io.extxyz import key_val_str_to_dict
+from numpy.typing import NDArray
+
+from ionecho.errors import InputError
+
+MAGIC: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+GLUED = re.compile(r"(?<=[0-9.])(?=[-+][0-9]*\.)")  # 0.5-0.5, but not 1.0E-05 or 1.0-105
+SIX = re.compile(r"""\b(stress|virial)\s*=\s*(["'{\[])([^"'}\]]*)["'}\]]""")
+HEAD = 4096  # characters by which a format is known
+
+
+def open_text(path: Path) -> IO[str]:
+    """A text file, decompressed by what its first bytes say; bytes that are no UTF-8 become question marks."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    opener = next((opener for magic, opener in MAGIC.items() if start.startswith(magic)), None)
+    raw = path.open("rb") if opener is None else opener(path, "rb")
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace")  # type: ignore[arg-type]
+
+
+def head(path: Path) -> str:
+    """The first characters of a text file; empty of one that cannot be decompressed."""
+    try:
+        with open_text(path) as file:
+            return file.read(HEAD)
+    except (OSError, EOFError, lzma.LZMAError):
+        return ""
+
+
+def numbers(row: str, count: int, where: str) -> list[float]:
+    """The first `count` numbers of a row; those that a minus sign glues together are told apart.
+
+    Raises
+    ------
+    InputError
+        With the text of the row, if it holds fewer, or something else.
+    """
+    words = GLUED.sub(" ", row).split()
+    try:
+        found = [float(word) for word in words[:count]]
+    except ValueError as error:
+        glued = any(word.count(".") > 1 for word in words[:count])
+        why = "numbers run together" if glued else "a number did not fit its columns" if "*" in row else "no number"
+        raise InputError(f"{where}: expected {count} numbers, found {row.strip()!r}: {why}") from error
+    if len(found) < count:
+        glued = any(word.count(".") > 1 for word in words)
+        why = "numbers run together" if glued else f"it breaks off after {len(found)}"
+        raise InputError(f"{where}: expected {count} numbers, found {row.strip()!r}: {why}")
+    return found
+
+
+def table(rows: Sequence[str], count: int, where: str) -> NDArray[np.floating]:
+    """Rows of `count` numbers (n, count), read at once where all is well."""
+    try:
+        found = np.array([row.split()[:count] for row in rows], dtype=float)
+    except ValueError:
+        found = np.empty(0)
+    if found.shape == (len(rows), count):
+        return found
+    return np.array([numbers(row, count, f"{where}, row {number}") for number, row in enumerate(rows, start=1)])
+
+
+def extended_comment(line: str) -> dict[str, Any]:
+    """The keys of a comment line of extended XYZ, `stress` and `virial` also as six numbers in ASE's order."""
+    return dict(key_val_str_to_dict(SIX.sub(_nine, line)))
+
+
+def _nine(found: re.Match[str]) -> str:
+    words = found[3].replace(",", " ").split()
+    if len(words) != 6:
+        return found[0]
+    xx, yy, zz, yz, xz, xy = words
+    return f'{found[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+
+
+def element(name: str, where: str) -> int:
+    """Atomic number of an element as VASP names it: Li, Li_sv, Li_sv/4a2f0c.
+
+    Raises
+    ------
+    InputError
+        If there is no such element.
+    """
+    symbol = re.split(r"[_/.\d]", name, maxsplit=1)[0]
+    if symbol not in atomic_numbers or symbol == "X":
+        raise InputError(f"{where}: {name!r} names no element")
+    return atomic_numbers[symbol]
