@@ -9,7 +9,7 @@ from pathlib import Path
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import load, save
 from ionecho.data.files import changed
-from ionecho.data.registry import REPOSITORY
+from ionecho.data.registry import own_folder
 from ionecho.errors import InputError
 
 
@@ -45,6 +45,6 @@ def release(run: Path, measured: Sequence[Path] = (), limits: str | None = None,
             metrics["learning_curve"] = found["learning_curve"]
     if limits is not None:
         metrics["limits"] = limits
-    folder = target or REPOSITORY / "models" / checkpoint.config.name
+    folder = target or own_folder("models") / checkpoint.config.name
     save(folder, checkpoint.config, checkpoint.model, metrics, model_card(checkpoint.config, metrics))
     return folder

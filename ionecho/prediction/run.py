@@ -29,15 +29,17 @@ def predict_file(
     species: Sequence[str] | None = None,
     cell: Sequence[float] | None = None,
     time_step: float | None = None,
+    workers: Mapping[str, Any] | None = None,
 ) -> Predictor:
     """Stream the trajectory or dataset at `path` into `output`, and give what it was predicted with.
 
     Memory is bounded, and a killed call goes on. `requested` are the parameters of derived quantities, as for
     `conversions`; text files are read by the options that follow, as `TextTrajectory` says, the cell as `cell_of`.
+    `workers` share the blocks of frames, as `predict` says.
     """
     trajectory = open_trajectory(path, format, species, None if cell is None else cell_of(cell), time_step)
     predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings)
-    predict(predictor, trajectory, describe_input(path, (format, species, cell, time_step)), output)
+    predict(predictor, trajectory, describe_input(path, (format, species, cell, time_step)), output, workers)
     return predictor
 
 
