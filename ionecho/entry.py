@@ -1,4 +1,4 @@
-"""What the entry points share: one line and exit code 2 for bad input."""
+"""What the commands share: their configs, and one line and exit code 2 for bad input."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import hashlib
 import os
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
+import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from ionecho.data.shared import CONF
+from ionecho.door.config import content
 from ionecho.door.overrides import readable
 from ionecho.errors import InputError, explain
 
@@ -28,7 +32,8 @@ USER_ERRORS = (
     zipfile.BadZipFile,
 )
 # What may differ from one line to the next of a training or an exploration.
-NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.", "rounds=", "retry=", "workers")
+NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.", "hydra/", "rounds=", "retry=", "workers")
+Returned = TypeVar("Returned")
 
 
 def run_id(overrides: list[str]) -> str:
@@ -40,10 +45,10 @@ def run_id(overrides: list[str]) -> str:
 OmegaConf.register_new_resolver("run_id", run_id, replace=True)
 
 
-def guarded(name: str, work: Callable[[], None]) -> None:
+def guarded(name: str, work: Callable[[], Returned]) -> Returned:
     """Do the work; input that cannot be served ends with one line and exit code 2."""
     try:
-        work()
+        return work()
     except ValidationError as error:
         print(f"{name}: {explain(error)}", file=sys.stderr)
         sys.exit(2)
@@ -52,22 +57,38 @@ def guarded(name: str, work: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def entry_point(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Guard the work of a Hydra application, before Hydra sees its errors."""
+def command(config: str) -> Callable[[Callable[[dict[str, Any]], Returned]], Callable[[], None]]:
+    """A command whose words are overrides of `conf/CONFIG.yaml`; it is called with what they compose.
 
-    @functools.wraps(main)
-    def task(config: DictConfig) -> None:
-        guarded(Path(sys.argv[0]).name, lambda: main(config))
+    What it returns is what a sweep minimises.
+    """
 
-    return task
+    def decorate(work: Callable[[dict[str, Any]], Returned]) -> Callable[[], None]:
+        folder, _, name = config.rpartition("/")
+
+        @functools.wraps(work)
+        def task(composed: DictConfig) -> Returned:
+            return guarded(Path(sys.argv[0]).name, lambda: work(content(composed)))
+
+        application = hydra.main(config_path=str(CONF / folder), config_name=name, version_base="1.3")(task)
+
+        @functools.wraps(work)
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+
+            def run() -> None:
+                sys.argv[1:] = readable(sys.argv[1:])
+                application()
+
+            guarded(Path(sys.argv[0]).name, run)
+
+        return main
+
+    return decorate
 
 
-def run(application: Callable[[], None]) -> None:
-    """Start a Hydra application; a config that cannot be composed is bad input too."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-
-    def work() -> None:
-        sys.argv[1:] = readable(sys.argv[1:])
-        application()
-
-    guarded(Path(sys.argv[0]).name, work)
+def required(config: Mapping[str, Any], *names: str) -> list[Any]:
+    """The values of keys that a line has to say."""
+    if missing := [name for name in names if name not in config]:
+        raise InputError(f"expected {' '.join(f'{name}=..' for name in missing)} on the line, found none")
+    return [config[name] for name in names]

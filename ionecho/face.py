@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ase
 import torch
 from numpy.typing import NDArray
 
-from ionecho import analysis
-from ionecho.checkpoints import run
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import Checkpoint
 from ionecho.checkpoints.store import load as load_checkpoint
@@ -21,15 +19,13 @@ from ionecho.data.registry import find_input
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import Trajectory, open_trajectory
 from ionecho.door.config import compose
-from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.settings import SimulationSettings
-from ionecho.dynamics.simulate import run_simulation
 from ionecho.errors import InputError
 from ionecho.prediction.device import PredictionSettings, usable
 from ionecho.prediction.run import predict_arrays, predict_file
-from ionecho.report import Report
-from ionecho.training.run import open_dataset
-from ionecho.training.settings import training_settings
+
+if TYPE_CHECKING:
+    from ionecho.dynamics.calculator import Potential
+    from ionecho.report import Report
 
 Structures = ase.Atoms | Sequence[ase.Atoms] | str | Path | Trajectory
 
@@ -88,6 +84,8 @@ class Model:
         """
         if not self.checkpoint.drives_ions:
             raise InputError(f"{self.checkpoint.config.name} is no potential: it predicts no energy and forces")
+        from ionecho.dynamics.calculator import Potential
+
         refusal = None
         try:
             self.checkpoint.pressure_error(pressure_error_limit)
@@ -106,12 +104,17 @@ def _opened(structures: Structures) -> Trajectory:
 
 
 def load(name: str | Path) -> Model:
-    """A model by the name of its checkpoint, its folder, or owner/name on the Hub."""
+    """A model by the name of its checkpoint, its folder, or `owner/name@v1` on the Hub."""
     return Model(load_checkpoint(resolve(str(name))))
 
 
 def dataset(name: str | Path) -> Dataset:
-    """A dataset by name or path, built first if it is not there; `dataset[i]` is a configuration with its labels."""
+    """A dataset by name or path, or `owner/name@v1` on the Hub, built first if it is not there.
+
+    `dataset[i]` is a configuration with its labels.
+    """
+    from ionecho.data.open import open_dataset
+
     return open_dataset(str(name))
 
 
@@ -121,16 +124,24 @@ def train(*overrides: str, folder: str | Path, start: str | Path | None = None) 
     `start` is a checkpoint whose weights the training begins with (fine-tuning): a name, a folder, or owner/name on the
     Hub.
     """
+    from ionecho.checkpoints import run
+    from ionecho.training.settings import training_settings
+
     settings = compose("train", overrides)
     return run.train(training_settings(settings | ({} if start is None else {"start": str(start)})), Path(folder))
 
 
 def simulate(**settings: Any) -> Path:
     """Run molecular dynamics with the keys of `simulate.py`; structure may be atoms. The trajectory's place."""
+    from ionecho.dynamics.settings import SimulationSettings
+    from ionecho.dynamics.simulate import run_simulation
+
     return run_simulation(SimulationSettings(**settings))
 
 
 def analyze(name: str, input: str | Path | Sequence[str | Path], *overrides: str) -> Report:
     """Run an analysis as `analyze.py` with these overrides does; `Report.write(folder)` writes what it found."""
+    from ionecho import analysis
+
     config = compose("analyze", [f"analysis={name}", "input=unused", "output=unused", *overrides])
     return analysis.analyze(config["analysis"]["name"], input, config["analysis"]["settings"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from functools import cache
@@ -153,3 +154,10 @@ def test_no_room_above_the_data_knows_a_label_by_its_name(room: str) -> None:
             continue
         strings = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
         assert {text for text in strings if isinstance(text, str)} & set(LABELS) == set(), file
+
+
+def test_the_wheel_holds_every_room() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {name.rpartition(".")[0] if MODULES[name].name != "__init__.py" else name for name in MODULES}
+    assert set(settings["packages"]) == packages | set(settings["package-dir"])
+    assert all((REPOSITORY / folder).is_dir() for folder in settings["package-dir"].values())

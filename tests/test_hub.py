@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import toy_card, toy_configuration
 from hub_server import running_hub
+from huggingface_hub import HfApi
 
 import datasets
+import ionecho
 from ionecho.checkpoints import resolve
 from ionecho.checkpoints.store import load
 from ionecho.data import hub
-from ionecho.data.card import read_card, write_card
-from ionecho.data.registry import find_card
+from ionecho.data.card import front_matter, read_card, write_card
+from ionecho.data.fetch import sha256
+from ionecho.data.registry import find_card, find_input
 from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.errors import InputError
@@ -120,13 +124,60 @@ def test_checkpoint_is_published_and_pulled(
     assert published == "tester/model@v1.0.0"
     folder = resolve.pull("tester/model", revision="v1.0.0", endpoint=endpoint)
     assert load(folder).sha256 == load(toy_checkpoint).sha256
-    assert resolve.resolve("model") == folder
+    assert resolve.resolve("tester/model@v1.0.0") == folder  # without a network
     inode = folder.stat().st_ino  # the same again stays where others may be reading it
-    assert resolve.pull("tester/model", endpoint=endpoint).stat().st_ino == inode
+    assert resolve.pull("tester/model@v1.0.0", endpoint=endpoint).stat().st_ino == inode
     (folder / "README.md").write_text("older")
-    resolve.pull("tester/model", endpoint=endpoint)
+    resolve.pull("tester/model", "v1.0.0", endpoint=endpoint)
     assert (folder / "README.md").read_text() == (toy_checkpoint / "README.md").read_text()
-    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    newest = resolve.pull("tester/model", endpoint=endpoint)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["tester--model@main", "tester--model@v1.0.0"]
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert resolve.resolve("tester/model") == newest  # the newest that was pulled
+    with pytest.raises(InputError, match="tester/model@v9: the Hub cannot be reached; what is in the cache stays"):
+        resolve.resolve("tester/model@v9")
+    card = front_matter(folder / "README.md")["model-index"][0]
+    assert card["results"][0]["dataset"]["name"] == "toy 1.0.0"
+
+
+def test_what_the_hub_gives_wrongly_ends_in_one_line_and_the_cache_stays(
+    endpoint: str, toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IONECHO_HOME", str(tmp_path / "home"))
+    resolve.publish(str(toy_checkpoint), "tester/fragile", "v1.0.0", endpoint=endpoint, token="hf_x")
+    kept = resolve.pull("tester/fragile", endpoint=endpoint)
+    before = sha256(kept)
+    with pytest.raises(InputError, match=r"tester/fragile@v9: the model has no revision v9 on the Hub"):
+        resolve.pull("tester/fragile@v9", endpoint=endpoint)
+    with pytest.raises(InputError, match="tester/nothing: no such model on the Hub"):
+        resolve.pull("tester/nothing", endpoint=endpoint)
+    broken = tmp_path / "broken"
+    shutil.copytree(toy_checkpoint, broken)
+    weights = bytearray((broken / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (broken / "weights.safetensors").write_bytes(weights)
+    api = HfApi(endpoint=endpoint, token="hf_x")
+    api.upload_folder(repo_id="tester/fragile", folder_path=broken, commit_message="one bit")
+    with pytest.raises(InputError, match=r"tester/fragile: .*weights\.safetensors has changed since it was saved"):
+        resolve.pull("tester/fragile", endpoint=endpoint)
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("ionecho.data.download.snapshot_download", lambda *_, **__: (_ for _ in ()).throw(full))
+        with pytest.raises(InputError, match="No space left on device; what is in the cache stays"):
+            resolve.pull("tester/fragile", endpoint=endpoint)
+    assert sha256(kept) == before
+
+
+def test_a_dataset_is_named_by_its_place_on_the_hub(
+    endpoint: str, known_toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.publish(known_toy, "tester/named", endpoint=endpoint, token="hf_x")
+    shutil.rmtree(tmp_path / "home")
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    found = ionecho.dataset("tester/named@v1.0.0")
+    assert len(found) == 40
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_input("tester/named@v1.0.0") == found.path  # without a network
 
 
 def test_an_unknown_checkpoint_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,5 +187,5 @@ def test_an_unknown_checkpoint_is_refused_in_one_line(tmp_path: Path, monkeypatc
         resolve.resolve("nothing")
 
 
-def _offline(name: str, revision: str) -> Path:
-    raise OSError("offline")
+def _offline(name: str) -> Path:
+    raise InputError("offline")

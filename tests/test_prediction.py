@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +17,7 @@ import torch
 import zarr
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY, p2_crystal
+from pebble import ProcessExpired
 
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.metrics import calibration
@@ -79,11 +83,18 @@ def _lammps_frame(atoms: ase.Atoms, step: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(checkpoint: Checkpoint, path: Path, output: Path, block: int = 5, **options: object) -> zarr.Group:
+def run(
+    checkpoint: Checkpoint,
+    path: Path,
+    output: Path,
+    block: int = 5,
+    workers: dict[str, int] | None = None,
+    **options: object,
+) -> zarr.Group:
     trajectory = open_trajectory(path, **options)  # type: ignore[arg-type]
     parameters = conversions(checkpoint, {})
     predictor = Predictor(checkpoint, parameters, trajectory, PredictionSettings.choose("cpu", "float32", 2, block, 3))
-    return zarr.open_group(predict(predictor, trajectory, path.name, output), mode="r")
+    return zarr.open_group(predict(predictor, trajectory, path.name, output, workers), mode="r")
 
 
 def test_every_format_gives_the_same_predictions(checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
@@ -117,6 +128,38 @@ def test_predictions_do_not_depend_on_the_block(checkpoint: Checkpoint, folder: 
     small = run(checkpoint, folder / "t.zarr", tmp_path / "a.zarr", block=1)
     large = run(checkpoint, folder / "t.zarr", tmp_path / "b.zarr", block=100)
     np.testing.assert_allclose(small["hyperfine_contact"][:], large["hyperfine_contact"][:], atol=1e-5)
+
+
+class Dying(Executor):
+    """Threads, of which the one at each of these calls dies."""
+
+    def __init__(self, calls: set[int]) -> None:
+        self.calls, self.made, self.pool = calls, 0, ThreadPoolExecutor(2)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.made += 1
+        if self.made not in self.calls:
+            return self.pool.submit(fn, *args, **kwargs)
+        died: Future[Any] = Future()
+        died.set_exception(ProcessExpired("killed"))
+        return died
+
+
+def test_workers_give_the_same_bytes_and_one_that_dies_costs_its_block(
+    checkpoint: Checkpoint, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(checkpoint, folder / "t.extxyz", tmp_path / "one.zarr", block=4)
+    workers = {"number": 1}
+    for name, deaths in {"two": set(), "killed": {2, 4, 7}}.items():
+        monkeypatch.setattr("ionecho.prediction.stream.executor", lambda _, deaths=deaths: nullcontext(Dying(deaths)))
+        run(checkpoint, folder / "t.extxyz", tmp_path / f"{name}.zarr", block=4, workers=workers)
+    files = [path.relative_to(tmp_path / "one.zarr") for path in (tmp_path / "one.zarr").rglob("*") if path.is_file()]
+    for name in ("two", "killed"):
+        for file in files:
+            assert (tmp_path / f"{name}.zarr" / file).read_bytes() == (tmp_path / "one.zarr" / file).read_bytes(), file
+    monkeypatch.setattr("ionecho.prediction.stream.executor", lambda _: nullcontext(Dying(set(range(1, 99)))))
+    with pytest.raises(InputError, match="3 of them died over the block of frame 0"):
+        run(checkpoint, folder / "t.extxyz", tmp_path / "none.zarr", block=4, workers=workers)
 
 
 def test_a_killed_run_goes_on_and_equals_a_whole_one(

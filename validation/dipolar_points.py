@@ -14,9 +14,9 @@ import numpy as np
 import scipy.constants as si
 from numpy.typing import NDArray
 
+from ionecho.data.open import open_dataset
 from ionecho.data.store import Dataset
 from ionecho.nmr.isotopes import isotope
-from ionecho.training.run import open_dataset
 
 DEFAULT = ("p2_gpaw", "p2_nmmo")
 CONFIGURATIONS = 20

@@ -31,6 +31,7 @@ def model_card(config: CheckpointConfig, metrics: Mapping[str, Any]) -> str:
         "license": "mit",
         "tags": ["chemistry", "nmr", "materials-science", config.model],
         "datasets": [data["name"]],
+        "model-index": [{"name": config.name, "results": [_result(data, metrics)]}],
     }
     elements = ", ".join(chemical_symbols[z] for z in config.hyperparameters["numbers"])
     centres = ", ".join(chemical_symbols[z] for z in config.hyperparameters["centres"])
@@ -79,6 +80,19 @@ def _start(config: CheckpointConfig) -> list[str]:
         f"Fine-tuned: it began with the weights of `{start['checkpoint']}` ({start['sha256'][:16]}…, trained on "
         f"{data}), the scaling was set anew and {trained} trained.{told}"
     ]
+
+
+def _result(data: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Hub shows beside the card: errors on the test part, else on the validation part."""
+    part = "test" if metrics.get("test") else "validation"
+    measured = [
+        {"type": kind, "name": f"{kind.upper()} of {name}", "value": values[kind]}
+        for name, values in metrics.get(part, {}).items()
+        for kind in ("rmse", "mae", "r2")
+        if values.get(kind) is not None
+    ]
+    about = {"name": f"{data['name']} {data['version']}", "type": data["name"], "split": part}
+    return {"task": {"type": "tabular-regression"}, "dataset": about, "metrics": measured}
 
 
 def _usage(config: CheckpointConfig) -> str:

@@ -10,20 +10,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ionecho.checkpoints import resolve
-from ionecho.checkpoints.release import release
-from ionecho.checkpoints.store import load
-
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(soft_wrap=True)
 
 
 @app.command("list")
 def list_models() -> None:
     """Checkpoints on this machine with their test errors."""
+    from ionecho.checkpoints.resolve import local_checkpoints
+    from ionecho.checkpoints.store import read_config
+
     table = Table("name", "members", "dataset", "split", "test error (RMSE)")
-    for name, folder in resolve.local_checkpoints().items():
-        config = load(folder).config
+    for name, folder in local_checkpoints().items():
+        config = read_config(folder)
         metrics = json.loads((folder / "metrics.json").read_text())
         errors = [f"{key} {value['rmse']:.3g}" for key, value in metrics.get("test", {}).items() if "rmse" in value]
         data = config.dataset
@@ -34,7 +33,10 @@ def list_models() -> None:
 @app.command("verify")
 def verify_model(name: str) -> None:
     """Load a checkpoint: format, weights and model fit together."""
-    checkpoint = load(resolve.resolve(name))
+    from ionecho.checkpoints.resolve import resolve
+    from ionecho.checkpoints.store import load
+
+    checkpoint = load(resolve(name))
     parameters = sum(p.numel() for p in checkpoint.model.parameters())
     console.print(f"{checkpoint.folder} is sound: {parameters} parameters, weights sha256 {checkpoint.sha256}")
 
@@ -46,6 +48,8 @@ def release_model(
     limits: Annotated[str | None, typer.Option(help="for the card: what it should not be used for")] = None,
 ) -> None:
     """Put the checkpoint of a training run into `models/`, with what other runs measured in its card."""
+    from ionecho.checkpoints.release import release
+
     console.print(f"{release(run, measured or [], limits)}")
 
 
@@ -54,10 +58,14 @@ def publish_model(
     name: str, repository: Annotated[str, typer.Argument(help="owner/name on the Hub")], tag: str = "v1.0.0"
 ) -> None:
     """Upload a checkpoint with its card to the Hub, tagged."""
-    console.print(f"published {resolve.publish(name, repository, tag)}")
+    from ionecho.checkpoints.resolve import publish
+
+    console.print(f"published {publish(name, repository, tag)}")
 
 
 @app.command("pull")
 def pull_model(name: str, revision: str = "main") -> None:
     """Download a checkpoint from the Hub into the cache."""
-    console.print(f"{resolve.pull(name, revision)}")
+    from ionecho.checkpoints.resolve import pull
+
+    console.print(f"{pull(name, revision)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ionecho.checkpoints.card import model_card
 from ionecho.checkpoints.store import load, save
 from ionecho.data.files import changed
-from ionecho.data.registry import REPOSITORY
+from ionecho.data.registry import own_folder
 from ionecho.errors import InputError
 
 
@@ -58,6 +58,6 @@ def release(
         metrics.setdefault("beside", {})[name] = found["test"]
     if limits is not None:
         metrics["limits"] = limits
-    folder = target or REPOSITORY / "models" / checkpoint.config.name
+    folder = target or own_folder("models") / checkpoint.config.name
     save(folder, checkpoint.config, checkpoint.model, metrics, model_card(checkpoint.config, metrics))
     return folder

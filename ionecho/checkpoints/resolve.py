@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub import HfApi
 
 from ionecho.checkpoints.store import FILES, load
-from ionecho.data.fetch import home, sha256
-from ionecho.data.files import replace_folder
-from ionecho.data.lock import locked
+from ionecho.data.download import HUB_OWNER, MAIN, Reference, download
+from ionecho.data.fetch import home
 from ionecho.data.registry import named_folders
 from ionecho.errors import InputError
-
-HUB_OWNER = "ionecho"
 
 
 def local_checkpoints() -> dict[str, Path]:
@@ -24,38 +19,56 @@ def local_checkpoints() -> dict[str, Path]:
 
 
 def resolve(name: str) -> Path:
-    """Folder of a checkpoint by path or name; `owner/name`, `@version` and unknown names are looked for on the Hub."""
+    """Folder of a checkpoint given by path or name; `owner/name@revision` and unknown names are looked for on the Hub.
+
+    A revision that was pulled needs no network; without a revision the newest is taken, or, where the Hub is out of
+    reach, the newest that was pulled.
+    """
     for folder in (Path(name), Path(name) / "checkpoint"):
         if (folder / "config.yaml").exists():
             return folder
     folders = local_checkpoints()
     if name in folders:
         return folders[name]
+    reference = _reference(name)
+    kept = _place(reference)
+    if kept.exists() and reference.revision != MAIN:
+        return kept
     try:
-        repository, _, version = name.partition("@")
-        return pull(repository, version or "main")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        return pull(name)
+    except InputError as error:
+        if kept.exists():
+            return kept
+        if "/" in name:
+            raise
+        known = ", ".join(folders) or "none"
         raise InputError(
-            f"no checkpoint {name!r}: not a folder, not among {', '.join(folders) or 'none'}, and not on the Hub "
-            f"({type(error).__name__}). `ionecho models list` shows what is here"
+            f"no checkpoint {name!r}: not a folder, not among {known}, and not on the Hub ({error}). "
+            "`ionecho models list` shows what is here"
         ) from error
 
 
-def pull(name: str, revision: str = "main", endpoint: str | None = None) -> Path:
+def _reference(name: str) -> Reference:
+    reference = Reference.of(name if "/" in name else f"{HUB_OWNER}/{name}")
+    if reference is None:
+        raise InputError(f"no checkpoint at {name}: expected a folder, a name, or owner/name@revision on the Hub")
+    return reference
+
+
+def _place(reference: Reference) -> Path:
+    """Those of IonEcho's own and newest go by their bare name."""
+    owner, _, name = reference.repository.partition("/")
+    bare = owner == HUB_OWNER and reference.revision == MAIN
+    return home() / "models" / (name if bare else reference.folder)
+
+
+def pull(name: str, revision: str = MAIN, endpoint: str | None = None) -> Path:
     """Download a checkpoint from the Hub into the cache, completely or not at all; one that is the same there stays."""
-    repository = name if "/" in name else f"{HUB_OWNER}/{name}"
-    target = home() / "models" / repository.split("/")[1]
-    partial = target.with_name(target.name + ".partial")
-    with locked(target, wait=True):
-        snapshot_download(repository, revision=revision, local_dir=partial, allow_patterns=FILES, endpoint=endpoint)
-        if target.exists() and _hashes(partial) == _hashes(target):
-            shutil.rmtree(partial)
-            return target
-        return replace_folder(partial, target)
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {name: sha256(folder / name) for name in FILES if (folder / name).exists()}
+    reference = _reference(name)
+    if revision != MAIN:
+        reference = Reference(reference.repository, revision)
+    target = _place(reference)
+    return download(reference, "model", target, FILES, load, endpoint)
 
 
 def publish(name: str, repository: str, tag: str, endpoint: str | None = None, token: str | None = None) -> str:

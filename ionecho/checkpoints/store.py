@@ -167,10 +167,7 @@ def load(folder: Path) -> Checkpoint:
     except (UnicodeDecodeError, yaml.YAMLError, SafetensorError) as error:
         raise InputError(f"{folder}: unreadable ({error}); fetch the checkpoint anew") from error
     raw, weights = _upgraded(raw, weights, folder)
-    try:
-        config = CheckpointConfig.model_validate(raw)
-    except ValidationError as error:
-        raise InputError(f"{folder}/config.yaml: {explain(error)}") from error
+    config = _validated(raw, folder)
     if config.dispersion and "domain.mean" not in weights:
         raise InputError(f"{folder}: config.yaml has a dispersion, the weights no domain; fetch the checkpoint anew")
     overrides = config.member_overrides or [{}] * config.members
@@ -188,6 +185,18 @@ def load(folder: Path) -> Checkpoint:
 def _domain(mean: Tensor | None) -> Domain | None:
     """The domain whose means these are, its weights not loaded yet."""
     return Domain(*mean.shape) if mean is not None and mean.ndim == 2 else None
+
+
+def read_config(folder: Path) -> CheckpointConfig:
+    """What a checkpoint of the present format says of itself; its model need not be installed here."""
+    return _validated(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), folder)
+
+
+def _validated(raw: dict[str, Any], folder: Path) -> CheckpointConfig:
+    try:
+        return CheckpointConfig.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{folder}/config.yaml: {explain(error)}") from error
 
 
 def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict[str, Any], Weights]:

@@ -6,35 +6,23 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 import yaml
-from ase.data import chemical_symbols
 from rich.console import Console
 from rich.table import Table
 
-from ionecho.data import hub
-from ionecho.data.build import build, build_from, drawn
-from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, size_category, write_card
-from ionecho.data.density_files import export_density
-from ionecho.data.fetch import home
-from ionecho.data.importers import IMPORTERS
-from ionecho.data.quality import QualityGate, describe
-from ionecho.data.registry import REPOSITORY, card_folders, find_card, find_dataset
-from ionecho.data.schema import LABELS
-from ionecho.data.splits import Fold, default_splits, leakage_report, told_leakage
-from ionecho.data.store import Dataset
-from ionecho.data.table import Conventions, tensor_table, write_magres_files
-from ionecho.data.verify import against_card, verify
+from ionecho.data.shared import SHARED
 from ionecho.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(soft_wrap=True)
 
 
 @app.command("list")
 def list_datasets() -> None:
     """Known datasets, their licence and whether they are built."""
+    from ionecho.data.registry import card_folders, find_card, find_dataset
+
     table = Table("name", "version", "licence", "built", "what")
     for name in card_folders():
         card, _ = find_card(name)
@@ -49,6 +37,9 @@ def list_datasets() -> None:
 @app.command("build")
 def build_dataset(name: str) -> None:
     """Build a dataset from its upstream files; a killed build goes on where it stopped."""
+    from ionecho.data.build import build
+    from ionecho.data.registry import find_card
+
     card, _ = find_card(name)
     build(name)
     console.print(f"licence {card.license}; cite {card.ionecho.citation}")
@@ -57,6 +48,12 @@ def build_dataset(name: str) -> None:
 @app.command("verify")
 def verify_dataset(name: str) -> None:
     """Check a dataset, by name or path: schema, units, NaN rules, splits, hash."""
+    from ionecho.data.quality import describe
+    from ionecho.data.registry import card_folders, find_card, find_dataset
+    from ionecho.data.splits import leakage_report, told_leakage
+    from ionecho.data.store import Dataset
+    from ionecho.data.verify import against_card, verify
+
     path = find_dataset(name)
     card = find_card(name)[0] if name in card_folders() else None
     if problems := verify(path) + (against_card(path, card) if card and card.filename == path.name else []):
@@ -71,7 +68,7 @@ def verify_dataset(name: str) -> None:
 def import_dataset(
     name: str,
     folder: Path,
-    importer: Annotated[str, typer.Option(help=", ".join(IMPORTERS))],
+    importer: Annotated[str, typer.Option(help="vasp_outcar, extxyz, magres, ..: a word that is none lists them all")],
     pattern: Annotated[str, typer.Option(help="glob below FOLDER")],
     licence: Annotated[str, typer.Option(help="licence of the data, an identifier such as cc-by-4.0")],
     citation: Annotated[str, typer.Option(help="what to cite")],
@@ -89,7 +86,17 @@ def import_dataset(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on where a file breaks off")] = False,
 ) -> None:
     """Make a dataset, with its card, from your own folder of outputs."""
-    if (REPOSITORY / "datasets" / name).exists():
+    import numpy as np
+    from ase.data import chemical_symbols
+
+    from ionecho.data.build import build_from, drawn
+    from ionecho.data.card import DatasetBlock, DatasetCard, ImportRecipe, size_category, write_card
+    from ionecho.data.fetch import home
+    from ionecho.data.quality import QualityGate
+    from ionecho.data.splits import Fold, default_splits
+    from ionecho.data.store import Dataset
+
+    if (SHARED / "datasets" / name).exists():
         raise InputError(f"{name} is a dataset of IonEcho; choose another name")
     recipe = ImportRecipe(
         importer=importer,
@@ -143,6 +150,10 @@ def table_of_tensors(
     magres: Annotated[bool, typer.Option(help="write the .magres files too")] = True,
 ) -> None:
     """Shifts, C_Q, eta, anisotropies and Euler angles of every site with a tensor, as csv and .magres."""
+    from ionecho.data.registry import find_dataset
+    from ionecho.data.store import Dataset
+    from ionecho.data.table import Conventions, tensor_table, write_magres_files
+
     dataset = Dataset(find_dataset(name))
     table = tensor_table(dataset, Conventions.parse(isotope or [], reference or []))
     output.mkdir(parents=True, exist_ok=True)
@@ -162,15 +173,44 @@ def export_configuration(
     field: Annotated[str, typer.Option(help="of a cube: charge_density or spin_density")] = "charge_density",
 ) -> None:
     """Write the densities of a configuration to a CHGCAR (charge and spin) or a cube (one of them)."""
+    from ionecho.data.density_files import export_density
+    from ionecho.data.registry import find_dataset
+    from ionecho.data.store import Dataset
+
     dataset = Dataset(find_dataset(name))
     if not 0 <= configuration < len(dataset):
         raise InputError(f"{dataset.path}: expected --configuration 0 to {len(dataset) - 1}, found {configuration}")
     console.print(f"{export_density(dataset[configuration], file, field)}")
 
 
+@app.command("write")
+def write_frames(
+    input: Annotated[str, typer.Argument(help="dataset, trajectory or predictions")],
+    file: Annotated[Path, typer.Argument(help="to be written: .extxyz, or .magres of one frame")],
+    every: Annotated[int, typer.Option(min=1, help="take every so many-th frame")] = 1,
+    frame: Annotated[int, typer.Option(min=0, help="number of the frame, of a .magres file")] = 0,
+) -> None:
+    """Write frames with their labels or predictions, an array an atom, for OVITO, ASE and the tools of CASTEP."""
+    from ionecho.data import convert
+    from ionecho.data.registry import find_input
+    from ionecho.data.trajectory import open_trajectory
+
+    trajectory = open_trajectory(find_input(input))
+    if file.suffix == ".magres":
+        convert.write_magres_file(trajectory, file, frame)
+        console.print(f"{file}: frame {frame}")
+    elif file.suffix in (".extxyz", ".xyz"):
+        console.print(f"{file}: {convert.write_xyz(trajectory, file, every)} frames")
+    else:
+        raise InputError(f"{file}: expected a name that ends in .extxyz or .magres")
+
+
 @app.command("stage")
 def stage_dataset(name: str, folder: Path) -> None:
     """Write what would be published: card, dataset, and the Parquet view that datasets.load_dataset(FOLDER) reads."""
+    from ionecho.data import hub
+    from ionecho.data.registry import find_card, find_dataset
+
     hub.stage(find_card(name)[1], find_dataset(name), folder)
     console.print(f"{folder}: datasets.load_dataset({str(folder)!r}) reads it")
 
@@ -178,12 +218,17 @@ def stage_dataset(name: str, folder: Path) -> None:
 @app.command("publish")
 def publish_dataset(name: str, repository: Annotated[str, typer.Argument(help="owner/name on the Hub")]) -> None:
     """Upload a dataset with its card and a Parquet view to the Hub, tagged with its version."""
+    from ionecho.data import hub
+
     console.print(f"published {hub.publish(name, repository)}")
 
 
 @app.command("pull")
 def pull_dataset(repository: str, revision: str = "main") -> None:
     """Download a dataset from the Hub into the cache."""
+    from ionecho.data import hub
+    from ionecho.data.registry import find_dataset
+
     path = hub.pull(repository, revision)
     console.print(f"{path}")
     if find_dataset(path.parent.name) != path:
@@ -203,6 +248,8 @@ def _mapping(option: str, text: str) -> dict[str, Any]:
 
 
 def _labels(text: str) -> list[str]:
+    from ionecho.data.schema import LABELS
+
     names = [name for name in text.split(",") if name]
     if unknown := set(names) - set(LABELS):
         raise InputError(f"--without: unknown labels {', '.join(sorted(unknown))}; known: {', '.join(LABELS)}")

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase.data import chemical_symbols
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import HfApi
 from numpy.typing import NDArray
 
 from datasets import load_dataset
 from ionecho.data.card import FRONT_MATTER, DatasetCard, read_card, write_card
+from ionecho.data.download import PUBLISHED, Reference, check_dataset, download
 from ionecho.data.fetch import home
 from ionecho.data.registry import find_card, find_dataset
 from ionecho.data.schema import ARRAYS
@@ -145,29 +145,18 @@ def publish(name: str, repository: str, endpoint: str | None = None, token: str 
 
 def pull(repository: str, revision: str = "main", endpoint: str | None = None) -> Path:
     """Download card and dataset into the cache, completely or not at all; returns the dataset file."""
-    partial = home() / "datasets" / (repository.replace("/", "--") + ".partial")
-    try:
-        snapshot_download(
-            repository,
-            repo_type="dataset",
-            revision=revision,
-            local_dir=partial,
-            allow_patterns=["README.md", "*.zarr.zip"],
-            endpoint=endpoint,
-        )
-    except HFValidationError as error:
-        raise InputError(f"{repository}: expected owner/name: {error}") from error
-    card: DatasetCard = read_card(partial / "README.md")
-    found = partial / card.filename
-    problems = verify(found) + against_card(found, card) if found.exists() else [f"{card.filename} is missing"]
-    if problems:
-        raise InputError(f"{repository}: {'; '.join(problems)}; pull again")
+    reference = Reference(repository, revision)
+    pulled = download(
+        reference, "dataset", home() / "hub" / "datasets" / reference.folder, PUBLISHED, check_dataset, endpoint
+    )
+    card: DatasetCard = read_card(pulled / "README.md")
+    found = pulled / card.filename
     target = home() / "datasets" / card.ionecho.name
     kept = target / card.filename
     if kept.exists() and Dataset(kept).attrs["content_sha256"] != Dataset(found).attrs["content_sha256"]:
         raise InputError(f"{kept} exists with other content; move it away to pull {repository}")
     target.mkdir(parents=True, exist_ok=True)
-    for file in (found, partial / "README.md"):
+    for file in (found, pulled / "README.md"):
         file.replace(target / file.name)
-    shutil.rmtree(partial)
+    shutil.rmtree(pulled)
     return kept

@@ -1,4 +1,4 @@
-"""Names to datasets: cards in the repository's `datasets/` or under IONECHO_HOME, built files beside or cached."""
+"""Names to datasets: cards in IonEcho's `datasets/` or under IONECHO_HOME, built files beside or cached."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from glob import glob
 from pathlib import Path
 
 from ionecho.data.card import DatasetCard, read_card
+from ionecho.data.download import Reference, pulled_dataset
 from ionecho.data.fetch import home
+from ionecho.data.shared import INSTALLED, SHARED
 from ionecho.errors import InputError
 
 PATTERN = re.compile(r"[*?\[]")
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def named_folders(kind: str, file: str) -> dict[str, Path]:
-    """Folders of `kind` (datasets, models) that hold `file`, by name; the repository's before IONECHO_HOME's."""
+    """Folders of `kind` (datasets, models) that hold `file`, by name; IonEcho's before IONECHO_HOME's."""
     folders: dict[str, Path] = {}
-    for root in (REPOSITORY / kind, home() / kind):
+    for root in (SHARED / kind, home() / kind):
         for found in sorted(root.glob(f"*/{file}")):
             if found.parent.suffix != ".partial":
                 folders.setdefault(found.parent.name, found.parent)
     return folders
+
+
+def own_folder(kind: str) -> Path:
+    """Where what is made here is put: in the repository, or under IONECHO_HOME where IonEcho was installed."""
+    return (home() if INSTALLED else SHARED) / kind
 
 
 def card_folders() -> dict[str, Path]:
@@ -39,7 +45,9 @@ def find_card(name: str) -> tuple[DatasetCard, Path]:
 
 
 def find_dataset(name: str) -> Path:
-    """File of a built dataset, by name or path."""
+    """File of a built dataset, by name or path, or `owner/name@revision` on the Hub."""
+    if reference := Reference.of(name):
+        return pulled_dataset(reference)
     if Path(name).suffix in (".zarr", ".zip"):
         return Path(name)
     card, folder = find_card(name)
@@ -52,7 +60,8 @@ def find_dataset(name: str) -> Path:
 
 def find_input(name: str) -> Path:
     """A path as it is, else the file of a built dataset of that name."""
-    return Path(name) if Path(name).exists() or name not in card_folders() else find_dataset(name)
+    named = Reference.of(name) is not None or name in card_folders()
+    return Path(name) if Path(name).exists() or not named else find_dataset(name)
 
 
 def find_inputs(given: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -9,7 +9,7 @@ import hydra
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from ionecho.data.registry import REPOSITORY
+from ionecho.data.shared import CONF
 from ionecho.door.overrides import readable
 
 MISSING = "???"
@@ -23,7 +23,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     HydraException
         If an override does not fit the config.
     """
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base=None):
+    with initialize_config_dir(str(CONF), version_base=None):
         return content(hydra.compose(name, overrides=readable(overrides)))
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import ase.io
 import typer
 
-from ionecho.data.card import DatasetCard
-from ionecho.data.registry import REPOSITORY, card_folders, find_card
+from ionecho.data.shared import SHARED
 from ionecho.door.config import compose
 from ionecho.errors import InputError
-from ionecho.labelling.engine import ENGINES, make_engine
-from ionecho.labelling.job import Job, console, queue_folder
-from ionecho.labelling.objects import refuse_foreign
-from ionecho.labelling.settings import LabelSettings
-from ionecho.labelling.workers import WORKERS
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+if TYPE_CHECKING:
+    from ionecho.data.card import DatasetCard
+    from ionecho.labelling.job import Job
+    from ionecho.labelling.settings import LabelSettings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 Name = Annotated[str, typer.Argument(help="name of the dataset, of yours or of IonEcho")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="of conf/label.yaml: input=a.xyz engine=gpaw engine.cutoff=400 workers=dask")
@@ -53,15 +51,19 @@ def write_configurations(
     overrides: Overrides = None,
 ) -> None:
     """Write the configurations that such a line would label into one file, for a code that runs elsewhere."""
+    import ase.io
+
     configurations = settings_of(overrides or []).configurations()
     partial = file.with_name(file.name + ".partial")
     ase.io.write(partial, [configuration.atoms for configuration in configurations], format="extxyz")
     partial.replace(file)
-    console.print(f"{file}: {len(configurations)} configurations")
+    print(f"{file}: {len(configurations)} configurations")
 
 
 def settings_of(overrides: Sequence[str]) -> LabelSettings:
     """The settings that `conf/label.yaml` and the overrides make."""
+    from ionecho.labelling.settings import LabelSettings
+
     content = compose("label", overrides)
     if "input" not in content:
         raise InputError("label: say what to label with input=FILE (structures, a trajectory or a dataset)")
@@ -72,12 +74,18 @@ def settings_of(overrides: Sequence[str]) -> LabelSettings:
 
 def job_of(name: str, overrides: Sequence[str]) -> Job:
     """The job of a line: its card's overrides, where there is one, then those of the line."""
+    from ionecho.data.registry import card_folders, find_card
+    from ionecho.labelling.engine import ENGINES, make_engine
+    from ionecho.labelling.job import Job, queue_folder
+    from ionecho.labelling.objects import refuse_foreign
+    from ionecho.labelling.workers import WORKERS
+
     card, folder = find_card(name) if name in card_folders() else (None, None)
     recipe = card.ionecho.label if card else None
     if card and recipe is None:
         raise InputError(f"{name} is a dataset that was not labelled here; choose another name")
     own = [override for override in overrides if not override.lstrip("+").startswith((*NOT_PART_OF_A_CARD, *CURES))]
-    of_ionecho = folder is not None and folder.parent == REPOSITORY / "datasets"
+    of_ionecho = folder is not None and folder.parent == SHARED / "datasets"
     if own and of_ionecho:
         raise InputError(
             f"{name} is a dataset of IonEcho, its card says how it is labelled; for {own[0]} choose another name"

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ionecho.analysis import analyze
 from ionecho.checkpoints.card import PARTS
-from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import ARRAYS
+from ionecho.data.shared import SHARED
 from ionecho.nmr.derived import DERIVED
 from ionecho.report.report import PAGE
 
@@ -63,7 +63,7 @@ def _lines(metrics: Mapping[str, Any], folder: Path) -> list[str]:
 
 def _figures(folder: Path) -> Path:
     """Draw the errors of the test part as the analysis of that name does; the page."""
-    settings = yaml.safe_load((REPOSITORY / "conf" / "analysis" / "errors.yaml").read_text())["analysis"]["settings"]
+    settings = yaml.safe_load((SHARED / "conf" / "analysis" / "errors.yaml").read_text())["analysis"]["settings"]
     analyze("errors", str(folder), settings).write(folder / "errors")
     return folder / "errors" / PAGE
 

@@ -15,6 +15,7 @@ from ase.data import chemical_symbols
 from ionecho.checkpoints.run import start_of
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
+from ionecho.data.open import open_dataset
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.exploration.rounds import Report, Round
@@ -23,7 +24,6 @@ from ionecho.exploration.settings import ExplorationSettings
 from ionecho.exploration.versions import card_of, finished, labelled
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import differences, publish
-from ionecho.training.run import open_dataset
 
 MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
 ROUND = re.compile(r"explore_r(\d+)_")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import ase
 import numpy as np
 
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
 from ionecho.data.trajectory import Trajectory, open_trajectory
 from ionecho.dynamics.calculator import Potential
@@ -21,7 +21,7 @@ from ionecho.structures.displace import displace
 from ionecho.structures.read import describe
 
 HOLE = 2.0  # eV
-WORK = REPOSITORY / "outputs" / "recipes"
+WORK = Path("outputs/recipes")
 Sound = Callable[[ase.Atoms], bool]
 
 

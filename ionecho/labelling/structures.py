@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ionecho.data.importers.ase_files import read
-from ionecho.data.registry import REPOSITORY, find_input
+from ionecho.data.registry import find_input
 from ionecho.data.schema import Configuration
+from ionecho.data.shared import SHARED
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import is_dataset, open_trajectory
 from ionecho.errors import InputError
@@ -38,9 +39,9 @@ def read_structures(inputs: Sequence[str], every: int) -> Iterator[Configuration
 
 
 def _found(name: str) -> Path:
-    """The file of an input, of the repository where a card of its own names one."""
+    """The file of an input, of IonEcho where a card of its own names one."""
     path = find_input(name)
-    path = path if path.exists() else REPOSITORY / path
+    path = path if path.exists() else SHARED / path
     if not path.exists():
         raise InputError(f"input: no file or dataset {name} in {Path.cwd()}; name another, or change folder")
     return path

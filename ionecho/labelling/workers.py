@@ -76,6 +76,7 @@ def dask(number: PositiveInt, cluster: Any) -> Iterator[Executor]:
     """
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with cluster:
         with _no_tracebacks():
             cluster.scale(number)

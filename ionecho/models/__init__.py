@@ -29,7 +29,13 @@ def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:
     if name not in MODELS:
         raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     module, _, attribute = MODELS[name].partition(":")
-    model = cast(Any, getattr(importlib.import_module(module), attribute))
+    try:
+        model = cast(Any, getattr(importlib.import_module(module), attribute))
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"model {name} needs the package {error.name}, which is not installed: pip install 'ionecho[schnetpack]', "
+            "and on Python 3.11 then pip install --no-deps --ignore-requires-python schnetpack==2.2.0"
+        ) from error
     signature = inspect.signature(model).parameters
     if unknown := set(hyperparameters) - set(signature):
         raise InputError(f"model {name}: unknown hyperparameters {sorted(unknown)}; known: {', '.join(signature)}")

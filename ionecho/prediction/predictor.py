@@ -33,8 +33,11 @@ console = Console(soft_wrap=True)
 class Structure(Protocol):
     """The atoms of a trajectory, or ASE's: `numbers` (N,) and `pbc` (3,)."""
 
-    numbers: NDArray[np.integer]
-    pbc: NDArray[np.bool_]
+    @property
+    def numbers(self) -> NDArray[np.integer]: ...
+
+    @property
+    def pbc(self) -> NDArray[np.bool_]: ...
 
 
 class Predictor:

@@ -36,13 +36,14 @@ def predict_file(
     cell: Sequence[float] | None = None,
     time_step: float | None = None,
     topology: str | None = None,
+    workers: Mapping[str, Any] | None = None,
 ) -> Predictor:
     """Stream the trajectory or dataset at `path` into `output` (zarr, extxyz or csv), and give what it was made with.
 
     Memory is bounded, and a killed call goes on. `requested` are the parameters of derived quantities, as for
     `conversions`; `states` is as for `Predictor`; with `grids`, settings of `GridSettings`, fields go into a dataset
     beside it, `<output>-grids.zarr`; text files are read by the options that follow, as `TextTrajectory` says, the cell
-    as `cell_of`.
+    as `cell_of`. `workers` share the blocks of frames, as `predict` says.
     """
     trajectory = open_trajectory(
         path, format, species, None if cell is None else cell_of(cell), time_step, None, topology
@@ -50,7 +51,7 @@ def predict_file(
     predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings, states)
     source = describe_input(path, (format, species, cell, time_step, topology))
     if predictor.outputs:
-        write_as_named(predict(predictor, trajectory, source, in_zarr(output)), output)
+        write_as_named(predict(predictor, trajectory, source, in_zarr(output), workers), output)
         console.print(f"predictions in {output}")
     if grids is not None:
         fields = output.with_name(f"{output.stem}-grids.zarr")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,24 @@ from ionecho.data.trajectory import Frames, Trajectory
 from ionecho.data.trajectory_writer import append
 from ionecho.data.unfinished import unfinished
 from ionecho.errors import InputError
+from ionecho.labelling.workers import executor
 from ionecho.prediction.predictor import Predictor
+from ionecho.prediction.workers import predictions
 
 console = Console(soft_wrap=True)
 
 
-def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: Path) -> Path:
-    """Predict along the whole trajectory into `output`, which appears when it is complete, and grows with its input."""
+def predict(
+    predictor: Predictor,
+    trajectory: Trajectory,
+    source: str,
+    output: Path,
+    workers: Mapping[str, Any] | None = None,
+) -> Path:
+    """Predict along the whole trajectory into `output`, which appears when it is complete, and grows with its input.
+
+    `workers` (settings as in `conf/workers/*.yaml`) share the blocks of frames; without, they are computed here.
+    """
 
     def whole(known: Mapping[str, Any]) -> bool:
         if trajectory.n_frames is not None and known["committed"] > trajectory.n_frames:
@@ -46,10 +58,10 @@ def predict(predictor: Predictor, trajectory: Trajectory, source: str, output: P
             }
             group.update_attributes({**known, **predictor.physics})
         done = int(group.attrs["committed"])
-        with _progress() as progress:
+        with _progress() as progress, nullcontext() if workers is None else executor(workers) as pool:
             task = progress.add_task(f"predicting {output.name}", total=trajectory.n_frames, completed=done)
-            for frames in trajectory.blocks(done, predictor.settings.block, predictor.told):
-                done = append(group, done, _arrays(frames, predictor(frames, done)), predictor.settings.block)
+            for frames, predicted in predictions(predictor, trajectory, done, pool, workers or {}):
+                done = append(group, done, _arrays(frames, predicted), predictor.settings.block)
                 progress.update(task, completed=done)
         return partial.replace(output)
 

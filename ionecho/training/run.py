@@ -13,12 +13,11 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from ionecho.data.build import build
 from ionecho.data.files import changed, write_json
 from ionecho.data.lock import locked
 from ionecho.data.metrics import summary
+from ionecho.data.open import open_dataset
 from ionecho.data.quality import describe
-from ionecho.data.registry import find_dataset
 from ionecho.data.splits import fold_indices
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
@@ -102,15 +101,6 @@ def _check_request(settings: TrainingSettings, dataset: Dataset, folder: Path, s
     elif (found := json.loads(stored.read_text())) != request:
         told = ", ".join(changed(found, request))
         raise InputError(f"{folder} holds a run with another {told}; use resume=never or another folder")
-
-
-def open_dataset(name: str) -> Dataset:
-    """The named dataset, built first if it is not there."""
-    try:
-        path = find_dataset(name)
-    except InputError:
-        path = build(name)
-    return Dataset(path)
 
 
 def cross_validate(

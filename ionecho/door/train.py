@@ -1,0 +1,21 @@
+"""`ionecho train`: train a model on a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from ionecho.entry import command
+
+
+@command("train")
+def main(config: dict[str, Any]) -> None:
+    """Train, test and write the checkpoint into the run's folder."""
+    from ionecho.checkpoints.run import train
+    from ionecho.door.results import show
+    from ionecho.training.settings import training_settings
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    show(train(training_settings(config), folder), folder)
