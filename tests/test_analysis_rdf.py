@@ -81,13 +81,13 @@ def test_ideal_gas_is_one_within_poisson_errors(tmp_path):
 
 def test_errors_are_those_of_repeated_runs(tmp_path):
     runs = [
-        measure(tmp_path / "a.zarr", gas(seed, 60, "Li30S30", CELL), r_max=5.0, bin_width=0.5) for seed in range(12)
+        measure(tmp_path / "a.zarr", gas(seed, 240, "Li30S30", CELL), r_max=5.0, bin_width=0.5) for seed in range(12)
     ]
     values = np.array([run.pairs["Li-S"].g[3:] for run in runs])
     errors = np.array([run.pairs["Li-S"].error[3:] for run in runs])
     ratio = np.mean(errors**2) / values.var(axis=0, ddof=1).mean()
     assert all(run.pairs["Li-S"].converged for run in runs)
-    few = 1 + 10 / 60  # raised for so few frames
+    few = 1 + 10 / 240  # raised for so few frames
     assert ratio == pytest.approx(few, abs=4 * few * np.sqrt(2 / (11 * values.shape[1])))
     assert 0.93 < np.mean(np.abs(values - values.mean(axis=0)) <= 2 * errors) <= 1
 

@@ -26,7 +26,8 @@ def test_two_processes_train_what_one_does(toy_dataset: Path, tmp_path: Path) ->
         weights[devices] = load_file(tmp_path / str(devices) / "checkpoint" / "weights.safetensors")
     assert errors[2] == pytest.approx(errors[1], rel=1e-9)
     for name, value in weights[1].items():
-        torch.testing.assert_close(weights[2][name], value, rtol=1e-9, atol=1e-12, msg=name)
+        rtol = 1e-7 if name == "domain.whitening" else 1e-9  # an inverse root, of condition numbers up to 1e6
+        torch.testing.assert_close(weights[2][name], value, rtol=rtol, atol=1e-12)
 
 
 def test_streamed_batches_are_shared_out(toy_dataset: Path) -> None:

@@ -257,7 +257,7 @@ def test_an_analysis_is_one_module_found_by_its_name(tmp_path, monkeypatch):
     assert (tmp_path / "r" / "report.html").exists()
     with pytest.raises(InputError, match="no array efg; it holds hyperfine_contact, hyperfine_contact_members"):
         analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "efg"})
-    with pytest.raises(InputError, match="toy settings: word"):
+    with pytest.raises(InputError, match=r"toy: analysis\.settings\.word: no such setting"):
         analysis.analyze("toy", tmp_path / "pred.zarr", {"name": "efg", "word": 1})
     with pytest.raises(InputError, match=r"expected one of barrier, .* found 'magic'"):
         analysis.analyze("magic", tmp_path, {})

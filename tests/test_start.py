@@ -121,7 +121,7 @@ def test_weights_that_do_not_go_by_element_are_kept_to_their_elements(name: str)
         start.give(build_model(name, given).double(), 0)
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", sorted({*SMALL} - {"sa_gpr"}))  # which is fitted in closed form
 def test_the_last_layers_alone_are_trained(name: str) -> None:
     model = made(name, 0)
     train_last(model)
@@ -179,6 +179,6 @@ def test_a_run_tells_what_it_began_with(toy_dataset: Path, toy_checkpoint: Path,
 
 
 def test_a_version_on_the_hub_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(resolve, "pull", lambda *asked: tmp_path.joinpath(*asked))
-    assert resolve.resolve("owner/name@v1.2") == tmp_path / "owner/name" / "v1.2"
-    assert resolve.resolve("owner/name") == tmp_path / "owner/name" / "main"
+    monkeypatch.setattr(resolve, "pull", lambda asked: tmp_path / asked)
+    assert resolve.resolve("owner/name@v1.2") == tmp_path / "owner/name@v1.2"
+    assert resolve.resolve("owner/name") == tmp_path / "owner/name"

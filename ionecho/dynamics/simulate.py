@@ -31,6 +31,7 @@ from ionecho.dynamics.run import Run
 from ionecho.dynamics.settings import SimulationSettings
 from ionecho.dynamics.start import read_structure
 from ionecho.errors import InputError
+from ionecho.models.domain import DISTANCE, QUANTILE
 from ionecho.prediction.device import PredictionSettings, usable
 from ionecho.prediction.predictor import Predictor, predictors
 from ionecho.structures.read import describe
@@ -40,6 +41,7 @@ INTEGRATORS: dict[str, Callable[[ase.Atoms, Calculator, Thermostat], Integrator]
     "lammps": LammpsIntegrator,
 }
 SETTLING = 5.0  # thermostat times in which a start that is strained or displaced may be hot
+AWAY = {DISTANCE, QUANTILE}  # written of the first property attached
 UNITS = {
     "positions": "Å",
     "cell": "Å",
@@ -187,7 +189,7 @@ def _attached(group: Any, atoms: ase.Atoms, properties: Sequence[Predictor]) -> 
             raise InputError(f"properties: {other} and {name} predict for different atoms; attach one of them")
         if each.checkpoint.drives_ions:
             raise InputError(f"properties: {name} is a potential; predict.py applies it to the run's frames")
-        for array in each(frame, 0):
+        for array in each(frame, 0).keys() - AWAY:
             if array in predicted:
                 raise InputError(f"properties: {predicted[array]} and {name} both predict {array}; attach one of them")
             predicted[array] = name
@@ -229,7 +231,7 @@ def _advance(
                 arrays = {name: np.stack([frame[name] for frame in kept]) for name in kept[0]}
                 frames_kept = Frames(arrays["positions"], arrays["cell"])
                 for each in properties:
-                    arrays |= each(frames_kept, done)
+                    arrays = each(frames_kept, done) | arrays
                 done = append(group, done, arrays, run.block, state=state, stopped=reason)
             else:
                 group.attrs["stopped"] = reason

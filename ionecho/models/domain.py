@@ -77,7 +77,8 @@ class Domain(nn.Module):
         values, vectors = torch.linalg.eigh(covariance / (scale[:, :, None] * scale[:, None, :]))
         size_of = (values.clamp(min=0) + SMALLEST * values.amax(1, keepdim=True)) * size
         self.mean.copy_(mean)
-        self.whitening.copy_(vectors / scale[:, :, None] / size_of[:, None, :].sqrt())
+        root = vectors / size_of[:, None, :].sqrt() @ vectors.mT  # unlike the vectors, the same for all roundings
+        self.whitening.copy_(root / scale[:, :, None])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +20,14 @@ def recorded_vectors(graph: Graph) -> Iterator[tuple[Graph, Tensor]]:
     Gives the graph, copied where it was made in inference mode, and its vectors (P, 3) Å, which require gradients.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        graph = Graph(**{field.name: _recordable(getattr(graph, field.name)) for field in fields(graph)})
+        copies: dict[str, Any] = {field.name: _recordable(getattr(graph, field.name)) for field in fields(graph)}
+        graph = Graph(**copies)
         vectors = graph.vectors()
         yield graph, vectors if vectors.requires_grad else vectors.requires_grad_()
 
 
-def _recordable(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
+def _recordable(tensor: Tensor | None) -> Tensor | None:
+    return tensor.clone() if tensor is not None and tensor.is_inference() else tensor
 
 
 def forces_and_stress(energy: Tensor, vectors: Tensor, graph: Graph, create_graph: bool) -> tuple[Tensor, Tensor]:

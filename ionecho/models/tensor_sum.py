@@ -57,6 +57,7 @@ class TensorSum(AtomicModel):
     """
 
     pairs_of = "atoms"
+    last = ("weights.1", "response", "isotropic", "moment")
     per_field: Tensor  # (elements,) label's unit over μB/Å³
     point_moments: Tensor  # (elements,) μB
 

@@ -58,8 +58,9 @@ def fit_dispersion(error: NDArray, distance: NDArray, spread: NDArray | None) ->
 
     start = np.array([0.5 * np.log(np.mean(np.square(error)) + np.finfo(float).tiny), *expected])
     bounds = [(None, None), (0.0, None), (0.0, 0.0 if spread is None else None)]
-    found = minimize(unlikely, start, method="L-BFGS-B", bounds=bounds).x
-    return Dispersion(float(np.exp(found[0])), float(found[1]), float(found[2]))
+    _, *exponents = minimize(unlikely, start, method="L-BFGS-B", bounds=bounds).x.tolist()
+    shape = np.exp(exponents[0] * logs[0] + exponents[1] * logs[1])
+    return Dispersion(float(np.sqrt(np.mean(np.square(error / shape)))), *exponents)
 
 
 def _log(values: NDArray) -> NDArray:

@@ -85,6 +85,8 @@ def _vasp_block(file: IO[Any], header: list[str], path: Path) -> NDArray[np.floa
         n1, n2, n3 = (int(word) for word in header)
     except ValueError as error:
         raise InputError(f"{path}: expected three grid dimensions, found {' '.join(header)!r}") from error
+    if min(n1, n2, n3) < 1:
+        raise InputError(f"{path}: expected grid dimensions above zero, found {' '.join(header)!r}")
     size = n1 * n2 * n3
     first = file.readline()
     lines = -(-size // max(len(first.split()), 1))
