@@ -11,11 +11,14 @@ from ionecho.entry import command
 
 
 @command("train")
-def main(config: dict[str, Any]) -> None:
-    """Train, test and write the checkpoint into the run's folder."""
+def main(config: dict[str, Any]) -> float | None:
+    """Train, test and write the checkpoint into the run's folder; gives the error of the validation part."""
     from ionecho.checkpoints.run import train
     from ionecho.door.results import show
     from ionecho.training.settings import training_settings
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    show(train(training_settings(config), folder), folder)
+    metrics = train(training_settings(config), folder)
+    show(metrics, folder)
+    errors = [values["rmse"] for values in metrics.get("validation", {}).values() if "rmse" in values]
+    return errors[-1] if errors else None
