@@ -200,3 +200,11 @@ def test_quadrupole_induced_shift_agrees_with_exact_diagonalisation():
             shifts[i, j] = ((levels[2] - levels[1]) - nu0) / nu0 * 1e6
     powder = np.sum(weights[:, None] * shifts) / (2 * 16)
     assert powder == pytest.approx(-20.702, abs=1e-3)
+
+
+def test_isotopes_of_spin_one_half_have_no_quadrupole_moment():
+    assert len(ISOTOPES) >= 119
+    for one in ISOTOPES.values():
+        assert (2 * one.spin) % 1 == 0
+        assert (one.quadrupole_moment == 0) == (one.spin == 0.5)
+        assert 0.3 < abs(one.gyromagnetic_ratio) < 46
