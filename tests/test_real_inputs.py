@@ -328,10 +328,10 @@ def test_positions_and_cells_that_cannot_be(tmp_path: Path) -> None:
             ionecho.analyze("diffusion", tmp_path / f"{name}.extxyz", "analysis.settings.read.time_step=1")
     molecule = Atoms("Na4", positions=np.zeros((4, 3)))
     ase.io.write(tmp_path / "molecule.xyz", [molecule] * 5)
-    trajectory = ReadOptions(time_step=1.0).open(tmp_path / "molecule.xyz")
-    options = {"remove_drift": False, "longest_step": 0.45, "skip": 0, "every": 1}
+    read = ReadOptions(time_step=1.0)
+    trajectory = read.open(tmp_path / "molecule.xyz")
     with pytest.raises(InputError, match=r"holds no cell.*give analysis\.settings\.read\.cell"):
-        follow(trajectory, trajectory.path, "Na", None, unwrap=True, **options)  # type: ignore[arg-type]
+        follow(trajectory, "Na", None, read, remove_drift=False, unwrap=True, longest_step=0.45)
 
 
 def test_names_of_files_are_read_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
