@@ -23,7 +23,6 @@ END = "General timing and accounting"
 ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\)")
 TOTAL_ENERGY = re.compile(r"free  energy\s+TOTEN\s*=\s*(\S+)")  # with one blank, of an electronic step
 SIGMA_ZERO = re.compile(r"energy\(sigma->0\)\s*=\s*(\S+)")
-KILOBAR = 0.1 * GPa  # eV/Å³
 KILOBAR_ORDER = [0, 1, 2, 4, 5, 3]  # xx yy zz xy yz zx -> xx yy zz yz xz xy
 WITHOUT = "w/o"  # stands with energies that leave a part out, such as dispersion
 LEARNED = re.compile(r"\bML")  # stands with what VASP's machine-learned force field gives
@@ -178,7 +177,7 @@ def _stress(line: str) -> Floats | None:
     """Stress (6,) of a line in kB; None where a number did not fit its columns."""
     if "*" in line:
         return None
-    return -np.array(numbers(line.split("kB")[1], 6, "stress"))[KILOBAR_ORDER] * KILOBAR
+    return -np.array(numbers(line.split("kB")[1], 6, "stress"))[KILOBAR_ORDER] * 0.1 * GPa
 
 
 def _read_nmr(line: str, file: IO[str], step: IonicStep, where: str) -> None:
