@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ionecho.errors import InputError
 from ionecho.structures.lammps_dump import is_dump, read_dump
 from ionecho.structures.outcar import Run, read_outcar
-from ionecho.structures.text import extended_comment, head
+from ionecho.structures.text import extended_comment, head, open_text
 from ionecho.structures.xdatcar import is_xdatcar, read_xdatcar
 
 
@@ -54,12 +55,16 @@ def images(
             yield from _chosen((step.atoms for step in read_outcar(path, Run())), index)
         else:
             kind = format or filetype(str(path))
-            options: dict[str, Any] = {"properties_parser": extended_comment} if kind == "extxyz" else {}
-            for atoms in ase.io.iread(path, index=index, format=kind, do_not_split_by_at_sign=True, **options):
-                refuse_disorder(atoms, path)
-                if (unknown := np.flatnonzero(atoms.numbers < 1)).size:
-                    raise InputError(f"{path}: atom {unknown[0]} is of no element (X); name it in the file")
-                yield atoms
+            extended = kind == "extxyz"
+            options: dict[str, Any] = {"properties_parser": extended_comment} if extended else {}
+            with open_text(path) if extended else nullcontext(path) as file:
+                for atoms in ase.io.iread(file, index=index, format=kind, do_not_split_by_at_sign=True, **options):
+                    refuse_disorder(atoms, path)
+                    if not len(atoms):
+                        raise InputError(f"{path}: a structure without atoms; take it out")
+                    if (unknown := np.flatnonzero(atoms.numbers < 1)).size:
+                        raise InputError(f"{path}: atom {unknown[0]} is of no element (X); name it in the file")
+                    yield atoms
     except InputError:
         raise
     except Exception as error:  # of any of ASE's readers

@@ -25,12 +25,35 @@ HEAD = 4096  # characters by which a format is known
 
 
 def open_text(path: Path) -> IO[str]:
-    """A text file, decompressed by what its first bytes say; bytes that are no UTF-8 become question marks."""
+    """A text file, decompressed by what its first bytes say; bytes that are no UTF-8 become question marks.
+
+    Its end can be read some thousand times (`Bounded`).
+    """
     with path.open("rb") as file:
         start = file.read(6)
     opener = next((opener for magic, opener in MAGIC.items() if start.startswith(magic)), None)
     raw = path.open("rb") if opener is None else opener(path, "rb")
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace")  # type: ignore[arg-type]
+    return Bounded(raw, encoding="utf-8", errors="replace")  # type: ignore[arg-type]
+
+
+class Bounded(io.TextIOWrapper):
+    """Text whose end is given some times, not for ever: a reader may ask for more lines than there are."""
+
+    left = 10_000
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """The next line.
+
+        Raises
+        ------
+        EOFError
+            If the end was given too often.
+        """
+        line = super().readline(size)
+        self.left -= not line
+        if self.left < 0:
+            raise EOFError("it ends before the atoms that it counts")
+        return line
 
 
 def head(path: Path) -> str:
