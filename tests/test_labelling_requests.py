@@ -92,7 +92,7 @@ def test_partly_occupied_sites_are_refused(sites: str, told: str) -> None:
         ("rattle.copies=-3", "copies"),
         ("every=two", "every: Input should be a valid integer"),
         ("every=0", "every: Input should be greater than 0, found 0"),
-        ("input=5", "input.0: Input should be a valid string, found 5"),
+        ("input=5", "input: Input should be a valid string, found 5"),
         ("published=perhaps", "published: Input should be a valid boolean"),
         ("workers.number=two", "workers.number: Input should be a valid integer, found 'two'"),
         ("workers.number=0", "workers.number: Input should be greater than 0, found 0"),

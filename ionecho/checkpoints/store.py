@@ -207,7 +207,11 @@ def _upgraded(raw: dict[str, Any], weights: Weights, folder: Path) -> tuple[dict
         )
     if version >= MANIFEST_SINCE and not (folder / MANIFEST).exists():
         raise InputError(f"{folder}: {MANIFEST} is missing, nothing tells whether its files are whole; fetch it anew")
-    while version < FORMAT_VERSION:
-        raw, weights = UPGRADES[version](raw, weights)
-        version = raw["format_version"]
+    try:
+        while version < FORMAT_VERSION:
+            raw, weights = UPGRADES[version](raw, weights)
+            version = raw["format_version"]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        said = f"cannot be read as format {version} ({type(error).__name__}: {error})"
+        raise InputError(f"{folder}/config.yaml: {said}; fetch it anew") from error
     return raw, weights
