@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ionecho.errors import InputError
 
@@ -93,3 +94,11 @@ def _bounded(path: Path, files: int, size: int) -> None:
     packed = path.stat().st_size
     if files > MOST_FILES or size > max(MOST_GROWTH * packed, ALWAYS_ALLOWED):
         raise InputError(f"{path}: {packed} bytes that unpack to {size} in {files} files or more; not unpacked")
+
+
+def refuse_swollen(group: Any, path: Path) -> None:
+    """Raise InputError for arrays that say they are far larger than what is on disk: nothing is set aside for them."""
+    size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.rglob("*"))
+    for name, array in group.arrays():
+        if array.nbytes > max(MOST_GROWTH * size, ALWAYS_ALLOWED):
+            raise InputError(f"{path}: {name} should take {array.nbytes} bytes, of a file of {size}; make it anew")

@@ -39,6 +39,11 @@ class Array:
     """No honest component is larger in magnitude; of an energy, an atom."""
 
     @property
+    def stored_dtype(self) -> Any:
+        """What zarr is told."""
+        return np.dtypes.StringDType() if self.dtype == "str" else self.dtype
+
+    @property
     def is_label(self) -> bool:
         """Labels may be missing (NaN, or the whole array absent); the rest of a configuration may not."""
         return self.kind is not None

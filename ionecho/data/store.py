@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, ZipStore
 
-from ionecho.data.archives import ALWAYS_ALLOWED, MOST_GROWTH, refuse_odd_zip
+from ionecho.data.archives import refuse_odd_zip, refuse_swollen
 from ionecho.data.files import damage_told, sweep
-from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Array, Configuration, Quality
+from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Configuration, Quality
 from ionecho.errors import InputError
 
 ATOM_CHUNK = 65_536
@@ -116,7 +116,7 @@ class DatasetWriter:
                     self.group[name].append(row.ravel())
                 continue
             stacked = np.concatenate(rows) if ARRAYS[name].per == "atom" else np.stack(rows)
-            self.group[name].append(stacked.astype(_stored_dtype(ARRAYS[name])))
+            self.group[name].append(stacked.astype(ARRAYS[name].stored_dtype))
         if self.has_grids:
             shapes = np.array([configuration.grid_shape for configuration in block])
             self.group["grid_offsets"].append(self.group["grid_offsets"][-1] + np.cumsum(shapes.prod(1)))
@@ -136,7 +136,7 @@ class DatasetWriter:
         arrays = {name: configuration.array(name) for name in self.names if ARRAYS[name].per != "grid"}
         for name, values in arrays.items():
             rows = values if ARRAYS[name].per == "atom" else values[None]
-            self.group[name].append(rows.astype(_stored_dtype(ARRAYS[name])))
+            self.group[name].append(rows.astype(ARRAYS[name].stored_dtype))
         for slab in slabs:
             for name, values in zip(names, slab, strict=True):
                 self.group[name].append(values.astype(ARRAYS[name].dtype).ravel())
@@ -267,18 +267,6 @@ class Dataset:
     def nbytes(self, names: Iterable[str]) -> int:
         """Bytes that the arrays `names` take in memory."""
         return sum(int(self.zarr[name].nbytes) for name in names if name in self.names)
-
-
-def refuse_swollen(group: Any, path: Path) -> None:
-    """Raise InputError for arrays that say they are far larger than what is on disk: nothing is set aside for them."""
-    size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.rglob("*"))
-    for name, array in group.arrays():
-        if array.nbytes > max(MOST_GROWTH * size, ALWAYS_ALLOWED):
-            raise InputError(f"{path}: {name} should take {array.nbytes} bytes, of a file of {size}; make it anew")
-
-
-def _stored_dtype(array: Array) -> Any:
-    return np.dtypes.StringDType() if array.dtype == "str" else array.dtype
 
 
 def content_sha256(group: Any) -> str:

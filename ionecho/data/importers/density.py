@@ -26,6 +26,7 @@ from ionecho.errors import InputError
 from ionecho.structures.text import open_text
 
 Grid = NDArray[np.float32]
+LEAST_VOLUME = 1e-6  # Å³
 GRIDS = ("charge_density", "spin_density")
 ELECTRONS_TOLERANCE = 0.01  # relative; coarse grids miss part of the peaks at the ions
 
@@ -51,6 +52,8 @@ def read_chgcar(path: Path, keepbits: int | None = None) -> Iterator[Configurati
             atoms = read_vasp_configuration(file)
         except Exception as error:
             raise InputError(f"{path}: not a CHGCAR ({type(error).__name__}: {error})") from error
+        if not len(atoms) or abs(np.linalg.det(atoms.cell)) < LEAST_VOLUME:
+            raise InputError(f"{path}: expected atoms in a cell, found {len(atoms)} in {atoms.cell.lengths()} Å")
         file.readline()
         blocks = _vasp_blocks(file, path)
     if len(blocks) > len(GRIDS):
