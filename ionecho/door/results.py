@@ -14,9 +14,11 @@ from ionecho.analysis import analyze
 from ionecho.checkpoints.card import PARTS
 from ionecho.data.schema import ARRAYS
 from ionecho.data.shared import SHARED
+from ionecho.nmr.comparison import COMPARISONS
 from ionecho.nmr.derived import DERIVED
 from ionecho.report.report import PAGE
 
+HELD_OUT = "The validation part chose the epoch and calibrated the spread; the test part chose nothing."
 COLUMNS = {"RMSE": "rmse", "MAE": "mae", "R2": "r2", "baseline": "baseline"}
 
 
@@ -40,18 +42,23 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
         console.print(line, markup=False)
 
 
+def leading(quantities: Mapping[str, Any]) -> str:
+    """The quantity that stands for a part: the last that a constant predicts too."""
+    return [name for name, values in quantities.items() if "baseline" in values][-1]
+
+
 def _lines(metrics: Mapping[str, Any], folder: Path) -> list[str]:
     """The table in words, and places."""
     lines = []
     data, tested = metrics["data"], metrics.get("test", {})
     if tested:
-        name = [name for name, values in tested.items() if "rmse" in values][-1]
+        name = leading(tested)
         error, unit, sizes = tested[name], _unit(name), data["configurations"]
         lines = [
             f"{name} of {sizes['test']} configurations that were left out (fold {data['fold']} of split "
             f"{data['split']}) is wrong by {error['rmse']:.3g} {unit} (root mean square);",
             f"a model that always says the mean of the training part (baseline), by {error['baseline']:.3g} {unit}.",
-            "The validation part chose the epoch and calibrated the spread; the test part chose nothing.",
+            *([HELD_OUT] if sizes["validation"] else []),
             f"figures: {_figures(folder)}",
         ]
     if "learning_curve" in metrics:
@@ -69,7 +76,7 @@ def _figures(folder: Path) -> Path:
 
 
 def _unit(name: str) -> str:
-    return DERIVED[name].unit if name in DERIVED else ARRAYS[name].unit
+    return next(known[name].unit for known in (DERIVED, COMPARISONS, ARRAYS) if name in known)
 
 
 def _cell(value: Any) -> str:

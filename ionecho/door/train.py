@@ -14,11 +14,11 @@ from ionecho.entry import command
 def main(config: dict[str, Any]) -> float | None:
     """Train, test and write the checkpoint into the run's folder; gives the error of the validation part."""
     from ionecho.checkpoints.run import train
-    from ionecho.door.results import show
+    from ionecho.door.results import leading, show
     from ionecho.training.settings import training_settings
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     metrics = train(training_settings(config), folder)
     show(metrics, folder)
-    errors = [values["rmse"] for values in metrics.get("validation", {}).values() if "rmse" in values]
-    return errors[-1] if errors else None
+    held = metrics.get("validation")
+    return held[leading(held)]["rmse"] if held else None

@@ -16,7 +16,7 @@ from ionecho.data.outputs import Output
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.probes import atoms_within_reach
 from ionecho.models.base import Model
-from ionecho.models.species import Statistics
+from ionecho.models.species import Statistics, pooled
 
 FIELDS = ("charge_density", "spin_density")
 CHUNK = 2048  # probes whose messages are held at once where no gradient is needed
@@ -97,10 +97,8 @@ class DeepDFT(Model):
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Scale of the states, mean and standard deviation of the densities at the points of the training part."""
-        known = [statistics[self.given][z] for z in self.centres if z in statistics.get(self.given, {})]
-        if known:
-            self.state[0] = sum(found.mean for found in known) / len(known)
-            self.state[1] = sum(found.std for found in known) / len(known) or 1.0
+        told = pooled(statistics.get(self.given, {}), self.centres)
+        self.state[0], self.state[1] = told.mean, told.std or 1.0
         sums = torch.zeros(3, 2, dtype=torch.float64)
         for batch in batches:
             values = torch.stack([batch.labels[label] for label in FIELDS], 1).double()

@@ -19,7 +19,7 @@ from ionecho.models.base import Model
 from ionecho.models.equivariant import DegreeWise, EquivariantFeatures
 from ionecho.models.oxidation import Oxidation
 from ionecho.models.perceptron import perceptron
-from ionecho.models.species import Statistics
+from ionecho.models.species import Statistics, pooled
 
 FIELDS = ("charge_density", "spin_density")
 CHARGES = ("bader_charge", "bader_moment")
@@ -189,9 +189,8 @@ class Density(Model):
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """The arrangements; the scale of the states; spherical atoms and linear charges by least squares."""
         self.oxidation.fit(statistics, batches)
-        known = [statistics[self.given][z] for z in self.centres if z in statistics[self.given]]
-        self.state[0] = sum(found.mean for found in known) / len(known)
-        self.state[1] = sum(found.std for found in known) / len(known) or 1.0
+        told = pooled(statistics[self.given], self.centres)
+        self.state[0], self.state[1] = told.mean, told.std or 1.0
         self._fit_spheres(batches)
         self._fit_charges(batches)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,3 +71,11 @@ def one_body_and_scale(species: Species, kinds: int, batches: Iterable[Batch]) -
             components += int(forces.isfinite().sum())
     energies_of_elements = torch.linalg.lstsq(torch.cat(counts), torch.cat(energies), driver="gelsd").solution
     return energies_of_elements, (squares / max(components, 1)) ** 0.5 or 1.0
+
+
+def pooled(found: Mapping[int, Statistics], numbers: Iterable[int]) -> Statistics:
+    """Mean of the means and of the deviations of those elements that have them; 0 and 1 of none."""
+    known = [found[number] for number in numbers if number in found]
+    if not known:
+        return Statistics(0.0, 1.0)
+    return Statistics(*(sum(parts) / len(known) for parts in zip(*((one.mean, one.std) for one in known), strict=True)))

@@ -146,6 +146,8 @@ def part_metrics(
                 spread = np.abs(entry.function(spread, own, atoms))
             name, leading = entry.name, replace(predictions, predicted=predicted, true=true, spread=spread)
     for comparison, own in compared(output.label, output.is_tensor, parameters or {}):
+        if not (comparison.of_nothing or predictions.predicted.any()):
+            continue
         metrics[comparison.name] = magnitudes(comparison.function(predictions.predicted, predictions.true, own))
         if comparison.of_nothing:
             nothing = np.zeros_like(predictions.true)

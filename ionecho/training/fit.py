@@ -93,7 +93,7 @@ def scales(
     found = {}
     for output in outputs:
         if output.at == "points":
-            found[output.name] = _deviation(dataset, train, output.label)
+            found[output.name] = grid_statistics(dataset, train, output.label).std or 1.0
             continue
         if not output.per_atom:
             found[output.name] = _beyond_composition(dataset, train, output.label)
@@ -108,8 +108,8 @@ def scales(
     return found
 
 
-def _deviation(dataset: Dataset, train: NDArray, label: str) -> float:
-    """Standard deviation of a grid over the training part."""
+def grid_statistics(dataset: Dataset, train: NDArray, label: str) -> Statistics:
+    """Mean and standard deviation of a grid over the training part."""
     sums = np.zeros(3)
     for index in train:
         values = dataset.rows(label, int(index), int(index) + 1).astype(float)
@@ -118,7 +118,7 @@ def _deviation(dataset: Dataset, train: NDArray, label: str) -> float:
     count, total, squares = sums
     if not count:
         raise InputError(f"{dataset.path}: no {label} in the training part; choose another loss")
-    return math.sqrt(max(squares / count - (total / count) ** 2, 0.0)) or 1.0
+    return Statistics(total / count, math.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
 
 
 def _beyond_composition(dataset: Dataset, train: NDArray, label: str) -> float:

@@ -188,7 +188,7 @@ def fit_fold(
                     ensemble.dispersion[output.name] = dispersion
                     predictions = predictions.dispersed(dispersion)
             measured = part_metrics(predictions, dataset, conversions)
-            for name in (name for name, values in measured.items() if "rmse" in values):
+            for name in (name for name, values in plain.items() if "rmse" in values):
                 measured[name]["baseline"] = plain[name]["rmse"]
             metrics.setdefault(part, {}).update(measured)
             predictions.table(dataset).to_csv(folder / f"{part}_{output.label}.csv", index=False)
