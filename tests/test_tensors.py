@@ -19,7 +19,7 @@ from ionecho.data.importers import magres, pymatgen_json
 from ionecho.data.metrics import tensor_errors
 from ionecho.data.outputs import Output
 from ionecho.data.store import Dataset, DatasetWriter
-from ionecho.data.table import Conventions, tensor_table, write_magres_files
+from ionecho.data.table import tensor_table, write_magres_files
 from ionecho.door.config import compose
 from ionecho.errors import InputError
 from ionecho.geometry.dipoles import dipolar_tensors
@@ -28,6 +28,7 @@ from ionecho.models import build_model
 from ionecho.nmr.comparison import axis_angle, compared, field_directions
 from ionecho.nmr.derived import Quadrupole
 from ionecho.nmr.quadrupole import quadrupolar_frequency, quadrupole_coupling
+from ionecho.nmr.site_table import Conventions
 from ionecho.nmr.tensor_convention import chemical_shift, euler_angles, herzfeld_berger
 from ionecho.training.fit import statistics
 from ionecho.training.settings import training_settings

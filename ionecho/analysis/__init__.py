@@ -20,6 +20,7 @@ ANALYSES = {
     "redox": "ionecho.analysis.redox_report",
     "spectrum": "ionecho.analysis.spectrum_report",
     "spin_echo": "ionecho.analysis.spin_echo_report",
+    "tensors": "ionecho.analysis.tensors_report",
 }
 
 

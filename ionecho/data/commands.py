@@ -152,7 +152,8 @@ def table_of_tensors(
     """Shifts, C_Q, eta, anisotropies and Euler angles of every site with a tensor, as csv and .magres."""
     from ionecho.data.registry import find_dataset
     from ionecho.data.store import Dataset
-    from ionecho.data.table import Conventions, tensor_table, write_magres_files
+    from ionecho.data.table import tensor_table, write_magres_files
+    from ionecho.nmr.site_table import Conventions
 
     dataset = Dataset(find_dataset(name))
     table = tensor_table(dataset, Conventions.parse(isotope or [], reference or []))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ionecho.data.archives import pack
 from ionecho.data.schema import Configuration
@@ -22,6 +25,8 @@ from ionecho.structures.lps import lps_packed
 from ionecho.structures.prototypes import PROTOTYPES, nvp_hop, p2_hop
 
 P2_POTENTIAL, LPS_POTENTIAL, NVP_POTENTIAL = "uf3-p2_nmmo", "uf3-lgps", "nvp_xtb"
+P2_TAUGHT_POTENTIAL = "painn-p2_gpaw"
+MAGNESIUM, NICKEL = 12, 28
 QUENCH = ((1200.0, 2), (900.0, 1), (600.0, 1), (300.0, 2))  # K and frames of each stage
 GLASS_QUENCH = ((1200.0, 2), (900.0, 2), (600.0, 2), (300.0, 2))
 GLASSES = {  # ions, g/cm³, number of quenches: at densities beyond those of lps_gpaw, and with other anions
@@ -47,6 +52,28 @@ def p2_gpaw() -> Iterator[Configuration]:
             yield from simulated(prototype, group, P2_POTENTIAL, temperature, seed, 8, octahedra_intact)
         for seed in range(3):
             yield from hopping(partial(p2_hop, stacking), f"hop_{stacking}_{seed}", P2_POTENTIAL, seed, 7)
+
+
+def p2_nnmo_gpaw() -> Iterator[Configuration]:
+    """P2-type Na2/3(Ni1/3Mn2/3)O2, both stackings: as `p2_gpaw`, but calmer, with Ni where the runs had Mg.
+
+    Mg2+ and Ni2+ are alike in radius and charge, so that a potential of PBE + U of the Mg compound draws the frames.
+    """
+    for found in _calm_p2():
+        yield replace(found, numbers=np.where(found.numbers == MAGNESIUM, NICKEL, found.numbers))
+
+
+def _calm_p2() -> Iterator[Configuration]:
+    for stacking in ("p63mcm", "p6322"):
+        prototype = PROTOTYPES[f"p2_{stacking}"]
+        yield from rattled(prototype, f"rattled_{stacking}", 12)
+        for seed, temperature in enumerate(6 * (300, 400, 500), start=100):
+            group = f"md_{stacking}_{temperature}K_{seed}"
+            yield from simulated(
+                prototype, group, P2_TAUGHT_POTENTIAL, temperature, seed, 6, octahedra_intact, spacing=200
+            )
+        for seed in range(100, 103):
+            yield from hopping(partial(p2_hop, stacking), f"hop_{stacking}_{seed}", P2_TAUGHT_POTENTIAL, seed, 7)
 
 
 def lps_gpaw() -> Iterator[Configuration]:
@@ -113,6 +140,7 @@ RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {
     "lps_gpaw": lps_gpaw,
     "nvp_gpaw": nvp_gpaw,
     "p2_gpaw": p2_gpaw,
+    "p2_nnmo_gpaw": p2_nnmo_gpaw,
 }
 
 
