@@ -1,4 +1,4 @@
-"""The house of architecture.md: Hydra stays at the door, nothing imports upward or in a circle, modules are small."""
+"""The rules of the house: Hydra stays at the door, nothing imports upward or in a circle, modules are small."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 STATISTICS = {
     label: {z: Statistics(0.1 * z, 1.0 + 0.01 * z) for z in NUMBERS}
-    for label in ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar")
+    for label in ("hyperfine_contact", "magnetic_moment", "hyperfine_dipolar", "efg")
 }
 
 
@@ -90,6 +90,7 @@ def batch_of(model: Any, structures: list[ase.Atoms], dtype: torch.dtype = torch
     labels = {
         "hyperfine_contact": toy_coupling,
         "hyperfine_dipolar": toy_tensor,
+        "efg": toy_tensor,
         "magnetic_moment": lambda atoms: np.where(atoms.numbers == 25, 2.9, 0.01),
     }
     values = {name: np.concatenate([of(atoms) for atoms in structures]) for name, of in labels.items()}

@@ -71,10 +71,10 @@ def test_a_start_predicts_what_it_did_until_it_is_trained_on_other_data(name: st
         torch.testing.assert_close(found[key], values, rtol=1e-10, atol=1e-10, msg=key)
 
 
-OF_LABELS = {"sa_gpr", "tensor_sum"}  # in which something is fitted to the labels themselves, in closed form
+COUPLINGS = [name for name in sorted(PROPERTY_MODELS) if "hyperfine_contact" in made(name, 0).needed]
 
 
-@pytest.mark.parametrize("name", sorted({*PROPERTY_MODELS} - OF_LABELS))
+@pytest.mark.parametrize("name", COUPLINGS)
 def test_the_scaling_is_that_of_the_new_data(name: str) -> None:
     """Labels twice as large, about another mean: so are the predictions."""
     source, start = trained(name)
