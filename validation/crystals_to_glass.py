@@ -29,7 +29,7 @@ def main(folder: Path, overrides: Sequence[str]) -> None:
     metrics = fit_fold(settings, dataset, settings.dataset.fold, folder, keep)
     for part in ("validation", "test"):
         for name, values in metrics[part].items():
-            if "rmse" in values:
+            if {"rmse", "rank_correlation"} & set(values):
                 print(part, name, {key: value for key, value in values.items() if not isinstance(value, dict)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from sphericart.torch import SphericalHarmonics
@@ -17,6 +17,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import envelope
 from ionecho.geometry.tensors import components, dyad, traceless, vectors
 from ionecho.models.base import AtomicModel
+from ionecho.models.domain import FEATURES
 from ionecho.models.perceptron import perceptron
 from ionecho.models.species import Statistics
 from ionecho.models.surroundings import Atoms, ByElement, Pairs, Surroundings
@@ -123,19 +124,26 @@ class TensorSum(AtomicModel):
         atoms = self.surroundings(species, pairs.where(pairs.r < self.surroundings_cutoff), by_element)
         of_centres = species[graph.centres]
         mean, std = self.scaling(self.labels[0], of_centres)
-        tensors = std[:, None, None] * traceless(self._sums(graph, species, pairs, atoms, by_element))
+        sums, features = self._sums(graph, species, pairs, atoms, by_element)
+        tensors = std[:, None, None] * traceless(sums)
+        told = {FEATURES: torch.cat([features, atoms.invariants[graph.centres]], dim=1)}
         if self.isotropic is not None:
             part = mean + std * self.isotropic(atoms.features.index_select(0, graph.centres)).squeeze(1)
             tensors = tensors + part[:, None, None] * torch.eye(3).to(tensors)
         if not self.has_moments:
-            return {self.labels[0]: tensors}
+            return {self.labels[0]: tensors, **told}
         moments = self._moments(species, atoms.features)
         fields = self.per_field[of_centres, None, None] * dipolar_tensors(graph, moments, self.cutoff)
         auxiliary = {output.name: moments for output in self.outputs[1:]}
-        return {self.labels[0]: tensors + fields, **auxiliary}
+        return {self.labels[0]: tensors + fields, **auxiliary, **told}
 
-    def _sums(self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms, by_element: ByElement) -> Tensor:
-        """What neighbours and the site's response make, l = 2 components (K, 5) in units of the scale."""
+    def _sums(
+        self, graph: Graph, species: Tensor, pairs: Pairs, atoms: Atoms, by_element: ByElement
+    ) -> tuple[Tensor, Tensor]:
+        """What neighbours and the site's response make, l = 2 components (K, 5) in units of the scale.
+
+        And (K, width) sums over the neighbours of what their weights are linear in.
+        """
         v, m = self._multipoles(atoms, by_element)
         elements = self.centre_species(graph.numbers[graph.centres])
         direct, row = pairs.around(graph.centres, elements, species, len(self.numbers))
@@ -146,7 +154,10 @@ class TensorSum(AtomicModel):
             + self.seen(atoms.seen(direct))
             + self.seeing(atoms.seeing(direct))
         )
-        weights = self.weights(hidden) * envelope(direct.r, self.cutoff)[:, None]
+        to_weights: Any = self.weights[1]
+        hidden = to_weights[:-1](self.weights[0](hidden))
+        closeness = envelope(direct.r, self.cutoff)[:, None]
+        weights = to_weights[-1](hidden) * closeness
         charge, to_j, to_i, quadrupole = weights.split([1, *[self.multipoles] * 3], dim=1)
         v_j, v_i = (v.index_select(0, ends) for ends in (direct.j, direct.i))
         dipole = torch.einsum("pc,pxc->px", to_j, v_j) + torch.einsum("pc,pxc->px", to_i, v_i)
@@ -154,7 +165,9 @@ class TensorSum(AtomicModel):
         terms = terms + torch.einsum("pc,pmc->pm", quadrupole, m.index_select(0, direct.j))
         sums = terms.new_zeros(len(graph.centres), 5).index_add(0, row, terms)
         response = self.response(atoms.features.index_select(0, graph.centres))
-        return NEIGHBOUR_SCALE * sums + torch.einsum("kc,kmc->km", response, m.index_select(0, graph.centres))
+        own = torch.einsum("kc,kmc->km", response, m.index_select(0, graph.centres))
+        features = hidden.new_zeros(len(graph.centres), hidden.shape[1]).index_add(0, row, hidden * closeness)
+        return NEIGHBOUR_SCALE * sums + own, features
 
     def _multipoles(self, atoms: Atoms, by_element: ByElement) -> tuple[Tensor, Tensor]:
         """Vectors (A, 3, multipoles) and l = 2 tensors (A, 5, multipoles) of all atoms."""
