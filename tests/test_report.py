@@ -10,19 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure as Canvas
 
 from ionecho import analysis
 from ionecho.analysis.dynamic_shift import DynamicShift, analyze
 from ionecho.analysis.dynamic_shift_report import report, total_shift
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
-from ionecho.report import Figure, Number, Report, Table, once, rounded
+from ionecho.report import Axis, Curve, Figure, Number, Panel, Report, Table, once, rounded
 from ionecho.report.content import SHOWN
 from ionecho.report.files import report_folder
 from ionecho.report.html import ROWS
 from ionecho.report.plain import plain
-from ionecho.report.style import panels
 from tests.p2_layers import series
 from tests.test_analysis_dynamic_shift import CONVERSION, settings, write_predictions
 
@@ -75,11 +73,11 @@ def test_tables_repeat_the_numbers(result, folder):
 
 def test_page_is_self_contained(folder):
     page = (folder / "report.html").read_text()
-    assert not re.search(r"""src=["'](?!data:)""", page)
-    assert {*re.findall(r'href="([^"]*)"', page)} == {
-        path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")
-    }
-    assert page.count("data:image/png;base64,") == len(list(folder.glob("*.png"))) == 8
+    assert not re.search(r"""<[^>]* src=["'](?!data:)""", page.split("<script")[0])
+    assert not re.search(r"<(script|link|style)[^>]* (src|href)=(?!.data:)", page)
+    linked = {*re.findall(r'<a href="([^"]*)"', page)}
+    assert linked == {path.name for path in folder.iterdir()} - {"report.html"}
+    assert page.count('src="data:image/png;base64,') == len(list(folder.glob("*.png"))) == 8
     for text in ("delta_total = delta_FC only", "weiss_constant", "Mn-Mg", "not the site-weighted mean"):
         assert text in page
 
@@ -145,7 +143,8 @@ def test_the_config_runs_from_predictions_to_report(tmp_path):
 )
 def test_numbers_have_the_digits_that_their_errors_allow(value, error, text):
     assert rounded(value, error) == text
-    assert str(Number("x", value, error, "ppm")) == f"x: {text} ppm"
+    missing = " (too few samples for an error)" if error is not None and np.isnan(error) else ""
+    assert str(Number("x", value, error, "ppm")) == f"x: {text} ppm{missing}"
 
 
 def test_what_holds_for_all_is_said_once():
@@ -153,6 +152,10 @@ def test_what_holds_for_all_is_said_once():
     assert notes == ["long.", "a: short.", "c: odd."]
     assert once({"a": ["long."]}) == ["a: long."]
     assert once({str(n): ["x."] if n else [] for n in range(12)}) == ["1, 2, 3, 4, 5, 6, 7, 8 and 3 more: x."]
+
+
+def lines(names: list[str]) -> list[Panel]:
+    return [Panel(Axis("time / ps"), Axis("shift / ppm"), [Curve([0, 1], [1, 2], name)], name) for name in names]
 
 
 def toy(count: int) -> Report:
@@ -166,29 +169,29 @@ def toy(count: int) -> Report:
         numbers={"shift": 1234.567},
         units={"shift": "ppm", "hops": ""},
         tables={"runs": Table(frame, "Runs", "All of them."), "raw": Table(frame)},
-        figures={"lines": Figure(lambda shown: panels(shown)[0], "Lines.", ["raw"], names)},
+        figures={"lines": Figure(lines, "Lines.", ["raw"], names)},
     )
 
 
 def test_tables_of_the_page_carry_units_errors_and_links(tmp_path):
-    toy(40).write(tmp_path / "r")
+    toy(ROWS + 16).write(tmp_path / "r")
     page = (tmp_path / "r" / "report.html").read_text()
     assert "shift /\u00a0ppm" in page
     assert page.count("1234.6 ± 3.2") == ROWS + 1  # the rows, and the headline
-    assert f"The first {ROWS} of 40 rows." in page
-    assert 'Data: <a href="runs.csv">runs.csv</a>' in page
+    assert f"The first {ROWS} of {ROWS + 16} rows." in page
+    assert 'Data: <a href="runs.csv" download="runs.csv">runs.csv</a>' in page
     assert "A &lt;toy&gt;" in page
-    assert pd.read_csv(tmp_path / "r" / "runs.csv").shift_error.tolist() == [3.21] * 40
+    assert pd.read_csv(tmp_path / "r" / "runs.csv").shift_error.tolist() == [3.21] * (ROWS + 16)
 
 
 def test_figures_have_at_most_eight_panels(tmp_path):
     toy(17).write(tmp_path / "r")
     page = (tmp_path / "r" / "report.html").read_text()
     assert f"The first {SHOWN} of 17." in page
-    assert 'Data: <a href="raw.csv">raw.csv</a>' in page
+    assert 'Data: <a href="raw.csv" download="raw.csv">raw.csv</a>' in page
 
-    def greedy(_: list[str]) -> Canvas:
-        return panels([str(n) for n in range(SHOWN + 1)])[0]
+    def greedy(_: list[str]) -> list[Panel]:
+        return lines([str(n) for n in range(SHOWN + 1)])
 
     crowded = Report("toy", "Toy", [], {}, {}, figures={"many": Figure(greedy, "Many.")})
     with pytest.raises(ValueError, match=r"many\.png: 9 panels, expected at most 8"):

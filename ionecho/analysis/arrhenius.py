@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +11,6 @@ from scipy.constants import e, k
 from scipy.stats import t
 
 from ionecho.errors import InputError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -157,18 +153,3 @@ def _below(
         step = np.linalg.solve(information, gradient)
         line = line - step
     return line, information
-
-
-def draw_arrhenius(axes: Axes, fit: Arrhenius, colour: str) -> None:
-    """Points with errors and the line, against 1000 / T; D in cm²/s."""
-    axes.errorbar(
-        1e3 / fit.temperatures, fit.values, fit.relative_errors * fit.values, fmt="o", ms=4, capsize=2, color=colour
-    )
-    for temperature, limit in fit.limits:
-        axes.errorbar(1e3 / temperature, limit, 0.4 * limit, uplims=True, fmt="_", ms=6, color=colour)
-    every = [*fit.temperatures, *(temperature for temperature, _ in fit.limits)]
-    ends = np.array([min(every), max(every)])
-    axes.plot(1e3 / ends, fit(ends), color=colour, lw=1.0, ls="--")
-    axes.set_yscale("log")
-    axes.set_xlabel("1000 K / $T$")
-    axes.set_ylabel("$D$ / cm$^2$ s$^{-1}$")

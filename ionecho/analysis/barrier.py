@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase.geometry import find_mic
@@ -18,9 +18,6 @@ from ionecho.analysis.options import Options
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import is_dataset, open_trajectory
 from ionecho.errors import InputError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -227,11 +224,3 @@ def _labels(band: Band, dataset: Dataset, tolerance: float) -> tuple[Floats, Flo
                 if "forces" in block:
                     forces[image] = block["forces"][atoms]
     return energies, forces if "forces" in names else None
-
-
-def draw_profile(axes: Axes, length: Floats, found: Barrier, label: str, colour: str, reference: bool) -> None:
-    """Energies of the images over the length of the path, and the fit; a reference has open squares, dashed."""
-    marker, face, line = ("s", "white", "--") if reference else ("o", colour, "-")
-    axes.plot(length, found.energies, marker, ms=4, color=colour, mfc=face, label=label, zorder=3)
-    if found.fit is not None:
-        axes.plot(found.fit.length, found.fit.energies, line, color=colour, lw=1.0)

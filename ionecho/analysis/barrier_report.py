@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ase.data import chemical_symbols
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
-from ionecho.analysis.barrier import Band, Barrier, Comparison, barrier, compare, draw_profile, read_band
+from ionecho.analysis.barrier import Band, Barrier, Comparison, Floats, barrier, compare, read_band
 from ionecho.analysis.barrier import BarrierOptions as Settings
 from ionecho.analysis.options import named_inputs
 from ionecho.data.registry import find_input
-from ionecho.report import Figure, Report, Table, by_unit
-from ionecho.report.style import DOUBLE, GREY, SINGLE, colours
+from ionecho.report import Axis, Curve, Figure, Panel, Report, Scene, Table, by_unit
+from ionecho.report.panel import BLACK, Mark, diagonal
+from ionecho.report.scene import evenly
+from ionecho.report.style import colours
 
 CONVENTIONS = {
     "barrier": "highest energy of the images less that of the first (forward) or of the last (backward)",
@@ -39,6 +39,7 @@ UNITS = by_unit(
     }
 )
 ERRORS = ["forward_difference", "energy_rmse", "force_rmse"]
+MOVED = 0.2  # Å
 Paths = Mapping[str, tuple[Band, Barrier]]
 
 
@@ -70,10 +71,31 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         units=UNITS,
         notes=_notes(paths, name, compared),
         tables=tables,
-        figures={"barrier": Figure(partial(_draw, paths, name, compared), f"{caption}.", curves, list(paths))},
+        figures={
+            "barrier": Figure(partial(_panels, paths, name, compared), f"{caption}.", curves, list(paths), height=2.6)
+        },
+        scene=_scene(*next(iter(paths.items()))),
         settings=settings,
         conventions=CONVENTIONS,
         source=_source(paths, compared),
+    )
+
+
+def _scene(name: str, path: tuple[Band, Barrier]) -> Scene:
+    band, found = path
+    chosen = evenly(len(band.length), len(band.numbers))
+    moved = np.linalg.norm(band.positions - band.positions[:1], axis=-1)
+    moved[:, moved.max(axis=0) < MOVED] = np.nan
+    told = [f"image {image}, {found.energies[image]:.3f} eV" for image in chosen.tolist()]
+    return Scene(
+        numbers=band.numbers,
+        positions=band.positions[chosen],
+        cell=band.cell[None],
+        values=moved[chosen],
+        label="Displacement / Å",
+        times=told,
+        caption=f"{name}: atoms that move by more than {MOVED} Å, by how far they are from the first image.",
+        first=int(np.abs(chosen - found.top).argmin()),
     )
 
 
@@ -194,47 +216,34 @@ def _images(name: str, band: Band, found: Barrier) -> pd.DataFrame:
     return pd.DataFrame(columns | ({} if band.spread is None else {"force_spread": band.spread}))
 
 
-def _draw(paths: Paths, reference: str | None, compared: Comparison | None, names: list[str]) -> Canvas:
-    band = next(iter(paths.values()))[0]
-    parity = compared is not None and compared.force_rmse is not None
-    canvas = Canvas(figsize=(DOUBLE if parity else SINGLE, 2.6))
-    axes = list(canvas.subplots(1, 2 if parity else 1, squeeze=False)[0])
+def _panels(paths: Paths, reference: str | None, compared: Comparison | None, names: list[str]) -> list[Panel]:
+    band, marks = next(iter(paths.values()))[0], list[Mark]()
     for name, colour in colours(names).items():
         each, found = paths[name]
-        draw_profile(axes[0], each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
+        marks += _profile(each.length, found, f"{name}: {each.computed_by}", colour, reference=False)
     if compared is not None:
-        label = f"{reference}: {compared.computed_by}"
-        draw_profile(axes[0], band.length, compared.barrier, label, "black", reference=True)
-    axes[0].set_xlabel("path length / Å")
-    axes[0].set_ylabel("energy / eV")
-    axes[0].margins(y=0.08)
-    axes[0].legend(loc="best")
-    if parity:
-        _draw_forces(axes[1], band, compared)
-    return canvas
+        told = f"{reference}: {compared.computed_by}"
+        marks += _profile(band.length, compared.barrier, told, BLACK, reference=True)
+    made = [Panel(Axis("path length / Å"), Axis("energy / eV"), marks)]
+    return made if compared is None or compared.forces is None else [*made, _forces(band, compared.forces)]
 
 
-def _draw_forces(axes: Axes, band: Band, compared: Comparison | None) -> None:
+def _profile(length: Floats, found: Barrier, name: str, colour: str, reference: bool) -> list[Mark]:
+    """Energies of the images over the length of the path, and the fit; a reference has open squares, dashed."""
+    symbol, dash = ("s", "--") if reference else ("o", "-")
+    marks: list[Mark] = [Curve(length, found.energies, name, colour, "", symbol=symbol, hollow=reference)]
+    if found.fit is not None:
+        marks.append(Curve(found.fit.length, found.fit.energies, "", colour, dash, 1.0))
+    return marks
+
+
+def _forces(band: Band, reference: Floats) -> Panel:
     """Components of the path's forces over the reference's, by element."""
-    assert compared is not None
-    assert compared.forces is not None
     assert band.forces is not None
     symbols = np.array([chemical_symbols[number] for number in band.numbers])
+    marks: list[Mark] = [diagonal(reference, band.forces[np.isfinite(reference).all(axis=(1, 2))])]
     for symbol, colour in colours(list(dict.fromkeys(symbols.tolist()))).items():
-        atoms = symbols == symbol
-        axes.plot(
-            compared.forces[:, atoms].ravel(),
-            band.forces[:, atoms].ravel(),
-            ls="none",
-            marker=".",
-            ms=3,
-            color=colour,
-            label=symbol,
-        )
-    axes.axline((0, 0), slope=1, color=GREY, lw=0.7, zorder=0)
-    both = np.abs([compared.forces, band.forces])[:, np.isfinite(compared.difference)]
-    largest = 1.1 * max(float(both.max()), 1e-3)
-    axes.set(xlim=(-largest, largest), ylim=(-largest, largest), aspect="equal")
-    axes.set_xlabel("force of the reference / eV Å$^{-1}$")
-    axes.set_ylabel("force of the path / eV Å$^{-1}$")
-    axes.legend(loc="upper left")
+        there, here = (forces[:, symbols == symbol].ravel() for forces in (reference, band.forces))
+        marks.append(Curve(there, here, symbol, colour, "", symbol="o", size=2))
+    x, y = Axis("force of the reference / eV Å⁻¹"), Axis("force of the path / eV Å⁻¹")
+    return Panel(x, y, marks, legend="upper left", equal=True)

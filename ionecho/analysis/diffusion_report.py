@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ionecho.analysis.arrhenius import Arrhenius
 from ionecho.analysis.diffusion import DiffusionOptions as Settings
@@ -24,8 +25,9 @@ from ionecho.analysis.diffusion_tables import both_units, tables
 from ionecho.analysis.diffusivity import CM2_PER_S, Average, Diffusivity
 from ionecho.analysis.options import named_inputs, one_each
 from ionecho.analysis.paths import follow
+from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.data.trajectory import early_end
-from ionecho.report import Number, Report, by_unit, once, rounded
+from ionecho.report import Number, Report, Scene, by_unit, once, rounded
 from ionecho.report.content import SHOWN
 
 CONVENTIONS = {
@@ -110,6 +112,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         notes=_notes(results, points, fit),
         tables=tables(results, points),
         figures=figures(results, fit),
+        scene=_scene(inputs[0], settings, next(iter(results.values()))),
         settings=settings,
         conventions=CONVENTIONS,
         source={
@@ -117,6 +120,14 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
             for name, result in results.items()
         },
     )
+
+
+def _scene(path: Path, settings: Settings, first: TracerDiffusion) -> Scene:
+    trajectory = settings.read.open(path)
+    gone = np.linalg.norm(first.paths.displacements, axis=-1)
+    ions = np.flatnonzero(trajectory.numbers == atomic_numbers[settings.element])
+    what = f"{settings.element} by how far it is from where it was in the first frame"
+    return scene_of_trajectory(trajectory, settings.read, what, "Displacement / Å", gone, ions, last=True)
 
 
 def analyze(path: Path, options: Settings, temperature: float | None) -> TracerDiffusion:

@@ -19,6 +19,7 @@ from ionecho.analysis.kinetics import kinetics
 from ionecho.analysis.lattice import layer_coordinates, plane_vectors
 from ionecho.analysis.lines import SIGNIFICANCE, Lines, ion_lines
 from ionecho.analysis.maps import PlaneMap, plane_map
+from ionecho.analysis.scenes import scene_of_series
 from ionecho.analysis.series import ShiftSeries
 from ionecho.analysis.settings import DynamicShiftSettings
 from ionecho.analysis.sites import (
@@ -36,12 +37,13 @@ from ionecho.analysis.sites import (
 from ionecho.analysis.statistics import BlockAverage, ErrorBudget, block_average, conversion_errors, ensemble_error
 from ionecho.analysis.systems import runs_of_systems
 from ionecho.nmr.hyperfine import ContactShift
-from ionecho.report import once
+from ionecho.report import Scene, once
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SAME_SITE = 1.0  # Å, how far framework atoms of two runs of one system may stand apart
+SHIFT_LABEL = "Shift / ppm"
 UNBALANCED = 4.0  # standard deviations of an imbalance of jumps
 
 
@@ -119,6 +121,7 @@ class DynamicShift:
     experiment: Experiment | None
     source: dict[str, Any]
     notes: list[str]
+    scene: Scene | None = None
 
     @property
     def all(self) -> dict[str, GroupResult]:
@@ -147,7 +150,8 @@ def analyze(
     kinds = np.full(series.shift.shape, -1)
     for group, (_, local, found) in located.items():
         kinds[series.group == group] = np.array([names.index(name) for name in found] + [-1])[local]
-    runs = runs_of_systems({name: series.frameworks[name] for name in series.groups}, settings.systems, SAME_SITE)
+    frameworks = {name: series.frameworks[name] for name in series.groups}
+    runs = runs_of_systems(frameworks, settings.systems, SAME_SITE, series.temperatures)
     groups = {
         name: _summarise(series.of(name), kinds[series.group == name], names, edges, settings, conversion)
         for name in series.groups
@@ -171,7 +175,14 @@ def analyze(
         experiment,
         {**series.source, "sha256_of_shifts_and_positions": series.sha256()},
         [*series.notes, *once({name: warnings(system, settings.larmor_frequency) for name, system in systems.items()})],
+        _scene(series, kinds, [*names, UNCOVERED], settings.element),
     )
+
+
+def _scene(series: ShiftSeries, kinds: Integers, names: list[str], element: str) -> Scene:
+    """The first run; kinds of -1 are the last of the names."""
+    first = series.groups[0]
+    return scene_of_series(series.of(first), element, kinds[series.group == first], names, SHIFT_LABEL)
 
 
 def _locate(series: ShiftSeries, settings: DynamicShiftSettings) -> tuple[PlaneResult, Integers, list[str]]:

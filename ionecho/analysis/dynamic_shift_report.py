@@ -110,6 +110,7 @@ def report(result: DynamicShift) -> Report:
         notes=result.notes,
         tables=every,
         figures=figures(result),
+        scene=result.scene,
         settings=result.settings,
         physics={
             "contact_shift": {**result.conversion.to_dict(), "ppm_per_mhz": result.conversion.ppm_per_mhz},

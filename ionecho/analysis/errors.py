@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from ase.data import chemical_symbols
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from pydantic import Field
 
 from ionecho.analysis.options import Options, one
@@ -19,8 +17,9 @@ from ionecho.data.metrics import errors, reliability
 from ionecho.data.schema import ARRAYS
 from ionecho.errors import InputError
 from ionecho.nmr.derived import told_in
-from ionecho.report import Figure, Report, Table
-from ionecho.report.style import DENSITY, DOUBLE, GREY, PALETTE, colours
+from ionecho.report import Axis, Bins, Curve, Figure, Level, Panel, Report, Table
+from ionecho.report.panel import Mark, diagonal
+from ionecho.report.style import GREY, PALETTE, colours
 
 ALL = "all"
 CONVENTIONS = {
@@ -107,47 +106,34 @@ def _line(row: Mapping[str, Any], part: str) -> str:
 def _figure(label: str, values: pd.DataFrame, settings: Settings) -> Figure:
     last = ", and error against spread" if "spread" in values else ""
     caption = f"{label}: predicted against true, errors by element{last}."
-    return Figure(partial(_draw, label, values, settings), caption, ["errors"])
+    return Figure(partial(_panels, label, values, settings), caption, ["errors"], columns=3, height=2.3)
 
 
-def _draw(label: str, values: pd.DataFrame, options: Settings, _: list[str]) -> Canvas:
-    spread = "spread" in values
-    canvas = Canvas(figsize=(DOUBLE, 2.3))
-    axes = canvas.subplots(1, 3 if spread else 2)
-    unit = unit_of(label)
-    _parity(axes[0], values)
-    axes[0].set(xlabel=f"true / {unit}", ylabel=f"predicted / {unit}", title=label.replace("_", " "))
-    _histogram(axes[1], values, options)
-    axes[1].set(xlabel=f"error / {unit}", ylabel="density")
-    if spread:
-        _reliability(axes[2], values, options.reliability_bins)
-        axes[2].set(xlabel=f"spread / {unit}", ylabel=f"RMSE / {unit}")
-    return canvas
-
-
-def _parity(axes: Axes, values: pd.DataFrame) -> None:
-    ends = [values[["true", "predicted"]].to_numpy().min(), values[["true", "predicted"]].to_numpy().max()]
-    axes.hexbin(values.true, values.predicted, gridsize=60, bins="log", mincnt=1, cmap=DENSITY, lw=0.1)
-    axes.plot(ends, ends, color=PALETTE[1], lw=0.7)
-
-
-def _histogram(axes: Axes, values: pd.DataFrame, options: Settings) -> None:
-    error = values.predicted - values.true
-    width = options.range * np.sqrt(np.mean(error**2))
-    edges = np.linspace(-width, width, options.bins + 1)
-    groups = {ALL: error}
+def _panels(label: str, values: pd.DataFrame, options: Settings, _: list[str]) -> list[Panel]:
+    unit, by_element = unit_of(label), {ALL: values}
     if "element" in values:
-        groups = {str(symbol): error[part.index] for symbol, part in values.groupby("element")}
-    shade = colours(list(groups))
-    for name, each in groups.items():
-        counts, _ = np.histogram(each, edges)
-        axes.stairs(counts / (len(each) * np.diff(edges)), edges, color=shade[name], label=name)
-    axes.axvline(0, color=GREY, lw=0.6)
-    axes.legend()
+        by_element = {str(symbol): part for symbol, part in values.groupby("element")}
+    palette = colours(list(by_element))
+    points: list[Mark] = [
+        Curve(part["true"], part.predicted, name, palette[name], dash="", symbol="o", size=2, opacity=0.5)
+        for name, part in by_element.items()
+    ]
+    width = options.range * np.sqrt(np.mean((values.predicted - values["true"]) ** 2))
+    edges = np.linspace(-width, width, options.bins + 1)
+    errors: list[Mark] = []
+    for name, part in by_element.items():
+        counts, _edges = np.histogram(part.predicted - part["true"], edges)
+        errors.append(Bins(edges, counts / (len(part) * np.diff(edges)), name, palette[name]))
+    parity = [diagonal(values["true"], values.predicted), *points]
+    title = label.replace("_", " ")
+    made = [
+        Panel(Axis(f"true / {unit}"), Axis(f"predicted / {unit}"), parity, title, None),
+        Panel(Axis(f"error / {unit}"), Axis("density", ends=(0, None)), [Level(0, dash="-", colour=GREY), *errors]),
+    ]
+    return [*made, _reliability(values, options.reliability_bins, unit)] if "spread" in values else made
 
 
-def _reliability(axes: Axes, values: pd.DataFrame, bins: int) -> None:
-    points = reliability((values.predicted - values.true).to_numpy(), values.spread.to_numpy(), bins)
-    axes.plot(points["spread"], points["rmse"], "o-", ms=3, lw=0.8)
-    ends = [min(map(min, points.values())), max(map(max, points.values()))]
-    axes.plot(ends, ends, color=GREY, lw=0.7, ls="--")
+def _reliability(values: pd.DataFrame, bins: int, unit: str) -> Panel:
+    points = reliability((values.predicted - values["true"]).to_numpy(), values.spread.to_numpy(), bins)
+    marks = [Curve(points["spread"], points["rmse"], colour=PALETTE[0], symbol="o", size=3), diagonal(*points.values())]
+    return Panel(Axis(f"spread / {unit}"), Axis(f"RMSE / {unit}"), marks)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ionecho.analysis.kinetics import Kinetics
 from ionecho.nmr.exchange import variance_of_mean
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -63,16 +59,3 @@ def exchange_theory(frames: Floats, jumps: Kinetics, site_shifts: Floats, within
     kept = jumps.times > 0
     variance = variance_of_mean(frames * jumps.spacing * 1e-15, rates, populations, site_shifts[kept])
     return np.sqrt(np.maximum(variance, 0) + within / frames)
-
-
-def draw_windows(
-    axes: Axes, windows: dict[int, Floats], edges: Floats, labels: dict[int, str], colours: dict[int, Any]
-) -> None:
-    """Normalised histograms of the window means (n, K)."""
-    for window, means in windows.items():
-        density, _ = np.histogram(means, edges, density=True)
-        axes.stairs(density * 1e3, edges, lw=1.2, label=labels[window], color=colours[window])
-    axes.set_xlim(edges[-1], edges[0])
-    axes.set_ylim(bottom=0, auto=True)
-    axes.set_xlabel("Window-averaged shift / ppm")
-    axes.set_ylabel("Probability density / $10^{-3}$ ppm$^{-1}$")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ionecho.analysis.lattice import Framework
 from ionecho.analysis.options import ReadOptions
 from ionecho.analysis.series import ShiftSeries
+from ionecho.analysis.systems import SAME_TEMPERATURE
 from ionecho.data.outputs import MEMBERS, SPREAD
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import Trajectory, early_end, is_dataset
@@ -26,7 +27,6 @@ Columns = dict[str, NDArray]  # each with a leading axis over frames
 BLOCK = 512  # frames read at once
 [SHIFT] = made_by(ContactShift.key)
 COUPLING = SHIFT.label
-SAME_TEMPERATURE = 0.02  # relative; a run without a thermostat has about the temperature it began with
 
 
 def read_series(
@@ -75,6 +75,7 @@ def read_series(
         members=None if members is None else members.swapaxes(0, 1),
         spread=None if spread is None else np.abs(spread),
         time=time,
+        temperatures={} if trajectory.temperature is None else dict.fromkeys(runs, trajectory.temperature),
         source={"input": path.name, "attributes": trajectory.attrs},
         notes=(
             *notes,

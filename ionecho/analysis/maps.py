@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
 
 Floats = NDArray[np.float64]
 
@@ -89,18 +84,3 @@ def plane_map(
         n_min=n_min,
         total=float(samples.sum()),
     )
-
-
-def draw_map(axes: Axes, field: PlaneMap, values: Floats, cmap: str) -> QuadMesh:
-    """Draw `values` (m, n) of the map in Cartesian coordinates, its copies around it and the outline of the repeat."""
-    x, y = field.corners()
-    shown = np.ma.masked_invalid(values)
-    low, high = (shown.min(), shown.max()) if shown.count() else (0.0, 1.0)
-    for copy in np.ndindex(3, 3):
-        shift = (np.asarray(copy) - 1) @ field.plane
-        drawn = axes.pcolormesh(x + shift[0], y + shift[1], shown, cmap=cmap, vmin=low, vmax=high, rasterized=True)
-    outline = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ field.plane
-    axes.plot(*outline.T, color="0.2", lw=0.9, ls="--")
-    (left, bottom), (right, top) = outline.min(axis=0) - VIEW_MARGIN, outline.max(axis=0) + VIEW_MARGIN
-    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xlabel="x / Å", ylabel="y / Å")
-    return drawn

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
 from ionecho.analysis.walk import Walk
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -78,11 +74,3 @@ class Displacement:
         count = (len(self.lags) + 1) // 2
         mean = (self.plane_mean if plane else self.mean)[:count]
         return self.lags[:count], mean, mean * np.sqrt(walk.msd_variances(np.arange(count)))
-
-
-def draw_msd(axes: Axes, lags: Floats, mean: Floats, error: Floats, label: str, colour: str) -> None:
-    """Mean squared displacement against lag (fs, drawn in ps) with a band of one standard error."""
-    axes.plot(lags * 1e-3, mean, color=colour, lw=1.2, label=label)
-    axes.fill_between(lags * 1e-3, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
-    axes.set_xlabel("Lag / ps")
-    axes.set_ylabel("Mean squared displacement / Å$^2$")

@@ -52,6 +52,19 @@ class ReadOptions(Options):
         cell = None if self.cell is None else cell_of(self.cell)
         return open_trajectory(path, self.format, self.species, cell, self.time_step, self.groups, self.topology)
 
+    def open_run(self, path: Path) -> Trajectory:
+        """The same, of one run; raises InputError where there are several: no number is over different systems."""
+        trajectory = self.open(path)
+        runs = [] if trajectory.group is None else list(dict.fromkeys(trajectory.group.astype(str).tolist()))
+        used = [run for run in runs if self.groups is None or run in self.groups]
+        if len(used) > 1:
+            told = ", ".join(used[:8]) + (", ..." if len(used) > 8 else "")
+            raise InputError(
+                f"{path}: expected one run, found {len(used)} ({told}); "
+                f"choose one, for instance {SETTINGS}.read.groups=[{used[0]}]"
+            )
+        return trajectory
+
     def frames(self, trajectory: Trajectory, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """The frames used with the arrays `names`, `size` read at once."""
         return trajectory.used(size, skip=self.skip, every=self.every, groups=self.groups, names=names)

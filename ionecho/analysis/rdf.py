@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +21,6 @@ from ionecho.analysis.statistics import student_factor
 from ionecho.data.trajectory import Trajectory
 from ionecho.errors import InputError
 from ionecho.geometry.neighbours import build_graph
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -217,11 +213,3 @@ def _errors(parts: Floats) -> tuple[Floats, bool]:
     errors = [each.variance**0.5 * student_factor(each.freedom) for each in found]
     told = [each.converged for each in found if each.variance > 0]
     return np.array(errors), not told or bool(np.mean(told) > MOST)
-
-
-def draw_pair(axes: Axes, pair: PairDistribution, label: str, colour: str, dashed: bool) -> None:
-    """g(r) with a band of one standard error."""
-    axes.plot(pair.centres, pair.g, color=colour, lw=1.0, ls="--" if dashed else "-", label=label)
-    axes.fill_between(pair.centres, pair.g - pair.error, pair.g + pair.error, color=colour, alpha=0.25, lw=0)
-    axes.set_xlim(0, pair.centres[-1])
-    axes.set_ylim(bottom=0, auto=True)

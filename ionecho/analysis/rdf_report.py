@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from ionecho.analysis.options import ReadOptions, one
-from ionecho.analysis.rdf import Distributions, distributions, draw_pair
+from ionecho.analysis.rdf import Distributions, distributions
 from ionecho.analysis.rdf import RdfOptions as Settings
 from ionecho.analysis.rdf_difference import PairDifference, compare, overall
+from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.data.registry import find_input
 from ionecho.data.trajectory import early_end
-from ionecho.report import Figure, Report, Table, by_unit
-from ionecho.report.style import PALETTE, panels
+from ionecho.report import Axis, Curve, Figure, Panel, Report, Table, by_unit
+from ionecho.report.panel import Mark
+from ionecho.report.style import PALETTE
 
 COLUMNS = 3
 CONVENTIONS = {
@@ -67,12 +68,15 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         tables=_tables({role: found for role, (_, found) in sources.items()}, differences),
         figures={
             "rdf": Figure(
-                partial(_draw, sources),
+                partial(_panels, sources),
                 f"{caption}{'; dashed: the reference' if differences else ''}.",
                 [name for name in ("rdf", "rdf_reference") if name == "rdf" or differences],
                 names,
+                columns=COLUMNS,
+                height=1.7,
             )
         },
+        scene=scene_of_trajectory(settings.read.open(path), settings.read, "atoms by their element"),
         settings=settings,
         conventions=CONVENTIONS,
     )
@@ -151,17 +155,13 @@ def _shells(found: Distributions) -> pd.DataFrame:
     return pd.DataFrame([{"pair": name, **vars(pair.shell)} for name, pair in found.pairs.items()])
 
 
-def _draw(sources: Mapping[str, tuple[str, Distributions]], names: list[str]) -> Canvas:
-    canvas, axes = panels([name.replace("-", "–") for name in names], COLUMNS, 1.7)
+def _panels(sources: Mapping[str, tuple[str, Distributions]], names: list[str]) -> list[Panel]:
+    made: dict[str, list[Mark]] = {name: [] for name in names}
     for (role, (label, found)), colour in zip(sources.items(), PALETTE, strict=False):
         pairs = {frozenset(name.split("-")): pair for name, pair in found.pairs.items()}
-        for axis, name in zip(axes, names, strict=True):
+        dash = "--" if role == "reference" else "-"
+        for name, marks in made.items():
             if (pair := pairs.get(frozenset(name.split("-")))) is not None:
-                draw_pair(axis, pair, label, colour, dashed=role == "reference")
-    for axis in axes[-COLUMNS:]:
-        axis.set_xlabel("$r$ / Å")
-    for axis in axes[::COLUMNS]:
-        axis.set_ylabel("$g(r)$")
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside upper center", ncols=2)
-    return canvas
+                marks.append(Curve(pair.centres, pair.g, label, colour, dash, width=1.0, error=pair.error))
+    x, y = Axis("<i>r</i> / Å", ends=(0, None)), Axis("<i>g</i>(<i>r</i>)", ends=(0, None))
+    return [Panel(x, y, marks, name.replace("-", "–"), "outside") for name, marks in made.items()]

@@ -2,64 +2,83 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from ionecho.analysis.redox import Floats, Redox, Run
-from ionecho.report.style import DOUBLE, PALETTE
+from ionecho.report import Axis, Bins, Curve, Figure, Level, Mesh, Panel
+from ionecho.report.panel import HAIR, THIN
+from ionecho.report.style import DENSITY, PALETTE
+
+BINS = 40
+STATES = ("with a hole", "without")
 
 
-def draw_states(found: Redox, centre: str, partner: str, _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE, 3.2))
-    upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    x, name = _axis(found.run)
-    values, text = (
-        (found.run.moments, "moment / μB") if found.run.charges is None else (found.run.charges, "charge / e")
-    )
-    for ion in range(min(values.shape[1], len(PALETTE))):
-        upper.plot(x, values[:, ion], color=PALETTE[ion], lw=0.8, label=f"{centre} {ion}")
-    upper.set_ylabel(text)
-    upper.margins(y=0.25)
-    upper.legend(ncols=4, loc="upper right")
-    lower.imshow(found.steady.T, aspect="auto", cmap="Greys", extent=(x[0], x[-1] + 1e-9, values.shape[1] - 0.5, -0.5))
-    for hop in found.moves:
-        lower.axvline(x[hop.frame], color=PALETTE[1], lw=0.5)
-    lower.set(xlabel=name, ylabel="ion", title=f"dark: with a hole; lines: hops of {partner}")
-    return canvas
+def figures(found: Redox, centre: str, ligand: str, ion: str) -> dict[str, Figure]:
+    """States along the run, against the way of the ion that goes farthest, and distributions by state."""
+    hop = f"Against the way of the {ion} that goes farthest."
+    split = f"Moments, and distances to {ligand}, by state."
+    return {
+        "states": Figure(
+            partial(_states, found, centre, ion), "States of the ions along the run.", ["ions"], (), 1, 2.0, "x", True
+        ),
+        "hop": Figure(partial(_hop, found, centre, ion), hop, ["ions"], height=2.8),
+        "distributions": Figure(partial(_distributions, found, centre, ligand), split, ["ions"], columns=3),
+    }
 
 
-def draw_hop(found: Redox, centre: str, partner: str, _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE / 2, 2.8))
-    axis = canvas.subplots()
-    values, text = (
-        (found.run.moments, "moment / μB") if found.run.charges is None else (found.run.charges, "charge / e")
-    )
+def _states(found: Redox, centre: str, ion: str, _: list[str]) -> list[Panel]:
+    x, label = _time(found.run)
+    values, text = _values(found.run)
+    ions = values.shape[1]
+    lines = [Curve(x, values[:, k], f"{centre} {k}", PALETTE[k], width=THIN) for k in range(min(ions, len(PALETTE)))]
+    edges = np.concatenate([x, [x[-1] + (x[-1] - x[-2] if len(x) > 1 else 1.0)]])
+    across, up = np.meshgrid(edges, np.arange(ions + 1) - 0.5, indexing="ij")
+    hops = [Level(x[hop.frame], colour=PALETTE[1], dash="-", width=HAIR) for hop in found.moves]
+    holes = Mesh(across, up, found.steady.astype(float), colours=DENSITY, ends=(0.0, 1.0))
+    title = f"dark: with a hole; lines: hops of {ion}"
+    return [
+        Panel(Axis(label), Axis(text), lines, legend="upper right"),
+        Panel(Axis(label), Axis("ion", ends=(ions - 0.5, -0.5)), [holes, *hops], title),
+    ]
+
+
+def _hop(found: Redox, centre: str, ion: str, _: list[str]) -> list[Panel]:
+    values, text = _values(found.run)
+    lines = []
     if found.run.paths.shape[1]:
         way = np.linalg.norm(found.run.paths - found.run.paths[:1], axis=2)
         way = way[:, way.max(0).argmax()]
         order = np.argsort(way, kind="stable")
-        for ion in range(min(values.shape[1], len(PALETTE))):
-            axis.plot(way[order], values[order, ion], "o-", ms=2.5, color=PALETTE[ion], label=f"{centre} {ion}")
-        axis.legend()
-    axis.set(xlabel=f"way of the {partner} / Å", ylabel=text)
-    return canvas
+        lines = [
+            Curve(way[order], values[order, k], f"{centre} {k}", PALETTE[k], symbol="o", size=2.5)
+            for k in range(min(values.shape[1], len(PALETTE)))
+        ]
+    return [Panel(Axis(f"way of the {ion} / Å"), Axis(text), lines)]
 
 
-def draw_distributions(found: Redox, centre: str, partner: str, _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE, 2.5))
-    columns = {"moment / μB": found.run.moments, f"{centre}-{partner} / Å": found.run.distances}
+def _distributions(found: Redox, centre: str, ligand: str, _: list[str]) -> list[Panel]:
+    columns = {"moment / μB": found.run.moments, f"{centre}-{ligand} / Å": found.run.distances}
     if found.run.charges is not None:
         columns["charge / e"] = found.run.charges
-    for axis, (name, values) in zip(canvas.subplots(1, len(columns)), columns.items(), strict=True):
-        bins = np.linspace(values.min(), values.max() + 1e-9, 41)
-        parts = [values[found.holes], values[~found.holes]]
-        axis.hist(parts, bins, stacked=True, color=[PALETTE[1], PALETTE[0]], label=["with a hole", "without"])
-        axis.set(xlabel=name, ylabel="ions and frames")
-    canvas.axes[0].legend()
-    return canvas
+    made: list[Panel] = []
+    for label, values in columns.items():
+        edges = np.linspace(values.min(), values.max() + 1e-9, BINS + 1)
+        split = (values[found.holes], PALETTE[1]), (values[~found.holes], PALETTE[0])
+        marks = [
+            Bins(edges, np.histogram(part, edges)[0], name, colour, filled=True)
+            for name, (part, colour) in zip(STATES, split, strict=True)
+        ]
+        made.append(Panel(Axis(label), Axis("ions and frames", ends=(0, None)), marks, legend=None if made else "best"))
+    return made
 
 
-def _axis(read: Run) -> tuple[Floats, str]:
+def _values(read: Run) -> tuple[Floats, str]:
+    return (read.moments, "moment / μB") if read.charges is None else (read.charges, "charge / e")
+
+
+def _time(read: Run) -> tuple[Floats, str]:
     if read.time is None:
         return np.arange(len(read.moments), dtype=float), "frame"
     return read.time / 1000, "time / ps"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from ase.data import atomic_numbers
 
 from ionecho.analysis.options import one
 from ionecho.analysis.redox import (
@@ -23,11 +23,12 @@ from ionecho.analysis.redox import (
     split,
     transfers,
 )
-from ionecho.analysis.redox_figures import draw_distributions, draw_hop, draw_states
+from ionecho.analysis.redox_figures import STATES, figures
 from ionecho.analysis.redox_reading import Settings as Settings
 from ionecho.analysis.redox_reading import read_run
+from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.data.trajectory import Trajectory, early_end
-from ionecho.report import Figure, Number, Report, Table, by_unit
+from ionecho.report import Number, Report, Scene, Table, by_unit
 
 CONVENTIONS = {
     "hole": "an ion whose moment is below the threshold, half-way between the means of two classes (Otsu)",
@@ -58,7 +59,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     InputError
         If elements or arrays are missing, or the composition allows no number of holes.
     """
-    trajectory = settings.read.open(one(inputs, "redox"))
+    trajectory = settings.read.open_run(one(inputs, "redox"))
     found = _analysed(read_run(trajectory, settings), settings)
     return Report(
         analysis="redox",
@@ -68,27 +69,19 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         units=UNITS,
         notes=_notes(found, settings, trajectory),
         tables=_tables(found, settings),
-        figures={
-            "states": Figure(
-                partial(draw_states, found, settings.centre, settings.ion),
-                "States of the ions along the run.",
-                ["ions"],
-            ),
-            "hop": Figure(
-                partial(draw_hop, found, settings.centre, settings.ion),
-                f"Against the way of the {settings.ion} that goes farthest. Data: ions.csv.",
-                ["ions"],
-            ),
-            "distributions": Figure(
-                partial(draw_distributions, found, settings.centre, settings.ligand),
-                f"Moments, and distances to {settings.ligand}, by state. Data: ions.csv.",
-                ["ions"],
-            ),
-        },
+        figures=figures(found, settings.centre, settings.ligand, settings.ion),
+        scene=_scene(trajectory, found, settings),
         settings=settings,
         conventions=CONVENTIONS,
         source={name: trajectory.attrs[name] for name in ("checkpoint", "states") if name in trajectory.attrs},
     )
+
+
+def _scene(trajectory: Trajectory, found: Redox, settings: Settings) -> Scene:
+    centres = np.flatnonzero(trajectory.numbers == atomic_numbers[settings.centre])
+    what, kinds = f"{settings.centre} by its moment", 1 - found.holes.astype(np.int64)
+    values = found.run.moments
+    return scene_of_trajectory(trajectory, settings.read, what, "moment / μB", values, centres, kinds, STATES)
 
 
 def _analysed(read: Run, settings: Settings) -> Redox:

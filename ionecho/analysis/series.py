@@ -23,7 +23,8 @@ class ShiftSeries:
     `positions` (T, K, 3) Å of the centres, framework drift removed, wrapped or not; `cell` (T or 1, 3, 3) Å;
     `group` (T,) trajectory of each frame; `frameworks` the immobile atoms of the first frame of each trajectory;
     `members` (M, T, K) ppm of the single models of an ensemble and `spread` (T, K) ppm their standard deviation;
-    `time` (T,) fs; `source` what is known about the input; `notes` what a reader of the result has to know.
+    `time` (T,) fs; `temperatures` K of the trajectories simulated at one that is known; `source` what is known about
+    the input; `notes` what a reader of the result has to know.
     """
 
     shift: Floats
@@ -34,6 +35,7 @@ class ShiftSeries:
     members: Floats | None = None
     spread: Floats | None = None
     time: Floats | None = None
+    temperatures: Mapping[str, float] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -126,6 +128,7 @@ def joined(parts: Mapping[str, ShiftSeries]) -> ShiftSeries:
         else np.concatenate([part.members for part in every if part.members is not None], axis=1),
         spread=_all([part.spread for part in every]),
         time=_all([part.time for part in every]),
+        temperatures={named(n, part, run): t for n, part in parts.items() for run, t in part.temperatures.items()},
         source={name: dict(part.source) for name, part in parts.items()},
         notes=tuple(dict.fromkeys(note for part in every for note in part.notes)),
     )

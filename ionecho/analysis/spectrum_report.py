@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ionecho.analysis.options import one
+from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.analysis.spectrum import Spectra, Tensors, read_tensors, spectra
 from ionecho.analysis.spectrum import SpectrumOptions as Settings
-from ionecho.data.trajectory import early_end
+from ionecho.analysis.statistics import block_average
+from ionecho.data.trajectory import Trajectory, early_end
 from ionecho.errors import InputError
 from ionecho.nmr.exchange import exchange_rate
 from ionecho.nmr.quadrupole import principal_components
-from ionecho.report import Figure, Number, Report, Table, by_unit
-from ionecho.report.style import DOUBLE, GREY, colours
+from ionecho.report import Axis, Curve, Figure, Number, Panel, Report, Scene, Table, by_unit
+from ionecho.report.panel import THIN, Mark
+from ionecho.report.style import GREY, colours
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +40,7 @@ CONVENTIONS = {
 }
 UNITS = by_unit(
     {
-        "ppm": "shift mean deviation anisotropy all_anisotropy",
+        "ppm": "shift mean mean_error deviation anisotropy all_anisotropy",
         "1/s": "rates k_ex separation",
         "1/Hz": "intensity",
         "MHz": "larmor_MHz",
@@ -55,7 +58,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     InputError
         If the input or the experiment cannot be used, or mrsimulator is not installed.
     """
-    trajectory = settings.read.open(one(inputs, "spectrum"))
+    trajectory = settings.read.open_run(one(inputs, "spectrum"))
     experiment = None if settings.experiment is None else read_experiment(Path(settings.experiment))
     tensors = read_tensors(trajectory, settings)
     names = () if settings.sites is None else tuple(settings.sites.kinds)
@@ -74,17 +77,37 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         tables=_tables(found),
         figures={
             "spectrum": Figure(
-                partial(_draw, found, experiment, settings),
+                partial(_panels, found, experiment, settings),
                 "Spectra, each over its highest point" + ("; grey: the experiment." if experiment is not None else "."),
                 ["spectrum"],
                 list(found.curves),
+                height=3.2,
+                wide=True,
             )
         },
+        scene=_scene(trajectory, tensors, settings, names),
         settings=settings,
         physics=physics,
         conventions=CONVENTIONS,
         source={"file": inputs[0].name},
     )
+
+
+def _scene(trajectory: Trajectory, tensors: Tensors, settings: Settings, names: Sequence[str]) -> Scene:
+    """Ions by their isotropic shift, those of field gradients by their anisotropy."""
+    hyperfine = settings.interaction == "hyperfine"
+    values = tensors.isotropic if hyperfine else np.abs(principal_components(tensors.anisotropic)[..., 2])
+    label = shift_label(settings.isotope) if hyperfine else "|V<sub>zz</sub>| / V Å⁻²"
+    assert trajectory.centres is not None
+    element = settings.isotope.lstrip("0123456789")
+    atoms = trajectory.centres[trajectory.numbers[trajectory.centres] == atomic_numbers[element]]
+    what = f"{element} by {'its isotropic shift' if hyperfine else 'its field gradient'}"
+    return scene_of_trajectory(trajectory, settings.read, what, label, values, atoms, tensors.kinds, names)
+
+
+def shift_label(isotope: str) -> str:
+    mass = "".join(letter for letter in isotope if letter.isdigit())
+    return f"<sup>{mass}</sup>{isotope.removeprefix(mass)} shift / ppm"
 
 
 def read_experiment(path: Path) -> Floats:
@@ -105,6 +128,7 @@ def _numbers(tensors: Tensors, found: Spectra, settings: Settings) -> dict[str, 
         average = principal_components(tensors.anisotropic.mean(axis=(0, 1)))
         numbers |= {
             "mean": float(tensors.isotropic.mean()),
+            "mean_error": block_average(tensors.isotropic.mean(axis=1)).error,
             "deviation": float(tensors.isotropic.std()),
             "anisotropy": float(np.abs(principal_components(tensors.anisotropic)[..., 2]).mean()),
             "all_anisotropy": float(average[2]),
@@ -129,7 +153,9 @@ def _headline(numbers: dict[str, Any], found: Spectra, settings: Settings) -> li
         f"{settings.isotope} at {settings.magnetic_field:g} T, {spinning}: {', '.join(found.curves)}."
     ]
     if "mean" in numbers:
-        lines.append(Number("Isotropic shift, mean over ions and frames", numbers["mean"], None, "ppm"))
+        lines.append(
+            Number("Isotropic shift, mean over ions and frames", numbers["mean"], numbers["mean_error"], "ppm")
+        )
         lines.append(Number("Anisotropy of single ions, mean magnitude", numbers["anisotropy"], None, "ppm"))
         lines.append(Number("Anisotropy left by exchange among all sites", numbers["all_anisotropy"], None, "ppm"))
     if "exchange" in numbers and numbers["exchange"]["ratio"] is not None:
@@ -152,19 +178,13 @@ def _tables(found: Spectra) -> dict[str, Table]:
     return made
 
 
-def _draw(found: Spectra, experiment: Floats | None, settings: Settings, names: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE, 3.2))
-    axis = canvas.subplots()
+def _panels(found: Spectra, experiment: Floats | None, settings: Settings, names: list[str]) -> list[Panel]:
+    marks: list[Mark] = []
     for level, (name, colour) in enumerate(colours(names).items()):
-        curve = found.curves[name]
-        axis.plot(found.shift, curve / curve.max() + 1.1 * level, color=colour, lw=1.0, label=name)
         if experiment is not None:
-            axis.plot(experiment[:, 0], experiment[:, 1] / experiment[:, 1].max() + 1.1 * level, color=GREY, lw=0.8)
-    axis.set_xlim(found.shift[-1], found.shift[0])
-    axis.set_yticks([])
-    axis.set_xlabel(
-        f"$^{{{settings.isotope.rstrip('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ')}}}$"
-        f"{settings.isotope.lstrip('0123456789')} shift / ppm"
-    )
-    axis.legend(loc="upper right")
-    return canvas
+            measured = experiment[:, 1] / experiment[:, 1].max() + 1.1 * level
+            marks.append(Curve(experiment[:, 0], measured, "" if level else "measured", GREY, width=THIN))
+        curve = found.curves[name]
+        marks.append(Curve(found.shift, curve / curve.max() + 1.1 * level, name, colour, width=1.0))
+    x = Axis(shift_label(settings.isotope), ends=(found.shift[-1], found.shift[0]))
+    return [Panel(x, Axis("Intensity", ticks=False), marks, legend="upper right")]

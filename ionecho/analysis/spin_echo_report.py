@@ -12,7 +12,7 @@ from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.gradients import OTHER, read_gradients
 from ionecho.analysis.options import named_inputs, one_each
 from ionecho.analysis.spin_echo import Curve, spin_echo
-from ionecho.analysis.spin_echo_figures import figures
+from ionecho.analysis.spin_echo_figures import figures, scene
 from ionecho.analysis.spin_echo_settings import SpinEchoOptions as Settings
 from ionecho.analysis.spin_echo_tables import NANOSECOND, Trajectory, decay_entry, tables
 from ionecho.analysis.tensor_distributions import POLE, distributions
@@ -94,6 +94,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         ],
         tables=tables(results),
         figures=figures(results, fits, settings),
+        scene=next(iter(results.values())).scene,
         settings=settings,
         physics={"nucleus": settings.nucleus, "larmor": {"larmor_MHz": settings.larmor_frequency * 1e-6}},
         conventions=CONVENTIONS,
@@ -114,6 +115,7 @@ def analyze(path: Path, settings: Settings, temperature: float | None) -> Trajec
         spread=gradients.spread,
         stopped=early_end(trajectory.stopped),
         hash=gradients.paths.sha256(),
+        scene=scene(trajectory, gradients, settings),
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ionecho.analysis.spin_echo import Curve, SpinEcho
 from ionecho.analysis.tensor_distributions import QUANTITIES, Distributions
 from ionecho.nmr.decay import Quantity
-from ionecho.report import Table
+from ionecho.report import Scene, Table
 
 NANOSECOND = 1e-9
 KILOHERTZ = 1e-3
@@ -29,6 +29,7 @@ class Trajectory:
     spread: float | None
     stopped: list[str]
     hash: str
+    scene: Scene
 
     @property
     def tau(self) -> Quantity | None:

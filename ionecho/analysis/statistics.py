@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +10,6 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from ionecho.analysis.autoregression import mean_variance
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -228,26 +224,3 @@ def conversion_errors(
         None if moment is None else abs(shift * 2 * moment / effective_moment),
         None if weiss is None else abs(shift * weiss / (temperature - weiss_constant)),
     )
-
-
-def draw_block_average(axes: Axes, blocks: BlockAverage, label: str, colour: str) -> None:
-    """Error against block length, pale where blocks are too few to judge; a dashed line is the error given."""
-    for judged, alpha in ((blocks.counts >= MINIMUM_BLOCKS, 1.0), (blocks.counts < MINIMUM_BLOCKS, 0.3)):
-        axes.errorbar(
-            blocks.lengths[judged],
-            blocks.errors[judged],
-            blocks.errors_of_errors[judged],
-            fmt="o",
-            ms=3.5,
-            lw=1.0,
-            capsize=2,
-            color=colour,
-            alpha=alpha,
-            label=label if alpha == 1.0 else None,
-        )
-    if blocks.converged:
-        axes.axhline(blocks.error, color=colour, lw=0.9, ls="--")
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0, auto=True)
-    axes.set_xlabel("Block length / frames")
-    axes.set_ylabel("Standard error / ppm")

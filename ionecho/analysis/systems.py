@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,21 @@ from ionecho.errors import InputError
 
 Floats = NDArray[np.float64]
 
+SAME_TEMPERATURE = 0.02  # relative; a run without a thermostat has about the temperature it began with
 SAME_CELL = 0.02  # relative difference of lattice vectors
 
 
 def runs_of_systems(
-    frameworks: Mapping[str, Framework], asked: Mapping[str, list[str]] | None, tolerance: float
+    frameworks: Mapping[str, Framework],
+    asked: Mapping[str, list[str]] | None,
+    tolerance: float,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, list[str]]:
     """Name of each system -> its runs.
 
     `asked` says so where given. Otherwise runs are of one system where the framework atoms of one stand on atoms of the
-    same element of the other, after a shift of all, within `tolerance` (Å); the system has the name of its first run.
+    same element of the other, after a shift of all, within `tolerance` (Å), unless they are known to be at different
+    `temperatures` (K); the system has the name of its first run.
 
     Raises
     ------
@@ -35,9 +41,18 @@ def runs_of_systems(
         return {name: list(runs) for name, runs in asked.items()}
     found: dict[str, list[str]] = {}
     for name, framework in frameworks.items():
-        same = (first for first in found if same_structure(frameworks[first], framework, tolerance))
+        same = (
+            first
+            for first in found
+            if _as_warm(temperatures.get(first), temperatures.get(name))
+            and same_structure(frameworks[first], framework, tolerance)
+        )
         found.setdefault(next(same, name), []).append(name)
     return found
+
+
+def _as_warm(first: float | None, second: float | None) -> bool:
+    return first is None or second is None or bool(np.isclose(first, second, rtol=SAME_TEMPERATURE))
 
 
 def same_structure(first: Framework, second: Framework, tolerance: float) -> bool:

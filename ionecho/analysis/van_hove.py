@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -63,15 +59,3 @@ def van_hove(paths: Floats, spacing: float, longest: int) -> VanHove:
 def gaussian_part(distances: Floats, square: float) -> Floats:
     """4 pi r^2 G_s of a Gaussian with this mean squared displacement (Å²) in three dimensions, 1/Å."""
     return 4 * np.pi * distances**2 * (2 * np.pi * square / 3) ** -1.5 * np.exp(-1.5 * distances**2 / square)
-
-
-def draw_van_hove(axes: Axes, found: VanHove, colours: Mapping[float, str]) -> None:
-    """Distributions of the distance gone after each lag, and dashed the Gaussians of the same mean square."""
-    centres = (found.edges[1:] + found.edges[:-1]) / 2
-    for lag, part in found.parts.items():
-        axes.stairs(part, found.edges, color=colours[lag], lw=1.2, label=f"{lag * 1e-3:.3g} ps")
-        axes.plot(centres, gaussian_part(centres, found.squares[lag]), color=colours[lag], lw=0.9, ls="--")
-    axes.set_xlim(0, found.edges[-1])
-    axes.set_ylim(bottom=0, auto=True)
-    axes.set_xlabel("Distance / Å")
-    axes.set_ylabel(r"$4\pi r^2 G_\mathrm{s}(r, t)$ / Å$^{-1}$")

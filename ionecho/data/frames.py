@@ -135,7 +135,7 @@ class Trajectory:
         InputError
             If a run is unknown or holds no frame after `skip`, or an array is not stored.
         """
-        chosen = self._chosen(skip, every, groups)
+        chosen = self.selection(skip, every, groups)
         first, count = skip if chosen is None else int(chosen.argmax()), 0
         for frames in self.blocks(first, size, names):
             numbers = np.arange(first, first + len(frames))
@@ -148,7 +148,7 @@ class Trajectory:
         if not count:
             raise InputError(f"{self.path}: no frame after skip={skip}, expected at least one")
 
-    def _chosen(self, skip: int, every: int, groups: Sequence[str] | None) -> NDArray[np.bool_] | None:
+    def selection(self, skip: int, every: int, groups: Sequence[str] | None) -> NDArray[np.bool_] | None:
         """Which frames (T,) are used; None: no runs are told apart."""
         if self.group is None:
             if groups is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import rich.table
-from matplotlib.figure import Figure as Canvas
 
-from ionecho.report import Figure, Report, Table
-from ionecho.report.style import DOUBLE, GREY, SINGLE, shades
+from ionecho.report import Axis, Bins, Curve, Figure, Level, Panel, Report, Table
+from ionecho.report.panel import Mark, diagonal
+from ionecho.report.style import GREY, PALETTE, shades
 
 Round = Mapping[str, Any]
 ERRORS = ("new forces", "new energy", "rank correlation", "error/spread", "test forces", "test energy")
@@ -117,55 +117,47 @@ def _figures(rounds: Sequence[Round]) -> dict[str, Figure]:
         "largest of each frame. Right: reliability, in equally filled bins of the spread."
     )
     errors = "Force errors of each round's model on the test part, and on the frames that it picked."
-    made = {"scores": Figure(partial(_scores, explored), scores)} if explored else {}
-    made |= {"foretold": Figure(partial(_foretold, labelled), foretold)} if labelled else {}
+    made = {"scores": Figure(partial(_scores, explored), scores, height=2.2, wide=True)} if explored else {}
+    made |= {"foretold": Figure(partial(_foretold, labelled), foretold, height=2.8)} if labelled else {}
     return made | {"errors": Figure(partial(_errors, rounds), errors, ["errors"])}
 
 
-def _scores(rounds: Sequence[Round], _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE, 2.2))
-    axis = canvas.subplots()
+def _scores(rounds: Sequence[Round], _: list[str]) -> list[Panel]:
     shade = shades([report["round"] for report in rounds])
+    marks: list[Mark] = []
     for report in rounds:
-        histogram = report["histogram"]
-        edges, counts = np.array(histogram["score"]), np.array(histogram["frames"])
-        axis.stairs(
-            counts / max(counts.sum(), 1), edges, color=shade[report["round"]], label=f"round {report['round']}"
-        )
-    for edge in (rounds[0]["window"]["low"], rounds[0]["window"]["high"]):
-        axis.axvline(edge, color=GREY, lw=0.8, ls="--")
-    axis.set(xlabel="score / eV Å$^{-1}$", ylabel="share of frames", xscale="log")
-    axis.legend()
-    return canvas
+        edges, counts = (np.array(report["histogram"][key], float) for key in ("score", "frames"))
+        shares = counts / max(counts.sum(), 1)
+        marks.append(Bins(edges, shares, f"round {report['round']}", shade[report["round"]]))
+    marks += [Level(rounds[0]["window"][end], colour=GREY) for end in ("low", "high")]
+    return [Panel(Axis("score / eV Å⁻¹", log=True), Axis("share of frames", ends=(0, None)), marks)]
 
 
-def _foretold(rounds: Sequence[Round], _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(DOUBLE, 2.8))
-    frames, atoms = canvas.subplots(1, 2)
+def _foretold(rounds: Sequence[Round], _: list[str]) -> list[Panel]:
     shade = shades([report["round"] for report in rounds])
+    frames, forces = list[Mark](), list[Mark]()
     for report in rounds:
-        colour, before = shade[report["round"]], report["before"]
+        colour, before, name = shade[report["round"]], report["before"], f"round {report['round']}"
         spread = np.array(before["frames"]["score"]) / report["window"]["scale"]
-        frames.scatter(spread, before["frames"]["error"], s=8, color=colour, label=f"round {report['round']}")
-        reliability = before["forces_calibration"]["reliability"]
-        atoms.plot(reliability["spread"], reliability["rmse"], "o-", ms=3, lw=0.8, color=colour)
-    for axis, what in ((frames, "largest {} of a frame"), (atoms, "{} of a force")):
-        axis.axline((1.0, 1.0), slope=1, color=GREY, lw=0.8)
-        error = "error" if axis is frames else "RMSE"
-        axis.set(xscale="log", yscale="log")
-        axis.tick_params(which="minor", labelbottom=False, labelleft=False)
-        axis.set(xlabel=what.format("spread") + " / eV Å$^{-1}$", ylabel=what.format(error) + " / eV Å$^{-1}$")
-    frames.legend()
-    return canvas
+        frames.append(Curve(spread, before["frames"]["error"], name, colour, "", symbol="o", size=3))
+        bins = before["forces_calibration"]["reliability"]
+        forces.append(Curve(bins["spread"], bins["rmse"], name, colour, symbol="o", size=3, width=0.8))
+    told = ((frames, "largest {} of a frame", "error"), (forces, "{} of a force", "RMSE"))
+    return [
+        Panel(
+            Axis(what.format("spread") + " / eV Å⁻¹", log=True),
+            Axis(what.format(error) + " / eV Å⁻¹", log=True),
+            [diagonal(*(values for mark in marks if isinstance(mark, Curve) for values in (mark.x, mark.y))), *marks],
+        )
+        for marks, what, error in told
+    ]
 
 
-def _errors(rounds: Sequence[Round], _: list[str]) -> Canvas:
-    canvas = Canvas(figsize=(SINGLE, 2.4))
-    axis = canvas.subplots()
-    frame = rows(rounds)
-    for name, label in (("test forces", "test part"), ("new forces", "new labels")):
+def _errors(rounds: Sequence[Round], _: list[str]) -> list[Panel]:
+    frame, marks = rows(rounds), list[Mark]()
+    for (name, told), colour in zip(
+        (("test forces", "test part"), ("new forces", "new labels")), PALETTE, strict=False
+    ):
         if name in frame:
-            axis.plot(frame["trained on"], frame[name], "o-", ms=3, label=label)
-    axis.set(xlabel="training configurations", ylabel="force RMSE / eV Å$^{-1}$", yscale="log")
-    axis.legend()
-    return canvas
+            marks.append(Curve(frame["trained on"], frame[name], told, colour, symbol="o", size=3))
+    return [Panel(Axis("training configurations"), Axis("force RMSE / eV Å⁻¹", log=True), marks)]

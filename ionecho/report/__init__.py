@@ -2,6 +2,26 @@
 
 from ionecho.report.content import Figure, Number, Table, by_unit, once
 from ionecho.report.digits import rounded
+from ionecho.report.panel import Axis, Band, Bins, Curve, Level, Mesh, Panel, Rings, Text
 from ionecho.report.report import Report
+from ionecho.report.scene import Scene
 
-__all__ = ["Figure", "Number", "Report", "Table", "by_unit", "once", "rounded"]
+__all__ = [
+    "Axis",
+    "Band",
+    "Bins",
+    "Curve",
+    "Figure",
+    "Level",
+    "Mesh",
+    "Number",
+    "Panel",
+    "Report",
+    "Rings",
+    "Scene",
+    "Table",
+    "Text",
+    "by_unit",
+    "once",
+    "rounded",
+]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from ionecho.report.digits import rounded
+from ionecho.report.panel import Panel
 
 SHOWN = 8  # panels or curves of a figure, names of a note
 
 
 @dataclass(frozen=True)
 class Number:
-    """A line of the headline: a number with its error (None: not known) and unit, perhaps the limit of it only."""
+    """A line of the headline: a number with its error and unit, perhaps the limit of it only.
+
+    An error of None is not there by nature; one of NaN should be, and the line says that it is missing.
+    """
 
     name: str
     value: float
@@ -26,7 +30,9 @@ class Number:
 
     def __str__(self) -> str:
         number = f"{self.limit} {rounded(self.value, digits=2)}" if self.limit else rounded(self.value, self.error)
-        return f"{self.name}: {number} {self.unit}".rstrip() + self.remark
+        line = f"{self.name}: {number} {self.unit}".rstrip() + self.remark
+        missing = self.error is not None and not math.isfinite(self.error) and not self.limit
+        return f"{line} (too few samples for an error)" if missing else line
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A png file: `draw(names)` makes it of at most eight of `names`, its panels or curves; the rest is in `data`."""
+    """A png file and a figure of the page: `panels(names)` of at most eight of `names`; the rest is in `data`.
 
-    draw: Callable[[list[str]], Canvas]
+    `columns` of panels, each row `height` inches high, share the axes named in `shared` ("x", "y" or both). A single
+    column is as wide as one of a journal, or as two if `wide`.
+    """
+
+    panels: Callable[[list[str]], Sequence[Panel]]
     caption: str
     data: Sequence[str] = ()  # tables
     names: Sequence[str] = ()
+    columns: int = 2
+    height: float = 2.5
+    shared: str = ""
+    wide: bool = False
 
     @property
     def shown(self) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any
 from ionecho.data.files import replace_folder
 from ionecho.data.lock import locked
 from ionecho.errors import InputError
-from ionecho.report.content import SHOWN, Figure
 
 SUMMARY = "summary.json"
 WRITTEN = (".json", ".html", ".csv", ".png")  # endings of what a report consists of
@@ -22,16 +21,6 @@ def write_json(path: Path, content: Any) -> None:
     """Strict JSON, readable by any program and by people."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def draw(figure: Figure, path: Path) -> Path:
-    """Draw the figure into a file; raises ValueError where it has more panels than a page shows."""
-    canvas = figure.draw(figure.shown)
-    panels = [axes for axes in canvas.axes if axes.get_label() != "<colorbar>"]
-    if len(panels) > SHOWN:
-        raise ValueError(f"{path.name}: {len(panels)} panels, expected at most {SHOWN}; draw the names given alone")
-    canvas.savefig(path)
-    return path
 
 
 @contextmanager

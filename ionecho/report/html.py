@@ -1,113 +1,70 @@
-"""One self-contained HTML page: headline, notes, tables, figures (embedded) with captions, settings, files."""
+"""One self-contained HTML page, of the files in page/: it works from disk and offline, and prints its pictures."""
 
 from __future__ import annotations
 
 import base64
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
+from PIL import Image
 
-from ionecho.report.content import Figure, Table
+from ionecho.report.content import Figure, Number, Table
 from ionecho.report.digits import DIGITS, rounded
+from ionecho.report.scene import Scene
 from ionecho.report.style import DOUBLE, RESOLUTION
 
-ROWS = 24  # of a table on the page
+ROWS = 200  # of a table on the page
+HELD = 100_000  # characters of a csv file that the page holds itself
 WIDTH = 980  # of the page, pixels
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
-body { max-width: {{ width }}px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.lead { font-size: 1.15rem; margin: .3rem 0; } .notes li { margin: .2rem 0; }
-figure { margin: 1.5rem 0; break-inside: avoid; } img { max-width: 100%; }
-figcaption, .small { color: #555; font-size: .87rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
-th { vertical-align: bottom; font-weight: 600; } td { white-space: nowrap; } thead { display: table-header-group; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; } tr { break-inside: avoid; }
-th.text, td.text { text-align: left; white-space: normal; overflow-wrap: break-word; }
-pre { background: #f6f6f6; padding: .8rem; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .82rem; }
-@media print {
-  @page { margin: 14mm; } body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
-  .wide { overflow: visible; } table { font-size: 7.5pt; width: 100%; } th, td { padding: .15rem .3rem; }
-  td { white-space: normal; } th.text, td.text { overflow-wrap: anywhere; } img { max-height: 230mm; }
-}
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-{% for line in headline %}<p class="lead">{{ line }}</p>
-{% endfor %}
-{% if notes %}<h2>Notes</h2><ul class="notes">
-{% for note in notes %}<li>{{ note }}</li>
-{% endfor %}</ul>{% endif %}
-{% for name, table in tables.items() if table.title %}<h2>{{ table.title }}</h2>
-<div class="wide"><table><thead><tr>
-{% for text, is_text in heads(table.frame) %}<th{% if is_text %} class="text"{% endif %}>{{ text }}</th>
-{% endfor %}</tr></thead><tbody>
-{% for row in rows(table.frame) %}<tr>
-{% for text, is_text in row %}<td{% if is_text %} class="text"{% endif %}>{{ text }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div>
-<p class="small">{{ table.caption }} {% if table.frame|length > limit %}The first {{ limit }} of \
-{{ table.frame|length }} rows. {% endif %}Data: {{ link(name) }}.</p>
-{% endfor %}
-{% if figures %}<h2>Figures</h2>{% endif %}
-{% for name, figure in figures.items() %}<figure>
-<img alt="{{ figure.caption }}" width="{{ images[name].width }}" src="data:image/png;base64,{{ images[name].text }}">
-<figcaption>{{ figure.caption }}{% if figure.names|length > figure.shown|length %} The first {{ figure.shown|length }} \
-of {{ figure.names|length }}.{% endif %}{% if figure.data %} Data: {% for table in figure.data %}{{ link(table) }}\
-{{ ", " if not loop.last }}{% endfor %}.{% endif %}</figcaption></figure>
-{% endfor %}
-{% for name, block in blocks.items() %}<h2>{{ name.capitalize() }}</h2><pre>{{ block }}</pre>
-{% endfor %}
-<h2>Files</h2><p class="small">All numbers with their units: <a href="summary.json">summary.json</a></p>
-<ul class="small">
-{% for name, table in tables.items() %}<li>{{ link(name) }}: \
-{{ heads(table.frame, False)|map("first")|join(", ") }}</li>
-{% endfor %}</ul>
-</body>
-</html>
-"""
+SHARP, COLOURS = 2, 128  # of its pictures: dots a pixel, size of the palette
+PLOTS, ATOMS = "plotly-cartesian-4.1.1.min.js", "3Dmol-2.5.5.min.js"
+LICENCES = {PLOTS: "plotly.LICENSE", ATOMS: "3Dmol.LICENSE"}
 
 
 def page(
     title: str,
-    headline: Sequence[str],
+    headline: Sequence[str | Number],
     notes: Sequence[str],
     tables: Mapping[str, Table],
     figures: Mapping[str, Figure],
     images: Mapping[str, Path],
+    drawings: Mapping[str, Any],
+    scene: Scene | None,
     units: Mapping[str, str],
     blocks: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """The page.
 
-    `images` are the png files of the `figures`, `units` those of the tables' columns; `blocks` are plain mappings
-    (physics, settings, conventions, source) printed as YAML under their names.
+    `images` are the png files of the `figures` and `drawings` what plotly.js draws of them, `units` those of the
+    tables' columns; `blocks` are plain mappings (physics, settings, conventions, source) printed as YAML under their
+    names.
     """
+    scripts = [PLOTS] * bool(figures) + [ATOMS] * (scene is not None)
+    csv = {name: table.frame.to_csv(index=False) for name, table in tables.items()}
     return (
         Environment(autoescape=True, trim_blocks=True)
-        .from_string(_PAGE)
+        .from_string(_file("page.html"))
         .render(
             title=title,
-            headline=headline,
+            headline=[str(line) for line in headline],
+            answers=[str(line) for line in headline if isinstance(line, Number)],
             notes=notes,
             tables=tables,
             figures=figures,
             limit=ROWS,
-            width=WIDTH,
-            link=Markup('<a href="{0}.csv">{0}.csv</a>').format,
+            link=Markup('<a href="{0}.csv" download="{0}.csv">{0}.csv</a>').format,
             images={name: _image(path) for name, path in images.items()},
             heads=lambda frame, shown=True: [
                 (_head(name, units, frame), _is_text(frame[name])) for name in (_columns(frame) if shown else frame)
@@ -118,15 +75,49 @@ def page(
                 for name, block in blocks.items()
                 if block
             },
+            scene=scene and scene.content,
+            caption=scene and scene.caption,
+            coloured=scene is not None and bool(np.isfinite(scene.values).any()),
+            typeset=_typeset,
+            style=Markup(_file("page.css")),
+            scripts=[*map(_licensed, scripts), Markup(_file("page.js"))],
+            data={
+                "drawings": _json(drawings),
+                "atoms": _json(scene and scene.content),
+                "csv": _json({name: text for name, text in csv.items() if len(text) <= HELD}),
+            },
         )
     )
 
 
+@cache
+def _file(name: str) -> str:
+    return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _typeset(text: str) -> Markup:
+    """A text of a panel with its tags, and nothing else of it taken for one."""
+    return Markup(re.sub(r"&lt;(/?(?:sub|sup|i))&gt;", r"<\1>", str(escape(text))))
+
+
+def _licensed(script: str) -> Markup:
+    return Markup(f"/*\n{_file(LICENCES[script])}\n*/\n{_file(script)}")
+
+
+def _json(content: Any) -> Markup:
+    """For a script element: it ends at the first `</`, whatever it is in."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("</", r"<\/").replace("<!--", r"<\!--"))
+
+
 def _image(path: Path) -> dict[str, Any]:
-    """The image as text, and its width on the page, which two columns of a journal fill."""
-    content = path.read_bytes()
-    width = round(int.from_bytes(content[16:20]) * WIDTH / (DOUBLE * RESOLUTION))
-    return {"text": base64.b64encode(content).decode(), "width": width}
+    """The image in the page's resolution as text, and its width there, which two columns of a journal fill."""
+    with Image.open(path) as image:
+        width = round(image.width * WIDTH / (DOUBLE * RESOLUTION))
+        small = image.convert("RGB").resize((SHARP * width, round(SHARP * width * image.height / image.width)))
+    content = BytesIO()
+    small.quantize(COLOURS).save(content, "PNG", optimize=True)
+    return {"text": base64.b64encode(content.getvalue()).decode(), "width": width}
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:
@@ -145,10 +136,14 @@ def _is_text(column: pd.Series) -> bool:
     return any(isinstance(value, str) for value in column)
 
 
-def _rows(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
+def _rows(frame: pd.DataFrame) -> list[list[tuple[str, Any, bool]]]:
+    """Of each cell its text, what it is sorted by, and whether its column is one of texts."""
     columns = {name: _is_text(frame[name]) for name in _columns(frame)}
     told = frame.head(ROWS).to_dict("records")
-    return [[(_cell(name, row), text) for name, text in columns.items()] for row in told]
+    return [
+        [(_cell(name, row), "" if pd.isna(row[name]) else row[name], text) for name, text in columns.items()]
+        for row in told
+    ]
 
 
 def _cell(name: str, row: Mapping[Any, Any]) -> str:

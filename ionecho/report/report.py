@@ -11,10 +11,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from ionecho.report.content import Figure, Number, Table
-from ionecho.report.files import SUMMARY, draw, report_folder, write_json
+from ionecho.report.files import SUMMARY, report_folder, write_json
 from ionecho.report.html import page
+from ionecho.report.pictures import draw
 from ionecho.report.plain import plain
-from ionecho.report.style import figure_style
+from ionecho.report.plotly import drawing
+from ionecho.report.scene import Scene
 
 PAGE = "report.html"
 
@@ -26,7 +28,8 @@ class Report:
     `numbers` and `physics` (parameters of the conversion) are the entries of summary.json; `units` is the unit of each
     of their keys (`parent.key` where one key has several) and of each column of the `tables`, empty for pure numbers,
     or the name of the key or column beside it that holds the unit.
-    `notes` of several trajectories are joined by `once`. `tables` are written as NAME.csv, `figures` as NAME.png.
+    `notes` of several trajectories are joined by `once`. `tables` are written as NAME.csv, `figures` as NAME.png; the
+    `scene` is on the page alone.
     """
 
     analysis: str
@@ -37,6 +40,7 @@ class Report:
     notes: Sequence[str] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    scene: Scene | None = None
     settings: BaseModel | Mapping[str, Any] = field(default_factory=dict)
     physics: Mapping[str, Any] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
@@ -72,10 +76,19 @@ class Report:
         with report_folder(Path(folder)) as target:
             for name, table in self.tables.items():
                 table.frame.to_csv(target / f"{name}.csv", index=False)
-            with figure_style():
-                images = {name: draw(figure, target / f"{name}.png") for name, figure in self.figures.items()}
+            panels = {name: figure.panels(figure.shown) for name, figure in self.figures.items()}
+            images = {n: draw(figure, panels[n], target / f"{n}.png") for n, figure in self.figures.items()}
             write_json(target / SUMMARY, summary)
             text = page(
-                self.title, summary["headline"], self.notes, self.tables, self.figures, images, self.units, blocks
+                title=self.title,
+                headline=self.headline,
+                notes=self.notes,
+                tables=self.tables,
+                figures=self.figures,
+                images=images,
+                drawings={name: drawing(figure, panels[name]) for name, figure in self.figures.items()},
+                scene=self.scene,
+                units=self.units,
+                blocks=blocks,
             )
             (target / PAGE).write_text(text, encoding="utf-8")

@@ -8,8 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from matplotlib.colors import to_hex
 
 SINGLE, DOUBLE = 3.35, 6.9  # inches, one and two columns
 RESOLUTION = 300  # dots per inch
@@ -49,25 +48,17 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def panels(names: Sequence[str], columns: int = 2, height: float = 2.5, **shared: Any) -> tuple[Canvas, list[Axes]]:
-    """A canvas with a panel of `height` inches for each of `names`, which is its title."""
-    columns = max(1, min(columns, len(names)))
-    rows = -(-len(names) // columns)
-    canvas = Canvas(figsize=(DOUBLE if columns > 1 else SINGLE, height * rows))
-    axes = list(canvas.subplots(rows, columns, squeeze=False, **shared).flat)
-    for spare in axes[len(names) :]:
-        spare.remove()
-    for axis, name in zip(axes, names, strict=False):
-        axis.set_title(name, loc="left")
-    return canvas, axes[: len(names)]
-
-
-def colours(names: list[str]) -> dict[str, str]:
+def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name, in order; the palette repeats after eight."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
-def shades(steps: list[int]) -> dict[int, Any]:
+def shades(steps: Sequence[int]) -> dict[int, str]:
     """Colours from light to dark for the steps of a series."""
     scale = mpl.colormaps[SEQUENTIAL].reversed()
-    return {step: scale(0.1 + 0.85 * i / max(len(steps) - 1, 1)) for i, step in enumerate(steps)}
+    return {step: to_hex(scale(0.1 + 0.85 * i / max(len(steps) - 1, 1))) for i, step in enumerate(steps)}
+
+
+def ramp(name: str, steps: int = 32) -> list[str]:
+    """So many colours of a colour map, from its low end to its high end."""
+    return [to_hex(colour) for colour in mpl.colormaps[name].resampled(steps)(range(steps))]
