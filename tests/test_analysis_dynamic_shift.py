@@ -362,3 +362,10 @@ def test_a_dataset_is_read_in_time_order_without_bad_frames(data, tmp_path):
     np.testing.assert_allclose(read.positions, data.positions[kept])
     np.testing.assert_allclose(read.time, kept * 2e5)
     assert any("1 of 20 frames left out" in note for note in read.notes)
+
+
+def test_runs_at_several_temperatures_are_not_averaged():
+    runs = series(32, {"cold": 0, "warm": 0, "as_cold": 0}, seed=3)
+    known = replace(runs, temperatures={"cold": 300.0, "warm": 500.0, "as_cold": 302.0})
+    assert analyze(runs, settings(), CONVERSION).runs == {"cold": ["cold", "warm", "as_cold"]}
+    assert analyze(known, settings(), CONVERSION).runs == {"cold": ["cold", "as_cold"], "warm": ["warm"]}

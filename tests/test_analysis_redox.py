@@ -121,3 +121,13 @@ def test_what_cannot_be_analysed_is_refused(trajectory: Path) -> None:
         analyze("redox", trajectory, {**SETTINGS, "valences": {**VALENCES, "P": 9}})
     with pytest.raises(InputError, match="no array magnetic_moment"):
         analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES, "moment": "magnetic_moment"})
+
+
+def test_several_runs_are_refused(trajectory: Path) -> None:
+    zarr.open_group(trajectory)["group"] = np.repeat([7, 8], 60)
+    told = r"expected one run, found 2 \(7, 8\); choose one, for instance analysis.settings.read.groups=\[7\]"
+    with pytest.raises(InputError, match=told):
+        analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES})
+    chosen = {**SETTINGS, "valences": VALENCES, "read": {**SETTINGS["read"], "groups": ["7"]}}
+    alone = analyze("redox", trajectory, chosen)
+    assert alone.summary["frames"] == 60

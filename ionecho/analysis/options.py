@@ -55,8 +55,7 @@ class ReadOptions(Options):
     def open_run(self, path: Path) -> Trajectory:
         """The same, of one run; raises InputError where there are several: no number is over different systems."""
         trajectory = self.open(path)
-        runs = [] if trajectory.group is None else list(dict.fromkeys(trajectory.group.astype(str).tolist()))
-        used = [run for run in runs if self.groups is None or run in self.groups]
+        used = self.runs(trajectory)
         if len(used) > 1:
             told = ", ".join(used[:8]) + (", ..." if len(used) > 8 else "")
             raise InputError(
@@ -64,6 +63,11 @@ class ReadOptions(Options):
                 f"choose one, for instance {SETTINGS}.read.groups=[{used[0]}]"
             )
         return trajectory
+
+    def runs(self, trajectory: Trajectory) -> list[str]:
+        """Names of the runs used, none where the file tells none apart."""
+        held = [] if trajectory.group is None else list(dict.fromkeys(trajectory.group.astype(str).tolist()))
+        return [run for run in held if self.groups is None or run in self.groups]
 
     def frames(self, trajectory: Trajectory, size: int, names: Sequence[str] = ()) -> Iterator[Frames]:
         """The frames used with the arrays `names`, `size` read at once."""

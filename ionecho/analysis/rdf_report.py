@@ -47,6 +47,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         If an input cannot be used.
     """
     path = one(inputs, "rdf", "a second one goes into reference=")
+    trajectory = settings.read.open(path)
     sources = {"input": (_name(path, settings.read), distributions(path, settings.read, settings))}
     differences: dict[str, PairDifference] = {}
     if settings.reference is not None:
@@ -64,7 +65,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         numbers={role: _numbers(*source) for role, source in sources.items()}
         | {"overall": whole, "differences": differences},
         units=UNITS,
-        notes=_notes(sources, settings),
+        notes=[*_together(settings.read.runs(trajectory)), *_notes(sources, settings)],
         tables=_tables({role: found for role, (_, found) in sources.items()}, differences),
         figures={
             "rdf": Figure(
@@ -76,7 +77,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
                 height=1.7,
             )
         },
-        scene=scene_of_trajectory(settings.read.open(path), settings.read, "atoms by their element"),
+        scene=scene_of_trajectory(trajectory, settings.read, "atoms by their element"),
         settings=settings,
         conventions=CONVENTIONS,
     )
@@ -111,6 +112,12 @@ def _headline(
             f"({whole['noise']:.2%} expected of the errors alone)."
         )
     return lines
+
+
+def _together(runs: Sequence[str]) -> list[str]:
+    if len(runs) < 2:
+        return []
+    return [f"input: g(r) is over the frames of {len(runs)} runs together; read.groups=[{runs[0]}] takes one alone."]
 
 
 def _notes(sources: Mapping[str, tuple[str, Distributions]], options: Settings) -> list[str]:
