@@ -93,7 +93,7 @@ def _compare(script: Any, reference: Evaluation, summed: bool, graph: Graph, ato
 def structure(
     model: Any, atoms: int, spacing: float, elements: tuple[int, ...], seed: int
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Positions (N, 3) and cell (3, 3) in Å, and numbers (N,), about a lattice of covalent diameters times `spacing`."""
+    """Positions (N, 3) and cell (3, 3), Å, and numbers (N,), about a lattice of covalent diameters times `spacing`."""
     random = np.random.default_rng(seed)
     side = int(np.ceil(atoms ** (1 / 3)))
     step = spacing * 2 * max(covalent_radii[number] for number in model.numbers)
