@@ -12,6 +12,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from ase.stress import full_3x3_to_voigt_6_stress
 
 import ionecho
 from ionecho.checkpoints.metatomic_file import export
@@ -57,6 +58,22 @@ def test_a_potential_is_the_same_in_ase(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(theirs.results["forces"], ours.results["forces"], atol=1e-6)
         np.testing.assert_allclose(theirs.results["stress"], ours.results["stress"], atol=1e-6)
         assert np.abs(ours.results["forces"]).max() > 0.1
+
+
+def test_a_potential_is_the_same_in_torch_sim(tmp_path: Path) -> None:
+    torch_sim = pytest.importorskip("torch_sim")
+    from torch_sim.models.metatomic import MetatomicModel
+
+    checkpoint, cells = load(resolve("painn-p2_gpaw")), crystals("p2_p63mcm")
+    ours, theirs = Potential(checkpoint.model), MetatomicModel(model=str(export(checkpoint, tmp_path)), device="cpu")
+    found = theirs(torch_sim.io.atoms_to_state(cells, torch.device("cpu"), torch.float64))
+    forces = found["forces"].split([len(atoms) for atoms in cells])
+    for atoms, energy, force, stress in zip(cells, found["energy"], forces, found["stress"], strict=True):
+        ours.calculate(atoms, ["energy", "forces", "stress"], [])
+        assert float(energy) == pytest.approx(ours.results["energy"], abs=1e-6)
+        np.testing.assert_allclose(force.detach(), ours.results["forces"], atol=1e-6)
+        voigt = full_3x3_to_voigt_6_stress(stress.detach().numpy())
+        np.testing.assert_allclose(voigt, ours.results["stress"], atol=1e-6)
 
 
 def test_an_ensemble_gives_its_members_and_energies_by_atom(tmp_path: Path) -> None:
