@@ -132,11 +132,14 @@ def train(*overrides: str, folder: str | Path, start: str | Path | None = None) 
 
 
 def simulate(**settings: Any) -> Path:
-    """Run molecular dynamics with the keys of `simulate.py`; structure may be atoms. The trajectory's place."""
-    from ionecho.dynamics.settings import SimulationSettings
-    from ionecho.dynamics.simulate import run_simulation
+    """Run molecular dynamics with the keys of `simulate.py`; structure may be atoms. The trajectory's place.
 
-    return run_simulation(SimulationSettings(**settings))
+    Of several replicas that of the first; the others lie beside it.
+    """
+    from ionecho.dynamics.replicas import run_replicas
+    from ionecho.dynamics.settings import SimulationSettings
+
+    return run_replicas(SimulationSettings(**settings))[0]
 
 
 def analyze(name: str, input: str | Path | Sequence[str | Path], *overrides: str) -> Report:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from ase.calculators.vasp import VaspChargeDensity
 from density_cells import (
     CENTRES,
     HYPERPARAMETERS,
@@ -263,6 +264,9 @@ def test_exported_densities_are_read_again(checkpoint: Checkpoint, trajectory: P
     for name in FIELDS:
         np.testing.assert_allclose(again.labels[name], configuration.labels[name], rtol=2e-6, atol=1e-9)
     np.testing.assert_allclose(again.cell, configuration.cell, atol=1e-8)
+    theirs = VaspChargeDensity(tmp_path / "CHGCAR")
+    np.testing.assert_allclose(theirs.chg[0], configuration.labels["charge_density"], rtol=2e-6, atol=1e-9)
+    np.testing.assert_allclose(theirs.chgdiff[0], configuration.labels["spin_density"], rtol=2e-6, atol=1e-9)
     (cube,) = read_cube(export_density(configuration, tmp_path / "s.cube", "spin_density"), "spin_density")
     np.testing.assert_allclose(cube.labels["spin_density"], configuration.labels["spin_density"], rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(cube.positions, configuration.positions, atol=1e-7)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +15,7 @@ import torch
 import zarr
 from ase.calculators.emt import EMT
 from conftest import REPOSITORY, p2_crystal
-from pebble import ProcessExpired
+from dying_workers import Dying
 
 from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.metrics import calibration
@@ -128,21 +126,6 @@ def test_predictions_do_not_depend_on_the_block(checkpoint: Checkpoint, folder: 
     small = run(checkpoint, folder / "t.zarr", tmp_path / "a.zarr", block=1)
     large = run(checkpoint, folder / "t.zarr", tmp_path / "b.zarr", block=100)
     np.testing.assert_allclose(small["hyperfine_contact"][:], large["hyperfine_contact"][:], atol=1e-5)
-
-
-class Dying(Executor):
-    """Threads, of which the one at each of these calls dies."""
-
-    def __init__(self, calls: set[int]) -> None:
-        self.calls, self.made, self.pool = calls, 0, ThreadPoolExecutor(2)
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.made += 1
-        if self.made not in self.calls:
-            return self.pool.submit(fn, *args, **kwargs)
-        died: Future[Any] = Future()
-        died.set_exception(ProcessExpired("killed"))
-        return died
 
 
 def test_workers_give_the_same_bytes_and_one_that_dies_costs_its_block(

@@ -10,7 +10,9 @@ from ionecho.entry import command
 @command("simulate/simulate")
 def main(config: dict[str, Any]) -> None:
     """Run the potential of a checkpoint from a structure."""
+    from ionecho.dynamics.replicas import run_replicas
     from ionecho.dynamics.settings import SimulationSettings
-    from ionecho.dynamics.simulate import run_simulation
 
-    print(f"trajectory in {run_simulation(SimulationSettings(**config))}")
+    workers = config.pop("workers", None)
+    for output in run_replicas(SimulationSettings(**config), workers):
+        print(f"trajectory in {output}")

@@ -38,6 +38,7 @@ class SimulationSettings:
     pressure: float = 0.0  # GPa, of npt
     barostat_time: PositiveFloat = 1000.0  # fs, of npt
     seed: Annotated[int, Field(ge=0)] = 0  # of the velocities and the thermostat
+    replicas: Annotated[int, Field(ge=1)] = 1  # runs that differ by the seed, which counts up
     every: Annotated[int, Field(ge=1)] = 100  # steps between frames
     block: Annotated[int, Field(ge=1)] = 20  # frames written at once
     spread_limit: PositiveFloat | None = 5.0  # eV/Å, of the calibrated spread of a force

@@ -79,7 +79,7 @@ def _neighbours(graph: Graph, chosen: Tensor) -> Tensor:
     count = torch.searchsorted(first, graph.centres, right=True) - start
     slot = torch.arange(int(count.max()) if len(count) else 0, device=pairs.device)
     place = (start[:, None] + slot).masked_fill(slot >= count[:, None], len(pairs))
-    return pad(pairs, (0, 1), value=len(chosen)).index_select(0, place.flatten()).view_as(place)
+    return torch.cat([pairs, pairs.new_full((1,), len(chosen))]).index_select(0, place.flatten()).view_as(place)
 
 
 def by_degree(density: Tensor, dim: int) -> tuple[Tensor, ...]:

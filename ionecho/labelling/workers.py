@@ -1,4 +1,4 @@
-"""Where labelling runs: processes of this machine, or the workers of a Dask cluster (SLURM and others)."""
+"""Where work is shared: processes of this machine, or the workers of a Dask cluster (SLURM and others)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 from pydantic import PositiveInt
 
 from ionecho.errors import InputError
 from ionecho.labelling.objects import make
 
 WORKERS = {name: f"ionecho.labelling.workers.{name}" for name in ("local", "dask")}
+TRIES = 3  # of a call whose worker dies
+Call = tuple[Any, ...]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -26,6 +29,47 @@ def executor(settings: Mapping[str, Any]) -> Iterator[Executor]:
     """The executor of settings as in `conf/workers/*.yaml`, closed when the work is done or given up."""
     with make(settings, WORKERS.values(), "workers") as opened:
         yield opened
+
+
+def in_order(
+    executor: Executor, number: int, function: Callable[..., Any], calls: Iterable[Call], told: Callable[[Call], str]
+) -> Iterator[tuple[Call, Any]]:
+    """Calls with what the function gives of each, in their order; one whose worker dies is made again.
+
+    Parameters
+    ----------
+    number
+        Of the workers: as many calls and as many again are handed out at a time.
+    told
+        What a call is, for people.
+
+    Raises
+    ------
+    InputError
+        If the workers of a call died, one after another.
+    """
+    running: deque[tuple[Call, Future[Any]]] = deque()
+
+    def result(call: Call, future: Future[Any]) -> tuple[Call, Any]:
+        for _ in range(TRIES - 1):
+            try:
+                return call, future.result()
+            except ProcessExpired:
+                future = executor.submit(function, *call)
+        try:
+            return call, future.result()
+        except ProcessExpired as error:
+            raise InputError(
+                f"workers: {TRIES} of them died over {told(call)}; the system may have killed them for their memory: "
+                "try fewer workers, or smaller parts"
+            ) from error
+
+    for call in calls:
+        running.append((call, executor.submit(function, *call)))
+        if len(running) > 2 * number:
+            yield result(*running.popleft())
+    while running:
+        yield result(*running.popleft())
 
 
 @contextmanager

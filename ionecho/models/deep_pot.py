@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from ionecho.data.loader import Batch
 from ionecho.errors import InputError
@@ -168,7 +169,7 @@ class DeepPot(PotentialModel):
             empty = (-mean / deviation)[None]
             product = vectors.new_zeros(len(atoms), 4, self.embeddings[0][0].width)
             for b, embedding in enumerate(embeddings):
-                width = int(neighbours[atoms, b].max()) if len(atoms) else 0
+                width = int(pad(neighbours[atoms, b], (0, 1)).max())
                 place = places[b].index_select(0, atoms)[:, :width]
                 matrix = (rows.index_select(0, place.flatten()).view(len(atoms), width, 4) - mean) / deviation
                 product = product + matrix.mT @ embedding(matrix[..., :1])

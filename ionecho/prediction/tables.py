@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ase
-import ase.io
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ionecho.data.convert import write_xyz
 from ionecho.data.files import remove_folder
 from ionecho.data.outputs import MEMBERS
 from ionecho.data.store import open_zarr
+from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
 
 BLOCK = 64  # frames read at once
@@ -46,34 +46,20 @@ def write_as_named(streamed: Path, output: Path) -> Path:
     if streamed == output:
         return output
     partial = output.with_name(output.name + ".partial")
-    WRITERS[output.suffix](open_zarr(streamed, "r"), partial)
+    WRITERS[output.suffix](streamed, partial)
     partial.replace(output)
     remove_folder(streamed)
     return output
 
 
-def _write_xyz(group: Any, target: Path) -> None:
-    """Values of centres in arrays over all atoms, NaN elsewhere; those of frames in the comment line."""
-    numbers, centres = group["numbers"][:], group["centres"][:]
-    with target.open("w", encoding="utf-8") as file:
-        for frame, values in _frames(group):
-            atoms = ase.Atoms(numbers, values["positions"], cell=values["cell"], pbc=group.attrs["pbc"])
-            for name in ("time", "group", "frame"):
-                if name in values:
-                    atoms.info[name] = values[name].item() if hasattr(values[name], "item") else str(values[name])
-            for name in _predicted(group):
-                value = np.asarray(values[name], dtype=float)
-                if len(group[name].shape) > 1 and group[name].shape[1] in (len(centres), len(numbers)):
-                    whole = np.full((len(numbers), value[0].size), np.nan)
-                    whole[centres if len(value) == len(centres) else slice(None)] = value.reshape(len(value), -1)
-                    atoms.arrays[name] = whole[:, 0] if whole.shape[1] == 1 else whole
-                else:
-                    atoms.info[name] = value.ravel() if value.ndim else float(value)
-            ase.io.write(file, atoms, format="extxyz", append=frame > 0)
+def _write_xyz(streamed: Path, target: Path) -> None:
+    """As `ionecho data write` does."""
+    write_xyz(open_trajectory(streamed), target)
 
 
-def _write_csv(group: Any, target: Path) -> None:
+def _write_csv(streamed: Path, target: Path) -> None:
     """A row for each centre of each frame; units in brackets, tensors by component."""
+    group = open_zarr(streamed, "r")
     numbers, centres, units = group["numbers"][:], group["centres"][:], group.attrs["units"]
     names = _predicted(group)
     beside = [name for name in ("time", "group") if name in group]
@@ -127,4 +113,4 @@ def _parts(array: Any, centres: NDArray, numbers: NDArray) -> list[str]:
     return ["".join(["_", *(CARTESIAN[i] for i in index)]) for index in np.ndindex(*inner)] if inner else [""]
 
 
-WRITERS: dict[str, Callable[[Any, Path], None]] = {".extxyz": _write_xyz, ".xyz": _write_xyz, ".csv": _write_csv}
+WRITERS: dict[str, Callable[[Path, Path], None]] = {".extxyz": _write_xyz, ".xyz": _write_xyz, ".csv": _write_csv}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import ProcessExpired
 
 from ionecho.checkpoints.store import load
 from ionecho.data.trajectory import Frames, Trajectory
-from ionecho.errors import InputError
+from ionecho.labelling.workers import in_order
 from ionecho.nmr.derived import Parameters
 from ionecho.prediction.device import PredictionSettings
 from ionecho.prediction.predictor import Predictor
 
-TRIES = 3  # of a block whose worker dies
 Predicted = dict[str, NDArray]
 
 
@@ -78,7 +75,7 @@ def predictions(
     executor
         Where the blocks are computed; None: here.
     settings
-        Of the workers; their `number` and as many again are handed out at a time.
+        Of the workers.
 
     Raises
     ------
@@ -92,29 +89,14 @@ def predictions(
             done += len(frames)
         return
     recipe = Recipe.of(predictor)
-    running: deque[tuple[Frames, int, Future[Predicted]]] = deque()
-    for frames in blocks:
-        running.append((frames, done, executor.submit(_predicted, recipe, frames, done)))
-        done += len(frames)
-        if len(running) > 2 * settings["number"]:
-            yield _joined(*running.popleft(), recipe, executor)
-    while running:
-        yield _joined(*running.popleft(), recipe, executor)
 
+    def calls(first: int) -> Iterator[tuple[Recipe, Frames, int]]:
+        for frames in blocks:
+            yield recipe, frames, first
+            first += len(frames)
 
-def _joined(
-    frames: Frames, first: int, future: Future[Predicted], recipe: Recipe, executor: Executor
-) -> tuple[Frames, Predicted]:
-    """The result of a block; one whose worker died is computed again."""
-    for _ in range(TRIES - 1):
-        try:
-            return frames, future.result()
-        except ProcessExpired:
-            future = executor.submit(_predicted, recipe, frames, first)
-    try:
-        return frames, future.result()
-    except ProcessExpired as error:
-        raise InputError(
-            f"workers: {TRIES} of them died over the block of frame {first}; the system may have killed them for their "
-            "memory: try fewer workers or a smaller block"
-        ) from error
+    def told(call: tuple[Any, ...]) -> str:
+        return f"the block of frame {call[2]}"
+
+    for (_, frames, _), predicted in in_order(executor, settings["number"], _predicted, calls(done), told):
+        yield frames, predicted
