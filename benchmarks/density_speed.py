@@ -56,7 +56,8 @@ def main() -> None:
     configuration = open_dataset("nvp_gpaw")[0]
     shape = (options.grid,) * 3
     for name, overrides in (("density", []), ("deep_dft", [f"model.features={options.features}"])):
-        hyperparameters = compose("train", [f"model={name}", "dataset=nvp_gpaw", *overrides])["model"]
+        known = ["model.numbers=[8,11,15,23]", "model.centres=[23]"]
+        hyperparameters = compose("train", [f"model={name}", "dataset=nvp_gpaw", *known, *overrides])["model"]
         model = build_model(name, {key: value for key, value in hyperparameters.items() if key != "name"}).eval()
         graph = build_graph(
             [configuration.positions], [configuration.cell], [configuration.numbers], [configuration.pbc],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -12,25 +13,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
 from ionecho.data.shared import CONF
-from ionecho.door.config import content
+from ionecho.door.config import content, unknown_settings
 from ionecho.door.overrides import readable
 from ionecho.errors import InputError, explain
 
 USER_ERRORS = (
     InputError,
-    OSError,
     HydraException,
     OmegaConfBaseException,
     YAMLError,
     zipfile.BadZipFile,
 )
+FULL = ": the disk is full; what was finished is whole: free some space and run the same line again"
+SHUT = ": without the right to it; give it, or choose another place"
+DISK = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FULL) | dict.fromkeys((errno.EROFS, errno.EACCES), SHUT)
 # What may differ from one line to the next of a training or an exploration.
 NOT_PART_OF_A_RUN = ("resume=", "logger", "hydra.", "hydra/", "rounds=", "retry=", "workers")
 Returned = TypeVar("Returned")
@@ -51,6 +54,9 @@ def guarded(name: str, work: Callable[[], Returned]) -> Returned:
         return work()
     except ValidationError as error:
         print(f"{name}: {explain(error)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"{name}: {' '.join(str(error).split())}{DISK.get(error.errno or 0, '')}", file=sys.stderr)
         sys.exit(2)
     except USER_ERRORS as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -78,7 +84,12 @@ def command(config: str) -> Callable[[Callable[[dict[str, Any]], Returned]], Cal
 
             def run() -> None:
                 sys.argv[1:] = readable(sys.argv[1:])
-                application()
+                try:
+                    application()
+                except ConfigCompositionException as error:
+                    if unknown := unknown_settings(config, sys.argv[1:]):
+                        raise InputError(f"no such settings: {', '.join(unknown)}") from error
+                    raise
 
             guarded(Path(sys.argv[0]).name, run)
 

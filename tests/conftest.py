@@ -169,6 +169,7 @@ def toy_card(name: str = "toy", **changes: object) -> DatasetCard:
 
 TINY_MODEL = [
     "model=painn_nmr",
+    "model.centres=[11]",
     "model.cutoff=4.0",
     "model.features=8",
     "model.interactions=1",

@@ -13,7 +13,7 @@ RUN = "simulate.py checkpoint=uf3-p2_painn structure=p2_p63mcm output={o}"
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("train.py fold=7", "Could not override 'fold'"),
+        ("train.py fold=7", "no such settings: fold (is it dataset.fold?)"),
         ("train.py model=foo", "foo"),
         ("predict.py checkpoint={c} input={d}", "output"),
         ("predict.py checkpoint={c} input=nothing.xyz output={o}", "no input at nothing.xyz"),

@@ -32,6 +32,7 @@ from ionecho.geometry.graph import Graph
 from ionecho.models import build_model
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.painn_batched import Blocks
+from ionecho.training.elements import of_elements
 from ionecho.training.losses import EnergyForces
 from ionecho.training.registry import OPTIMIZERS, SCHEDULES, make
 from ionecho.training.settings import training_settings
@@ -327,6 +328,7 @@ def test_a_neighbour_list_kept_with_a_skin_gives_the_same_forces(structure: ase.
 def test_the_published_ensemble_is_four_members_of_two_widths_and_depths() -> None:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = training_settings(content(compose("train", overrides=["experiment=paper_painn", "dataset=nvp_gpaw"])))
+    config = of_elements(config, [8, 11, 15, 23])
     members = [build_model("painn", config.of_member(number)) for number in range(4)]
     sizes = [(member.representation.n_atom_basis, member.interactions) for member in members]
     assert sizes == [(128, 3), (148, 3), (128, 4), (148, 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import shutil
 import tarfile
 import zipfile
@@ -80,6 +81,18 @@ def test_a_dump_is_known_by_what_it_says_and_names_its_elements(tmp_path: Path) 
     images = dump(tmp_path / "images", [0, 50], "id element x y z ix iy iz")
     np.testing.assert_allclose(read(images), PLACES[:2] + np.array([8.0, 0.0, -8.0]), atol=1e-9)
     assert set(open_trajectory(dump(tmp_path / "masses", [0], "id mass x y z")).numbers) == {11}
+    both = dump(tmp_path / "both", [0], "id type element x y z")
+    assert open_trajectory(both, species=["Na", "Mn", "O"]).numbers.tolist() == [11, 11, 25, 8, 8]
+    with pytest.raises(InputError, match="its column element has Na where species= has Li; leave one out"):
+        open_trajectory(both, species=["Li", "Mn", "O"])
+    labelled = tmp_path / "labelled"  # dump_modify types labels
+    labelled.write_text(dump(tmp_path / "elements", [0], "id element x y z").read_text().replace("element", "type"))
+    assert open_trajectory(labelled).numbers.tolist() == [11, 11, 25, 8, 8]
+    unsaid = tmp_path / "unsaid"
+    unsaid.write_text(re.sub(r"(\d) (Na|Mn|O) ", r"\1 C ", both.read_text()))
+    with pytest.raises(InputError, match=r"all of its 3 types are C, which LAMMPS writes.*give species=\[\.\.\]"):
+        open_trajectory(unsaid)
+    assert open_trajectory(unsaid, species=["Na", "Mn", "O"]).numbers.tolist() == [11, 11, 25, 8, 8]
 
 
 def test_atoms_without_identities_and_frames_out_of_step_are_refused(tmp_path: Path) -> None:
@@ -151,6 +164,13 @@ def test_xdatcar_as_people_have_it(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(InputError, match=said):
             read(path)
+    for scale in ("0.0", "1.0 -1.0 1.0"):
+        path.write_text(xdatcar(scale=scale))
+        with pytest.raises(InputError, match=f"frame 0: a scale of '{scale}' and a cell of .*, which is none"):
+            read(path)
+    path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(40))
+    with pytest.raises(InputError, match="compressed by zstd, which is not read; unpack it"):
+        read(path)
     path.write_text(xdatcar(numbers=(10, 20, 50)))
     with pytest.raises(InputError, match="configuration is 10 apart up to frame 1, then 30"):
         read(path, time_step=1.0)
@@ -224,6 +244,23 @@ def test_outcar_as_people_have_it(tmp_path: Path) -> None:
     assert next(vasp.read(path)).numbers.tolist() == [3, 8]
 
 
+def plain_xyz(path: Path, comments: list[str]) -> Path:
+    """Frames of `PLACES` with these lines above them."""
+    rows = ["\n".join(f"{kind} {x} {y} {z}" for kind, (x, y, z) in zip(KINDS, at, strict=True)) for at in PLACES]
+    path.write_text("".join(f"5\n{comment}\n{row}\n" for comment, row in zip(comments, rows, strict=False)))
+    return path
+
+
+def test_comments_of_plain_xyz_tell_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    for form in ("Atoms. Timestep: {}", "Step {}", " i = {:8d}, time = 0.5, E = -1.0", "step: {} done"):
+        even = plain_xyz(path, [form.format(10 * frame) for frame in range(4)])
+        assert len(read(even, time_step=5.0)) == 4
+        with pytest.raises(InputError, match="is 10 apart up to frame 2, then 30"):
+            read(plain_xyz(path, [form.format(step) for step in (0, 10, 20, 50)]), time_step=5.0)
+    assert len(read(plain_xyz(path, ["timestep: 1 fs"] * 4), time_step=5.0)) == 4  # tells no frame from another
+
+
 def extxyz(path: Path, comments: list[str], forces: bool = True) -> Path:
     """Frames of two Na in a cell of 64 Å³."""
     columns = "species:S:1:pos:R:3" + (":forces:R:3" if forces else "")
@@ -249,6 +286,13 @@ def test_stresses_and_virials_of_extended_xyz(tmp_path: Path) -> None:
     np.testing.assert_allclose(stress(virial + ' stress="-1 0 0 0 -2 0 0 0 0"'), np.diag([-1.0, -2.0, 0.0]))
     with pytest.raises(InputError, match="its virial is not minus its stress times the volume"):
         stress(virial + ' stress="1 0 0 0 2 0 0 0 0"')
+    np.testing.assert_allclose(stress(virial.replace("virial", "Virial")), np.diag([-1.0, -2.0, 0.0]))
+    for other in ("REF_stress", "dft_virial", "STRESS"):
+        extxyz(path, [f'energy=-1 {other}="1 0 0 0 2 0 0 0 0"'])
+        with pytest.warns(IonEchoWarning, match=f"{other} left out; if these are labels, say so with keys"):
+            assert "stress" not in next(iter(list(ase_files.read(path)))).labels
+    with pytest.raises(InputError, match=r"a\.extxyz.*stress is not symmetric: its components differ by 4"):
+        stress('stress="1 2 3 4 5 6 7 8 9"')
     both = virial + ' stress="1 0 0 0 2 0 0 0 0"'
     np.testing.assert_allclose(stress(both, keys={"stress": "stress"}), np.diag([1.0, 2.0, 0.0]))
 
@@ -309,6 +353,9 @@ def test_magres_of_cubic_sites_and_of_missing_atoms(tmp_path: Path) -> None:
     assert abs(coupling[0]) < 1e-6 < abs(coupling[1])
     path.write_text(MAGRES.format(key="ms", unit="ppm", rows="ms Na 1 1 0 0 0 1 0 0 0 1"))
     with pytest.raises(InputError, match="ms is not there for every atom: 1 rows for 2 atoms"):
+        list(magres.read(path))
+    path.write_text(MAGRES.format(key="ms", unit="ppm", rows="\n".join(["ms Na 1 1 0 0 0 1 0 0 0 1"] * 2)))
+    with pytest.raises(InputError, match="ms stands twice with Na 1"):
         list(magres.read(path))
 
 
@@ -391,6 +438,13 @@ def test_every_flipped_byte_of_a_dataset_is_found(toy_dataset: Path, tmp_path: P
             np.testing.assert_array_equal(Dataset(copy).rows("positions", 0, 5), values)
 
 
+def test_a_damaged_dataset_says_what_is_wrong_with_it(toy_dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut-1.0.0.zarr.zip"
+    path.write_bytes(toy_dataset.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"cut-1\.0\.0\.zarr\.zip: not a whole zip file"):
+        ionecho.dataset(path)
+
+
 def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "t.zarr", mode="w")
     group.create_array("numbers", data=np.array([11, 17]))
@@ -407,6 +461,17 @@ def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 parts of positions are missing on disk"):
         read(tmp_path / "t.zarr")
     chunk.write_bytes(whole)
+    told = (tmp_path / "t.zarr/positions/zarr.json").read_text()
+    (tmp_path / "t.zarr/positions/zarr.json").write_text(re.sub(r'"shape":\s*\[\s*8', '"shape": [8000000000000', told))
+    with pytest.raises(InputError, match=r"t\.zarr: positions should take 384000000000000 bytes, of a file of"):
+        open_trajectory(tmp_path / "t.zarr")
+    (tmp_path / "t.zarr/positions/zarr.json").write_text(told)
+    append(zarr.open_group(tmp_path / "t.zarr"), 0, {"efg": np.ones((8, 2, 3, 3)), "zero": np.zeros(8)}, block=4)
+    names = ["efg", "zero"]
+    assert len(list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, names))) == 2
+    next(path for path in (tmp_path / "t.zarr/efg").rglob("*") if path.is_file() and "c" in path.parts).unlink()
+    with pytest.raises(InputError, match="1 parts of efg are missing on disk; make it anew"):
+        list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, names))
     for text in ("{", "{}", "[]", ""):
         shutil.copytree(tmp_path / "t.zarr", tmp_path / "b.zarr")
         (tmp_path / "b.zarr/zarr.json").write_text(text)

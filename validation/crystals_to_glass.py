@@ -13,6 +13,7 @@ from pathlib import Path
 from ionecho.checkpoints.run import keep
 from ionecho.data.splits import SplitRecipe, make_split
 from ionecho.door.config import compose
+from ionecho.training.elements import elements_of, of_elements
 from ionecho.training.run import fit_fold, open_dataset
 from ionecho.training.settings import training_settings
 
@@ -26,6 +27,7 @@ def main(folder: Path, overrides: Sequence[str]) -> None:
     dataset = open_dataset(settings.dataset.name)
     dataset.attrs["splits"]["phase"] = make_split(dataset, CRYSTALS_AND_GLASS)
     dataset.attrs["families"]["phase"] = dataset.attrs["families"]["group"]
+    settings = of_elements(settings, elements_of(dataset), dataset)
     metrics = fit_fold(settings, dataset, settings.dataset.fold, folder, keep)
     for part in ("validation", "test"):
         for name, values in metrics[part].items():

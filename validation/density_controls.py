@@ -25,6 +25,7 @@ from ionecho.models import build_model
 from ionecho.models.oxidation import _lowest
 from ionecho.prediction.grids import slabs
 from ionecho.training.data import GraphDataModule, fold_parts
+from ionecho.training.elements import elements_of, of_elements
 from ionecho.training.fit import recipe
 from ionecho.training.run import open_dataset
 from ionecho.training.settings import training_settings
@@ -68,7 +69,8 @@ def charges(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> None:
 
 def arrangements(dataset: Dataset) -> None:
     """How often the exact arrangement is found in groups left out."""
-    settings = training_settings(compose("train", ["model=oxidation", "dataset=nvp_gpaw", "logger=csv"]))
+    asked = training_settings(compose("train", ["model=oxidation", "dataset=nvp_gpaw", "logger=csv"]))
+    settings = of_elements(asked, elements_of(dataset), dataset)
     exact, single, chance, likely = [], [], [], []
     for fold in range(5):
         parts = fold_parts(dataset, "group", fold, 0.0, 0)

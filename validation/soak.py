@@ -40,7 +40,6 @@ from ionecho.data.splits import SplitRecipe
 FRAMES = 80
 RUN = [
     "model=painn",
-    "model.numbers=[29]",
     "model.features=8",
     "model.interactions=1",
     "trainer.max_epochs=3",

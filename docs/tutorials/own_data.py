@@ -40,7 +40,7 @@ print(f"{len(data)} configurations with {', '.join(data.labels)}")
 
 # **The model.** The words are those of `ionecho train`. The errors are of files that were not trained on.
 
-words = ["model=deep_pot", "model.numbers=[29]", "model.cutoff=4.0", "trainer.max_epochs=40", "logger=csv"]
+words = ["model=deep_pot", "model.cutoff=4.0", "trainer.max_epochs=40", "logger=csv"]
 data_words = ["dataset=own", "dataset.name=my_copper", "dataset.split=group"]
 metrics = ionecho.train(*words, *data_words, folder="run")
 forces = metrics["test"]["forces"]

@@ -17,7 +17,7 @@ from ionecho.training.start import Start
 
 def train(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """Train in `folder`, into `folder/checkpoint` or one of each fold; returns the errors, also in metrics.json."""
-    return run.train(settings, folder, keep, start_of(settings))
+    return run.train(settings, folder, keep, start_of)
 
 
 def start_of(settings: TrainingSettings) -> Start | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ionecho.data.build import build
 from ionecho.data.download import HUB_OWNER, Reference, pulled_dataset
 from ionecho.data.registry import card_folders, find_card, find_dataset
@@ -12,7 +14,7 @@ from ionecho.errors import InputError
 
 def open_dataset(name: str) -> Dataset:
     """The named dataset, built first if it is not there; one that the wheel leaves out comes from the Hub."""
-    if Reference.of(name):
+    if Reference.of(name) or Path(name).exists():
         return Dataset(find_dataset(name))
     try:
         return Dataset(find_dataset(name))

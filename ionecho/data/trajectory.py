@@ -13,6 +13,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from ionecho.data.archives import refuse_swollen
 from ionecho.data.binary_trajectory import ENDINGS, BinaryTrajectory
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
@@ -68,6 +69,7 @@ class ZarrTrajectory(Trajectory):
             self.zarr = open_zarr(path, "r")
             if json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("node_type") != "group":
                 raise InputError(f"{path}: damaged, zarr.json describes no group; make it anew")
+            refuse_swollen(self.zarr, path)
             held = set(self.zarr.array_keys())
             if missing := {"positions", "cell", "numbers"} - held:
                 raise InputError(f"{path}: not a trajectory, it has no {', '.join(sorted(missing))}")
@@ -87,6 +89,12 @@ class ZarrTrajectory(Trajectory):
 
     def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         assert self.n_frames is not None
+        with damage_told(self.path):
+            for name in names:  # an array of zeros has no parts on disk; one with some has all
+                array = self.zarr[name]
+                if 0 < array.nchunks_initialized < array.nchunks:
+                    lost = array.nchunks - array.nchunks_initialized
+                    raise InputError(f"{self.path}: {lost} parts of {name} are missing on disk; make it anew")
         for first in range(start, self.n_frames, size):
             stop = min(first + size, self.n_frames)
             with damage_told(self.path):

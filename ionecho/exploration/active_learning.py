@@ -24,6 +24,7 @@ from ionecho.exploration.settings import ExplorationSettings
 from ionecho.exploration.versions import card_of, finished, labelled
 from ionecho.labelling.engine import Engine, make_engine
 from ionecho.labelling.publish import differences, publish
+from ionecho.training.elements import elements_of, of_elements
 
 MAY_CHANGE = ("rounds", "retry", "workers", "logger", "output")  # from one line to the next in a folder
 ROUND = re.compile(r"explore_r(\d+)_")
@@ -65,9 +66,7 @@ def _check(config: ExplorationSettings, engine: Engine, folder: Path) -> None:
         raise InputError(f"engine.labels: a potential learns from energy and forces, missing {', '.join(missing)}")
     if config.structures is None and config.dataset.name is None:
         raise InputError("explore: say what to begin with, dataset=NAME, or structures=FILE without a dataset")
-    if config.structures is not None:
-        _check_elements(config, alone=config.dataset.name is None)
-    start_of(config.training("unnamed"))  # refused before anything is labelled
+    start_of(of_elements(config.training("unnamed"), _elements(config)))  # refused before anything is labelled
     asked = {key: value for key, value in config.request.items() if key not in MAY_CHANGE}
     request = json.loads(json.dumps(asked))
     stored = folder / "request.json"
@@ -78,18 +77,22 @@ def _check(config: ExplorationSettings, engine: Engine, folder: Path) -> None:
         raise InputError(f"{folder} holds an exploration with another {told}; choose another output")
 
 
-def _check_elements(config: ExplorationSettings, alone: bool) -> None:
-    """Refuse, before anything is labelled, structures with elements that the model lacks; `alone`, of others than its.
+def _elements(config: ExplorationSettings) -> list[int]:
+    """What the first model learns of; refuses, before anything is labelled, structures with other elements.
 
-    Without a dataset a model learns of the elements in the structures alone.
+    Without a dataset these are the elements in the structures alone.
     """
-    found, known = {int(z) for cell in displaced_cells(config) for z in cell.numbers}, set(config.model["numbers"])
-    if alone and not found:
+    alone = config.dataset.name is None
+    held = {int(z) for cell in displaced_cells(config) for z in cell.numbers} if config.structures else set()
+    if alone and not held:
         raise InputError("rattle.copies: without a dataset expected 1 or more, to begin with")
-    if found - known or (alone and found != known):
-        held, asked = (", ".join(chemical_symbols[z] for z in sorted(numbers)) for numbers in (found, known))
-        numbers = ",".join(map(str, sorted(found)))
-        raise InputError(f"structures: they hold {held}, the model is of {asked}; add 'model.numbers=[{numbers}]'")
+    asked = config.model.get("numbers")
+    learned = asked or (held if config.dataset.name is None else elements_of(open_dataset(config.dataset.name)))
+    if held - set(learned) or (alone and held != set(learned)):
+        found, known = (", ".join(chemical_symbols[z] for z in sorted(numbers)) for numbers in (held, learned))
+        cure = "leave out model.numbers" if alone else "begin with a dataset of all of them, or without one"
+        raise InputError(f"structures: they hold {found}, the model is of {known}; {cure}")
+    return sorted(learned)
 
 
 def _start(config: ExplorationSettings, engine: Engine, folder: Path) -> Dataset:

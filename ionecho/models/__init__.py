@@ -24,21 +24,33 @@ MODELS: dict[str, str] = {
 }
 
 
-def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:
-    """A new model of the registry with these hyperparameters, its weights random."""
+def model_class(name: str) -> Any:
+    """The class of a model of the registry."""
     if name not in MODELS:
         raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     module, _, attribute = MODELS[name].partition(":")
     try:
-        model = cast(Any, getattr(importlib.import_module(module), attribute))
+        return cast(Any, getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
         raise InputError(
             f"model {name} needs the package {error.name}, which is not installed: pip install 'ionecho[schnetpack]', "
             "and on Python 3.11 then pip install --no-deps --ignore-requires-python schnetpack==2.2.0"
         ) from error
+
+
+def build_model(name: str, hyperparameters: Mapping[str, Any]) -> Any:
+    """A new model of the registry with these hyperparameters, its weights random.
+
+    Raises
+    ------
+    InputError
+        With all hyperparameters that it does not know, and all that it lacks.
+    """
+    model = model_class(name)
     signature = inspect.signature(model).parameters
-    if unknown := set(hyperparameters) - set(signature):
-        raise InputError(f"model {name}: unknown hyperparameters {sorted(unknown)}; known: {', '.join(signature)}")
-    if missing := {n for n, p in signature.items() if p.default is p.empty} - set(hyperparameters):
-        raise InputError(f"model {name}: hyperparameters {sorted(missing)} are missing")
+    needed = {key for key, parameter in signature.items() if parameter.default is parameter.empty}
+    wrong = {"has no": set(hyperparameters) - set(signature), "needs": needed - set(hyperparameters)}
+    if any(wrong.values()):
+        told = (f"{what} {', '.join(f'model.{key}' for key in sorted(keys))}" for what, keys in wrong.items() if keys)
+        raise InputError(f"{name} {' and '.join(told)}; its settings are {', '.join(signature)}")
     return model(**hyperparameters)

@@ -32,6 +32,8 @@ class Model(nn.Module):
     """Names of the outputs that have to be learned."""
     last: tuple[str, ...] = ()
     """Beginnings of the names of the weights that make up the last layers."""
+    centres_are: Literal["all", "labelled", "chosen"] = "labelled"
+    """What it predicts for where no setting says: all elements, those that have its label, or it has to be said."""
     given: str | None = None
     """Label by atom that its states are told by, where they are."""
 
@@ -100,6 +102,7 @@ class PotentialModel(Model):
     """An interatomic potential: energy, forces and stress, of all elements that it knows."""
 
     pairs_of = "atoms"
+    centres_are = "all"
     outputs = POTENTIAL
     needed: tuple[str, ...] = ("energy",)
 

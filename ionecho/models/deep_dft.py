@@ -63,6 +63,7 @@ class DeepDFT(Model):
     """
 
     pairs_of = "atoms"
+    centres_are = "chosen"
     given = "magnetic_moment"
     outputs = tuple(Output(label, "points") for label in FIELDS)
     needed = FIELDS

@@ -19,7 +19,7 @@ from ionecho.models.base import Model
 from ionecho.models.equivariant import DegreeWise, EquivariantFeatures
 from ionecho.models.oxidation import Oxidation
 from ionecho.models.perceptron import perceptron
-from ionecho.models.species import Statistics, pooled
+from ionecho.models.species import Statistics, pooled, refuse_missing_elements
 
 FIELDS = ("charge_density", "spin_density")
 CHARGES = ("bader_charge", "bader_moment")
@@ -63,6 +63,7 @@ class Density(Model):
     """
 
     pairs_of = "atoms"
+    centres_are = "chosen"
     given = "magnetic_moment"
     outputs = (
         *(Output(label, "points") for label in FIELDS),
@@ -94,8 +95,8 @@ class Density(Model):
     ) -> None:
         super().__init__(numbers, centres, cutoff)
         self.electrons, self.unpaired = {int(z): float(n) for z, n in electrons.items()}, tuple(unpaired)
-        if absent := sorted(set(numbers) - set(self.electrons)):
-            raise InputError(f"model.electrons: expected those of every element, found none of {absent}")
+        asked = {"model.electrons": electrons, "model.oxidation.valences": oxidation.get("valences")}
+        refuse_missing_elements(numbers, asked)
         if max(spherical) > max(radii):
             raise InputError(f"model.spherical: expected no radius above the last of radii, {max(radii)} Å")
         self.oxidation = Oxidation(numbers, centres, cutoff, **oxidation)  # type: ignore[arg-type]

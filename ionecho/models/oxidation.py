@@ -18,7 +18,7 @@ from ionecho.geometry.ewald import potentials
 from ionecho.geometry.graph import Graph
 from ionecho.geometry.radial import radial_basis
 from ionecho.models.base import Model
-from ionecho.models.species import Statistics
+from ionecho.models.species import Statistics, refuse_missing_elements
 
 MOST = 4000  # arrangements that are listed; of more, the lowest found and those one exchange away from it
 ITERATIONS = 200
@@ -60,6 +60,7 @@ class Oxidation(Model):
     """
 
     pairs_of = "atoms"
+    centres_are = "chosen"
     outputs = (Output("magnetic_moment", "centres"),)
     needed = ("magnetic_moment",)
     weights: Tensor  # (features + 1,) eV, the last of the repulsion
@@ -80,8 +81,7 @@ class Oxidation(Model):
         super().__init__(numbers, centres, cutoff)
         self.radial, self.width, self.prior = radial, width, prior
         self.valences = {int(number): int(valence) for number, valence in valences.items()}
-        if absent := sorted(set(numbers) - set(self.valences)):
-            raise InputError(f"model.valences: expected one of every element, found none of {absent}")
+        refuse_missing_elements(numbers, {"model.valences": valences})
         features = 1 + radial * len(self.numbers)
         self.register_buffer("weights", torch.zeros(features + 1))
         self.register_buffer("middle", torch.zeros(features))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from ase.data import chemical_symbols
@@ -79,3 +80,18 @@ def pooled(found: Mapping[int, Statistics], numbers: Iterable[int]) -> Statistic
     if not known:
         return Statistics(0.0, 1.0)
     return Statistics(*(sum(parts) / len(known) for parts in zip(*((one.mean, one.std) for one in known), strict=True)))
+
+
+def refuse_missing_elements(numbers: Iterable[int], settings: Mapping[str, Any]) -> None:
+    """Raise InputError for all settings (key -> values by atomic number) that lack one of the elements `numbers`."""
+    absent = {
+        key: [number for number in numbers if number not in {int(z) for z in values or ()}]
+        for key, values in settings.items()
+    }
+    wrong = [
+        f"{key} of {', '.join(f'{z} ({chemical_symbols[z]})' for z in lacking)}"
+        for key, lacking in absent.items()
+        if lacking
+    ]
+    if wrong:
+        raise InputError(f"no {', no '.join(wrong)}, which the model needs of every element")

@@ -20,6 +20,7 @@ TIME = "time_fs"  # of `Atoms.info`
 COORDINATES = (("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("x", "y", "z"), ("xs", "ys", "zs"))  # continuous first
 IMAGES = ("ix", "iy", "iz")
 FEMTOSECONDS = {"metal": 1e3, "real": 1.0}  # of one unit of time; both have Å
+UNSAID = "C"  # in the column `element` of a dump without dump_modify element
 SAME_MASS = 0.02  # of an element's, u
 
 
@@ -146,8 +147,16 @@ def _elements(table: dict[str, tuple[str, ...]], species: Sequence[str] | None, 
             raise InputError(f"{where}: no column type, which species={list(species)} is for; leave it out")
         if min(kinds) < 1 or max(kinds) > len(species):
             raise InputError(f"{where}: types 1 to {max(kinds)}, species={list(species)} names {len(species)}")
-        return np.array([atomic_numbers[species[kind - 1]] for kind in kinds])
+        named = [species[kind - 1] for kind in kinds]
+        own = table.get("element", named)
+        other = next((pair for pair in zip(own, named, strict=True) if pair[0] != pair[1]), None)
+        if other is not None and set(own) != {UNSAID}:
+            raise InputError(f"{where}: its column element has {other[0]} where species= has {other[1]}; leave one out")
+        return np.array([atomic_numbers[name] for name in named])
     if "element" in table:
+        if set(table["element"]) == {UNSAID} and len(types := set(table.get("type", ()))) > 1:
+            told = f"all of its {len(types)} types are {UNSAID}, which LAMMPS writes where no one says more"
+            raise InputError(f"{where}: {told}; give species=[..], the element of every type in order")
         if unknown := sorted(set(table["element"]) - set(chemical_symbols[1:])):
             raise InputError(f"{where}: {', '.join(unknown)} are no elements; give species=[..], one of every type")
         return np.array([atomic_numbers[name] for name in table["element"]])
@@ -158,6 +167,8 @@ def _elements(table: dict[str, tuple[str, ...]], species: Sequence[str] | None, 
             odd = float(masses[apart.min(axis=1) > SAME_MASS][0])
             raise InputError(f"{where}: no element has a mass of {odd:g}; give species=[..], one of every type")
         return 1 + apart.argmin(axis=1)
+    if "type" in table and set(table["type"]) <= set(chemical_symbols[1:]):
+        return np.array([atomic_numbers[name] for name in table["type"]])  # dump_modify types labels
     known = sorted(set(table.get("type", ())), key=lambda kind: (len(kind), kind))
     found = f"types {', '.join(known)}" if known else f"columns {', '.join(table)}"
     raise InputError(

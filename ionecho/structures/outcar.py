@@ -157,9 +157,9 @@ def read_outcar(path: Path, run: Run) -> Iterator[IonicStep]:
                 total = WITHOUT not in line and not LEARNED.search(line)
                 run.energies += total
             elif total and step is not None and WITHOUT not in line and (match := TOTAL_ENERGY.search(line)):
-                step.energy = numbers(match[1], 1, f"{where}, TOTEN")[0]
+                step.energy = numbers(match[1], 1, f"{path}: step {run.energies}, TOTEN")[0]
             elif total and step is not None and WITHOUT not in line and (match := SIGMA_ZERO.search(line)):
-                step.energy_zero, total = numbers(match[1], 1, f"{where}, energy")[0], False
+                step.energy_zero, total = numbers(match[1], 1, f"{path}: step {run.energies}, energy")[0], False
             elif step is not None:
                 _read_nmr(line, file, step, where)
         if step is not None:

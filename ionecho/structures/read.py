@@ -13,7 +13,7 @@ from typing import Any
 import ase
 import ase.io
 import numpy as np
-from ase.io.formats import filetype, string2index
+from ase.io.formats import UnknownFileTypeError, filetype, string2index
 from numpy.typing import NDArray
 
 from ionecho.errors import InputError
@@ -67,6 +67,8 @@ def images(
                     yield atoms
     except InputError:
         raise
+    except UnknownFileTypeError as error:
+        raise InputError(f"{path}: neither content nor name tells its format; give it as ASE names it") from error
     except Exception as error:  # of any of ASE's readers
         raise InputError(f"{path}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})") from error
 

@@ -20,7 +20,12 @@ from ionecho.errors import InputError
 
 MAGIC: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 GLUED = re.compile(r"(?<=[0-9.])(?=[-+][0-9]*\.)")  # 0.5-0.5, but not 1.0E-05 or 1.0-105
+NINE = re.compile(r"""(?i)\b(stress|virial)s?\s*=\s*["'{]([^"'}]*)["'}]""")
+SKEW = 1e-3  # of the largest component, how far a printed stress may be from symmetric
 SIX = re.compile(r"""\b(stress|virial)\s*=\s*(["'{\[])([^"'}\]]*)["'}\]]""")
+# as codes write it in plain XYZ
+CLOCK = re.compile(r"(?i)(?:^\s*(step)|\b(timestep):)\s*[:=#]?\s*(\d+)(?=[\s,;]|$)(?!\s*fs)")
+UNREAD = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress (.Z)"}
 HEAD = 4096  # characters by which a format is known
 
 
@@ -31,6 +36,8 @@ def open_text(path: Path) -> IO[str]:
     """
     with path.open("rb") as file:
         start = file.read(6)
+    if packed := next((name for magic, name in UNREAD.items() if start.startswith(magic)), None):
+        raise InputError(f"{path}: compressed by {packed}, which is not read; unpack it, or take gz, bz2 or xz")
     opener = next((opener for magic, opener in MAGIC.items() if start.startswith(magic)), None)
     raw = path.open("rb") if opener is None else opener(path, "rb")
     return Bounded(raw, encoding="utf-8", errors="replace")  # type: ignore[arg-type]
@@ -99,8 +106,29 @@ def table(rows: Sequence[str], count: int, where: str) -> NDArray[np.floating]:
 
 
 def extended_comment(line: str) -> dict[str, Any]:
-    """The keys of a comment line of extended XYZ, `stress` and `virial` also as six numbers in ASE's order."""
-    return dict(key_val_str_to_dict(SIX.sub(_nine, line)))
+    """The keys of a comment line of extended XYZ, `stress` and `virial` also as six numbers in ASE's order.
+
+    Of a line that is no list of keys, as codes write it in plain XYZ, what tells the time (`Atoms. Timestep: 2000`).
+    """
+    for found in NINE.finditer(line):
+        _refuse_skew(found[1], found[2])
+    told = dict(key_val_str_to_dict(SIX.sub(_nine, line)))
+    if match := CLOCK.search(line):
+        name = match[1] or match[2]
+        told = {key: value for key, value in told.items() if key.lower() not in (name.lower(), f"{name.lower()}:")}
+        told[name] = int(match[3])
+    return told
+
+
+def _refuse_skew(name: str, text: str) -> None:
+    """Raise ValueError for nine numbers that are no symmetric tensor: readers keep six of them."""
+    words = text.replace(",", " ").split()
+    if len(words) != 9:
+        return
+    tensor = np.array(words, dtype=float).reshape(3, 3)
+    skew = np.abs(tensor - tensor.T).max()
+    if skew > SKEW * np.abs(tensor).max():
+        raise ValueError(f"{name} is not symmetric: its components differ by {skew:g} from those across the diagonal")
 
 
 def _nine(found: re.Match[str]) -> str:

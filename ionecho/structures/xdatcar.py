@@ -71,6 +71,8 @@ def _header(file: IO[str], where: str) -> tuple[NDArray[np.floating], NDArray[np
         raise InputError(f"{where}: its head breaks off")
     scales = numbers(lines[0], 3 if len(lines[0].split()) == 3 else 1, f"{where}, scale")
     cell = table(lines[1:4], 3, f"{where}, cell")
+    if 0 in scales or (len(scales) == 3 and min(scales) < 0) or not np.linalg.det(cell):
+        raise InputError(f"{where}: a scale of {lines[0].strip()!r} and a cell of {cell.tolist()}, which is none")
     if len(scales) == 1 and scales[0] < 0:
         scales = [(-scales[0] / abs(np.linalg.det(cell))) ** (1 / 3)]
     names, counts = lines[4].split(), lines[5].split()

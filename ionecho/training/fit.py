@@ -146,19 +146,22 @@ def check_elements(model: Any, dataset: Dataset, train: NDArray) -> None:
     """Refuse a model that does not know an element of the dataset, or would not learn one that it is said to know."""
     numbers = dataset.rows("numbers", 0, len(dataset))
     present, learned = (set(np.unique(of).tolist()) for of in (numbers, numbers[_atoms_of(dataset, train)]))
+    wrong = []
     if unknown := present - set(model.numbers):
-        raise InputError(
-            f"{dataset.path} holds elements {sorted(unknown)} that the model does not know ({sorted(model.numbers)}); "
-            "add them to model.numbers"
+        wrong.append(
+            f"it holds elements {sorted(unknown)} that the model does not know ({sorted(model.numbers)}); "
+            "add them to model.numbers, or leave it out"
         )
     if absent := set(model.numbers) - learned:
         cure = "choose another split or fold" if absent & present else f"say model.numbers={sorted(learned)}"
-        raise InputError(
-            f"{dataset.path}: no configuration of the training part holds elements {sorted(absent)} of model.numbers, "
+        wrong.append(
+            f"no configuration of the training part holds elements {sorted(absent)} of model.numbers, "
             f"which the model would then claim to know; {cure}"
         )
     if not present & set(model.centres):
-        raise InputError(f"{dataset.path} holds none of the model's centres {sorted(model.centres)}")
+        wrong.append(f"it holds none of model.centres {sorted(model.centres)}; choose some of {sorted(present)}")
+    if wrong:
+        raise InputError(f"{dataset.path}: {'; '.join(wrong)}")
 
 
 def fit_member(

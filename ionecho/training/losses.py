@@ -162,16 +162,16 @@ def check_terms(losses: Mapping[str, Any], outputs: Mapping[str, Output], needed
         If a name is neither an output of the model nor a term, a weight is no number, or what is needed is not learned.
     """
     terms: dict[str, Term] = {}
+    if unknown := [name for name in losses if name not in outputs and name not in TERMS]:
+        known = ", ".join([*outputs, *TERMS])
+        raise InputError(f"trainer.losses: expected some of {known}, found {', '.join(unknown)}")
     for name, value in losses.items():
         if name in outputs:
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise InputError(f"trainer.losses.{name}: expected a weight of 0 or more, found {value}")
             terms[name] = ScaledSquares(outputs[name], float(value), 1.0)
-        elif name in TERMS:
-            terms[name] = _term(name, value)
         else:
-            known = ", ".join([*outputs, *TERMS])
-            raise InputError(f"trainer.losses: expected some of {known}, found {name}")
+            terms[name] = _term(name, value)
     learned = learns(terms.values())
     if wrong := [name for name in learned if name not in outputs]:
         raise InputError(f"trainer.losses: the model gives {', '.join(outputs)}, no {', '.join(wrong)}")

@@ -27,6 +27,7 @@ from ionecho.nmr.derived import DERIVED, Parameters, derived_from
 from ionecho.training.baseline import mean_of_training
 from ionecho.training.data import check_labels, fold_parts
 from ionecho.training.domain import fit_dispersion, learn_domain
+from ionecho.training.elements import elements_of, of_elements, told
 from ionecho.training.evaluate import part_metrics, predict_part
 from ionecho.training.fit import fit_member, reported
 from ionecho.training.settings import DatasetSettings, TrainingSettings
@@ -53,22 +54,31 @@ class Trained:
 
 Keep = Callable[[Path, Trained], None]
 """Keeps a trained ensemble in a folder, completely or not at all."""
+Begin = Callable[[TrainingSettings], Start | None]
+"""What a training with these settings begins with."""
 
 
-def train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | None = None) -> dict[str, Any]:
-    """Run the training in `folder`, alone; what is finished there is not done again."""
+def train(settings: TrainingSettings, folder: Path, keep: Keep, begin: Begin) -> dict[str, Any]:
+    """Run the training in `folder`, alone; what is finished there is not done again.
+
+    What the model's settings leave out the data tell (`of_elements`).
+    """
     with locked(folder):
-        return _train(settings, folder, keep, start)
+        return _train(settings, folder, keep, begin)
 
 
-def _train(settings: TrainingSettings, folder: Path, keep: Keep, start: Start | None) -> dict[str, Any]:
+def _train(asked: TrainingSettings, folder: Path, keep: Keep, begin: Begin) -> dict[str, Any]:
+    dataset = open_dataset(asked.dataset.name)
+    settings = of_elements(asked, elements_of(dataset), dataset)
+    start = begin(settings)
     if settings.resume == "never" and (folder / REQUEST).exists():
         for leftover in (path for pattern in PRODUCTS for path in folder.glob(pattern)):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
-    dataset = open_dataset(settings.dataset.name)
     console.print(f"{dataset.path.name}: {describe(dataset.quality)}; licence {dataset.attrs['licence']}")
+    if (line := told(settings, asked)) is not None:
+        console.print(line)
     if start is not None:
         _tell_start(start, settings)
     _check_request(settings, dataset, folder, start)

@@ -87,6 +87,7 @@ class TrainerSettings:
 class DatasetSettings:
     """Which data: the dataset, its split, the test fold (None: no test), and the share of the rest that validates.
 
+    `centres` are the elements that models predict for whose settings do not say; None: those that have the label.
     `parameters` are those of derived quantities by key (`contact_shift`, ...), as plain mappings or None.
     """
 
@@ -95,6 +96,7 @@ class DatasetSettings:
     fold: NonNegativeInt | None
     validation: float = Field(ge=0, lt=1)
     parameters: dict[str, Any]
+    centres: list[PositiveInt] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +171,7 @@ class TrainingSettings:
         """What decides the result, by which a run is known again."""
         dataset = asdict(self.dataset)
         parameters = dataset.pop("parameters")
+        dataset.pop("centres")  # they are those of the model
         kept = {key: value for key, value in asdict(self).items() if key not in ("resume", "logger")}
         return {**kept, "dataset": {**dataset, **parameters}}
 

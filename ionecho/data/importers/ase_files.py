@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionecho.data.schema import ARRAYS, LABELS, Configuration, voigt_to_tensor
-from ionecho.errors import InputError
+from ionecho.errors import InputError, IonEchoWarning
 from ionecho.structures.read import images
 
 CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose derivative the forces are
@@ -19,7 +21,8 @@ CALCULATOR_KEYS = {  # the first that there is: the free energy is the one whose
     "forces": ("forces",),
     "magnetic_moment": ("magmoms",),
 }
-VIRIALS = ("virial", "virials")  # of DeePMD's and libAtoms' sign, which do without a key
+VIRIALS = ("virial", "virials")  # of DeePMD's and libAtoms' sign, in any case, which do without a key
+LIKE_A_LABEL = re.compile(r"(?i)energ|force|stress|virial|mag_?mom|hyperfine|shielding|efg")
 
 
 def read(
@@ -46,13 +49,24 @@ def read(
     keys = dict(keys or {})
     if unknown := set(keys) - set(LABELS):
         raise InputError(f"{path}: unknown labels {sorted(unknown)} in keys; the schema knows {', '.join(LABELS)}")
+    unread: set[str] = set()
     try:
         for step, atoms in enumerate(images(path, format, index=index)):
+            unread |= _like_labels(atoms) - set(keys.values())
             yield from_atoms(atoms, keys, source=f"{path.name}#{step}", frame=step)
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {error})") from error
+    if unread:
+        told = f"{', '.join(sorted(unread))} left out; if these are labels, say so with keys: {{LABEL: KEY}}"
+        warnings.warn(told, IonEchoWarning, stacklevel=2)
+
+
+def _like_labels(atoms: ase.Atoms) -> set[str]:
+    """Keys that are named like labels and that nothing reads which is not told to."""
+    named = {key for key in (*atoms.info, *atoms.arrays) if isinstance(key, str) and LIKE_A_LABEL.search(key)}
+    return {key for key in named if key.lower() not in VIRIALS and key not in LABELS}
 
 
 def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: int) -> Configuration:
@@ -65,7 +79,7 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
             labels[name] = _shaped(np.asarray(found, dtype=float), name, len(atoms))
     if (
         "stress" not in keys
-        and (virial := next((atoms.info[key] for key in VIRIALS if key in atoms.info), None)) is not None
+        and (virial := next((atoms.info[key] for key in atoms.info if key.lower() in VIRIALS), None)) is not None
     ):
         _join_virial(labels, np.asarray(virial, dtype=float), atoms, source)
     return Configuration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -63,12 +64,18 @@ def read(path: Path) -> Iterator[Configuration]:
 
 
 def _refuse_missing(text: str, path: Path) -> None:
-    """Raise InputError where not every atom has its row, which ASE has no word for."""
-    atoms = len(re.findall(r"^\s*atom\s+\S+\s+\S+\s+\d+\s", text, re.MULTILINE))
+    """Raise InputError where not every atom has one row of its own, which ASE has no word for."""
+    atoms = re.findall(r"^\s*atom\s+\S+\s+(\S+\s+\d+)\s", text, re.MULTILINE)
     for key in KEYS.values():
-        rows = len(re.findall(rf"^\s*{key}\s", text, re.MULTILINE))
-        if 0 < rows < atoms:
-            raise InputError(f"{path}: {key} is not there for every atom: {rows} rows for {atoms} atoms")
+        rows = re.findall(rf"^\s*{key}\s+(\S+\s+\d+)\s", text, re.MULTILINE)
+        if 0 < len(rows) < len(atoms):
+            raise InputError(f"{path}: {key} is not there for every atom: {len(rows)} rows for {len(atoms)} atoms")
+        if twice := [row for row, often in Counter(map(_words, rows)).items() if often > 1]:
+            raise InputError(f"{path}: {key} stands twice with {', '.join(twice)}")
+
+
+def _words(row: str) -> str:
+    return " ".join(row.split())
 
 
 def _tensors(values: NDArray, key: str, path: Path) -> NDArray[np.floating]:
