@@ -164,17 +164,20 @@ function drawScene() {
 }
 
 /* Atoms first, then each figure when it comes near the window; the pictures stand there at once. */
+const MARGIN = 600, waiting = new Set(document.querySelectorAll("figure"));
 let work = Promise.resolve();
-const near = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) if (isIntersecting) {
-    near.unobserve(target);
-    work = work.then(() => drawFigure(target.id.slice("figure-".length))).then(() => new Promise((after) => setTimeout(after)));
+function drawNear() {
+  for (const figure of waiting) {
+    const { top, bottom } = figure.getBoundingClientRect();
+    if (top > innerHeight + MARGIN || bottom < -MARGIN) continue;
+    waiting.delete(figure);
+    work = work.then(() => drawFigure(figure.id.slice("figure-".length))).then(() => new Promise((after) => setTimeout(after)));
   }
   work.then(() => { document.body.dataset.drawn = Math.round(performance.now()); });
-}, { rootMargin: "600px" });
-requestAnimationFrame(() => {
+}
+addEventListener("scroll", drawNear, { passive: true });
+addEventListener("resize", drawNear);
+setTimeout(() => {
   if (scene) drawScene();
-  const held = document.querySelectorAll("figure");
-  held.forEach((figure) => near.observe(figure));
-  if (!held.length) document.body.dataset.drawn = Math.round(performance.now());
+  drawNear();
 });
