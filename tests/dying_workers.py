@@ -10,10 +10,10 @@ from pebble import ProcessExpired
 
 
 class Dying(Executor):
-    """Threads, of which the one at each of these calls dies."""
+    """A thread that dies at each of these calls; one, as figures are not drawn by several at once."""
 
     def __init__(self, calls: set[int]) -> None:
-        self.calls, self.made, self.pool = calls, 0, ThreadPoolExecutor(2)
+        self.calls, self.made, self.pool = calls, 0, ThreadPoolExecutor(1)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         self.made += 1

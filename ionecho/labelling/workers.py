@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,18 +52,18 @@ def in_order(
     running: deque[tuple[Call, Future[Any]]] = deque()
 
     def result(call: Call, future: Future[Any]) -> tuple[Call, Any]:
-        for _ in range(TRIES - 1):
+        for tries in range(1, TRIES + 1):
             try:
                 return call, future.result()
+            except BrokenProcessPool as error:
+                raise InputError("workers: one was killed while none had work; the same line goes on") from error
             except ProcessExpired:
-                future = executor.submit(function, *call)
-        try:
-            return call, future.result()
-        except ProcessExpired as error:
-            raise InputError(
-                f"workers: {TRIES} of them died over {told(call)}; the system may have killed them for their memory: "
-                "try fewer workers, or smaller parts"
-            ) from error
+                if tries < TRIES:
+                    future = executor.submit(function, *call)
+        raise InputError(
+            f"workers: {TRIES} of them died over {told(call)}; the system may have killed them for their memory: "
+            "try fewer workers, or smaller parts"
+        )
 
     for call in calls:
         running.append((call, executor.submit(function, *call)))
