@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from ionecho.analysis.options import TrajectoryOptions, one
+from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.analysis.tensors import SiteTensors, site_tensors
-from ionecho.data.trajectory import early_end
+from ionecho.data.trajectory import Trajectory, early_end
 from ionecho.nmr.isotopes import isotope
 from ionecho.nmr.site_table import ANGLES, Conventions
 from ionecho.nmr.site_table import UNITS as COLUMN_UNITS
-from ionecho.report import Report, Table, by_unit
-from ionecho.report.digits import rounded
+from ionecho.report import Axis, Curve, Figure, Panel, Report, Scene, Table, by_unit, rounded
+from ionecho.report.style import GREY, colours
 
 CONVENTIONS = {
     "value": "of the mean tensor over the frames: motion much faster than the tensor's spread in frequency",
@@ -29,6 +32,16 @@ CONVENTIONS = {
     "(Haeberlen's order |zz - iso| >= |xx - iso| >= |yy - iso|)",
 }
 PARTS = ("", "_error", "_rigid", "_deviation")
+AXES = (("C_Q_MHz", "eta"), ("V_zz_V_per_A2", "eta"), ("delta_iso_ppm", "span_ppm"))
+LABELS = {
+    "C_Q_MHz": "<i>C</i><sub>Q</sub>",
+    "V_zz_V_per_A2": "<i>V</i><sub>zz</sub>",
+    "eta": "η",
+    "delta_iso_ppm": "δ<sub>iso</sub>",
+    "sigma_iso_ppm": "σ<sub>iso</sub>",
+    "span_ppm": "Ω",
+}
+CLOUD = 4000  # points of single frames that a figure shows at most
 SCALARS = [name for name in COLUMN_UNITS if not name.endswith(ANGLES)]
 UNITS = {name + part: unit for name, unit in COLUMN_UNITS.items() for part in PARTS} | by_unit(
     {"": "frames sites atom slope", "ppm": "intercept", "barn": "quadrupole_moment"}
@@ -76,6 +89,19 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
                 for label, sites in found.sites.items()
             },
         },
+        figures={
+            label: Figure(
+                partial(_panels, found, label, axes),
+                "Each site's mean tensor with its error; grey: the sites in single frames.",
+                [label],
+                list(dict.fromkeys(sites.element)),
+                columns=1,
+                height=3.0,
+            )
+            for label, sites in found.sites.items()
+            if (axes := _axes(sites)) is not None
+        },
+        scene=_scene(trajectory, found, settings),
         settings=settings,
         physics={
             "isotopes": {name: {"quadrupole_moment": isotope(name).quadrupole_moment} for name in settings.isotopes},
@@ -133,3 +159,36 @@ def _notes(found: SiteTensors, settings: Settings) -> list[str]:
     if not settings.references and any("sigma_iso_ppm" in sites for sites in found.sites.values()):
         notes.append("No shifts: give the line of an element, e.g. analysis.settings.references={Na: [551.3, -0.997]}.")
     return notes
+
+
+def _axes(sites: pd.DataFrame) -> tuple[str, str] | None:
+    """Columns that a figure of the sites shows; None without a reference line of shieldings."""
+    return next((pair for pair in AXES if set(pair) <= set(sites)), None)
+
+
+def _panels(found: SiteTensors, label: str, axes: tuple[str, str], names: list[str]) -> list[Panel]:
+    sites, single, (across, up) = found.sites[label], found.samples[label], axes
+    marks = []
+    for name, colour in colours(names).items():
+        rows = np.flatnonzero(sites.element == name)
+        x, y = (single[column][:, rows].ravel() for column in (across, up))
+        shown = np.linspace(0, len(x) - 1, min(len(x), CLOUD)).astype(int)
+        marks.append(Curve(x[shown], y[shown], colour=GREY, dash="", symbol="o", size=1.5, opacity=0.3))
+        own = sites.iloc[rows]
+        error = own.get(f"{up}_error")
+        marks.append(Curve(own[across], own[up], name, colour, dash="", symbol="o", error=error))
+    return [Panel(_axis(across), _axis(up), marks)]
+
+
+def _axis(column: str) -> Axis:
+    unit = COLUMN_UNITS[column]
+    return Axis(f"{LABELS.get(column, column)}{f' / {unit}' if unit else ''}")
+
+
+def _scene(trajectory: Trajectory, found: SiteTensors, settings: Settings) -> Scene:
+    """Atoms by the quantity across the first figure."""
+    label, sites = next(iter(found.sites.items()))
+    across = (_axes(sites) or _scalars(sites))[0]
+    values, atoms = found.samples[label][across], sites["atom"].to_numpy()
+    what = f"atoms by {_symbol(across)}"
+    return scene_of_trajectory(trajectory, settings.read, what, _axis(across).label, values, atoms)
