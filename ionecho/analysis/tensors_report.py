@@ -32,14 +32,14 @@ CONVENTIONS = {
     "(Haeberlen's order |zz - iso| >= |xx - iso| >= |yy - iso|)",
 }
 PARTS = ("", "_error", "_rigid", "_deviation")
-AXES = (("C_Q_MHz", "eta"), ("V_zz_V_per_A2", "eta"), ("delta_iso_ppm", "span_ppm"))
+AXES = (("C_Q", "eta"), ("V_zz", "eta"), ("delta_iso", "span"))
 LABELS = {
-    "C_Q_MHz": "<i>C</i><sub>Q</sub>",
-    "V_zz_V_per_A2": "<i>V</i><sub>zz</sub>",
+    "C_Q": "<i>C</i><sub>Q</sub>",
+    "V_zz": "<i>V</i><sub>zz</sub>",
     "eta": "η",
-    "delta_iso_ppm": "δ<sub>iso</sub>",
-    "sigma_iso_ppm": "σ<sub>iso</sub>",
-    "span_ppm": "Ω",
+    "delta_iso": "δ<sub>iso</sub>",
+    "sigma_iso": "σ<sub>iso</sub>",
+    "span": "Ω",
 }
 CLOUD = 4000  # points of single frames that a figure shows at most
 SCALARS = [name for name in COLUMN_UNITS if not name.endswith(ANGLES)]
@@ -133,14 +133,9 @@ def _headline(sites: pd.DataFrame, frames: int) -> list[str]:
         for name in _scalars(rows):
             if (values := rows[name].dropna()).size:
                 low, high = (rounded(each, digits=3) for each in (values.min(), values.max()))
-                ranges.append(f"{_symbol(name)} {low}{'' if low == high else f' to {high}'} {UNITS[name]}".rstrip())
+                ranges.append(f"{name} {low}{'' if low == high else f' to {high}'} {UNITS[name]}".rstrip())
         lines.append(f"{element}, {len(rows)} sites, {frames} frames: {', '.join(ranges)}.")
     return lines
-
-
-def _symbol(name: str) -> str:
-    """Of a column without its unit."""
-    return name.removesuffix("_V_per_A2").removesuffix("_MHz").removesuffix("_ppm")
 
 
 def _shown(sites: pd.DataFrame) -> pd.DataFrame:
@@ -154,9 +149,9 @@ def _notes(found: SiteTensors, settings: Settings) -> list[str]:
         notes.append("One frame: nothing is averaged, and no error is known.")
     if found.unsettled:
         notes.append(f"{found.unsettled} averages have not converged: the run is too short, errors are lower bounds.")
-    if not settings.isotopes and any("V_zz_V_per_A2" in sites for sites in found.sites.values()):
+    if not settings.isotopes and any("V_zz" in sites for sites in found.sites.values()):
         notes.append("No C_Q: give the isotope of an element, e.g. analysis.settings.isotopes=[23Na].")
-    if not settings.references and any("sigma_iso_ppm" in sites for sites in found.sites.values()):
+    if not settings.references and any("sigma_iso" in sites for sites in found.sites.values()):
         notes.append("No shifts: give the line of an element, e.g. analysis.settings.references={Na: [551.3, -0.997]}.")
     return notes
 
@@ -190,5 +185,5 @@ def _scene(trajectory: Trajectory, found: SiteTensors, settings: Settings) -> Sc
     label, sites = next(iter(found.sites.items()))
     across = (_axes(sites) or _scalars(sites))[0]
     values, atoms = found.samples[label][across], sites["atom"].to_numpy()
-    what = f"atoms by {_symbol(across)}"
+    what = f"atoms by {across}"
     return scene_of_trajectory(trajectory, settings.read, what, _axis(across).label, values, atoms)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ionecho.data.importers.magres import ATOMIC_UNIT
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
-from ionecho.nmr.site_table import COLUMNS, Conventions
+from ionecho.nmr.site_table import COLUMNS, UNITS, Conventions
 from ionecho.nmr.tensor_convention import symmetric
+
+ENDINGS = {"ppm": "_ppm", "V/Å²": "_V_per_A2", "MHz": "_MHz", "degree": "_deg", "": ""}  # of columns, by unit
 
 
 def tensor_table(dataset: Dataset, conventions: Conventions) -> pd.DataFrame:
@@ -45,7 +47,8 @@ def tensor_table(dataset: Dataset, conventions: Conventions) -> pd.DataFrame:
         tensors = dataset.rows(name, 0, len(dataset)).astype(float)
         rows = np.isfinite(tensors).all((1, 2))
         known |= rows
-        for column, values in COLUMNS[name](tensors[rows], symbols[rows], conventions).items():
+        for quantity, values in COLUMNS[name](tensors[rows], symbols[rows], conventions).items():
+            column = quantity + ENDINGS[UNITS[quantity]]
             columns[column] = np.full(len(owner), np.nan)
             columns[column][rows] = values
     return pd.DataFrame(columns)[known].dropna(axis=1, how="all").reset_index(drop=True)

@@ -41,5 +41,8 @@ def run_replicas(settings: SimulationSettings, workers: Mapping[str, Any] | None
 
 def _quietly(settings: SimulationSettings) -> Path:
     """In the worker, whose progress nobody looks at."""
-    simulate.console.quiet = True
-    return simulate.run_simulation(settings)
+    before, simulate.console.quiet = simulate.console.quiet, True
+    try:
+        return simulate.run_simulation(settings)
+    finally:
+        simulate.console.quiet = before

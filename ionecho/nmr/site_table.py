@@ -16,16 +16,16 @@ from ionecho.nmr.tensor_convention import chemical_shift, euler_angles, herzfeld
 
 Columns = dict[str, NDArray]
 MEGAHERTZ = 1e-6  # per Hz
-ANGLES = "_deg"  # end of a column of angles
+ANGLES = ("alpha", "beta", "gamma")
 UNITS = {
-    "sigma_iso_ppm": "ppm",
-    "delta_iso_ppm": "ppm",
-    "span_ppm": "ppm",
+    "sigma_iso": "ppm",
+    "delta_iso": "ppm",
+    "span": "ppm",
     "skew": "",
-    "V_zz_V_per_A2": "V/Å²",
-    "C_Q_MHz": "MHz",
+    "V_zz": "V/Å²",
+    "C_Q": "MHz",
     "eta": "",
-} | {f"{label}_{angle}{ANGLES}": "degree" for label in ("shielding", "efg") for angle in ("alpha", "beta", "gamma")}
+} | {f"{label}_{angle}": "degree" for label in ("shielding", "efg") for angle in ANGLES}
 """Column -> unit."""
 
 
@@ -69,8 +69,8 @@ def shielding_columns(tensors: NDArray, symbols: NDArray, conventions: Conventio
     known = np.isin(symbols, list(conventions.references))
     lines = np.array([conventions.references[symbol] for symbol in symbols[known]]).reshape(-1, 2)
     shifts = chemical_shift(tensors[known], lines[:, 0], lines[:, 1])
-    found = {"sigma_iso_ppm": np.trace(tensors, axis1=1, axis2=2) / 3}
-    for column, values in zip(("delta_iso_ppm", "span_ppm", "skew"), herzfeld_berger(shifts), strict=True):
+    found = {"sigma_iso": np.trace(tensors, axis1=1, axis2=2) / 3}
+    for column, values in zip(("delta_iso", "span", "skew"), herzfeld_berger(shifts), strict=True):
         found[column] = np.full(len(tensors), np.nan)
         found[column][known] = values
     return found | _angles(tensors, "shielding")
@@ -85,16 +85,15 @@ def gradient_columns(tensors: NDArray, symbols: NDArray, conventions: Convention
     moment = np.array(moments, float)
     eta, defined = asymmetry(tensors, conventions.tolerance)
     return {
-        "V_zz_V_per_A2": principal_components(tensors)[:, 2],
-        "C_Q_MHz": np.where(moment != 0, MEGAHERTZ * quadrupole_coupling(tensors, 1.0) * moment, np.nan),
+        "V_zz": principal_components(tensors)[:, 2],
+        "C_Q": np.where(moment != 0, MEGAHERTZ * quadrupole_coupling(tensors, 1.0) * moment, np.nan),
         "eta": np.where(defined, eta, np.nan),
         **_angles(tensors, "efg"),
     }
 
 
 def _angles(tensors: NDArray, name: str) -> Columns:
-    columns = [f"{name}_{angle}{ANGLES}" for angle in ("alpha", "beta", "gamma")]
-    return dict(zip(columns, euler_angles(tensors).T, strict=True))
+    return dict(zip([f"{name}_{angle}" for angle in ANGLES], euler_angles(tensors).T, strict=True))
 
 
 COLUMNS: Mapping[str, Callable[[NDArray, NDArray, Conventions], Columns]] = {
