@@ -472,6 +472,11 @@ def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
     next(path for path in (tmp_path / "t.zarr/efg").rglob("*") if path.is_file() and "c" in path.parts).unlink()
     with pytest.raises(InputError, match="1 parts of efg are missing on disk; make it anew"):
         list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, names))
+    shutil.rmtree(tmp_path / "t.zarr/efg/c")
+    shutil.rmtree(tmp_path / "t.zarr/zero/c")
+    for name in names:
+        with pytest.raises(InputError, match=f"2 parts of {name} are missing on disk; make it anew"):
+            list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, [name]))
     for text in ("{", "{}", "[]", ""):
         shutil.copytree(tmp_path / "t.zarr", tmp_path / "b.zarr")
         (tmp_path / "b.zarr/zarr.json").write_text(text)

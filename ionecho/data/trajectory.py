@@ -19,6 +19,7 @@ from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, damage_told, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
+from ionecho.data.trajectory_writer import WHOLE
 from ionecho.errors import InputError
 
 __all__ = [
@@ -90,9 +91,9 @@ class ZarrTrajectory(Trajectory):
     def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         assert self.n_frames is not None
         with damage_told(self.path):
-            for name in names:  # an array of zeros has no parts on disk; one with some has all
+            for name in names:  # of arrays made elsewhere, one of zeros may have no parts on disk
                 array = self.zarr[name]
-                if 0 < array.nchunks_initialized < array.nchunks:
+                if array.nchunks_initialized < array.nchunks and (array.nchunks_initialized or WHOLE in array.attrs):
                     lost = array.nchunks - array.nchunks_initialized
                     raise InputError(f"{self.path}: {lost} parts of {name} are missing on disk; make it anew")
         for first in range(start, self.n_frames, size):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
+
+WHOLE = "parts_of_zeros_are_kept"  # attribute of an array none of whose parts may be missing on disk
 
 
 def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **state: Any) -> int:
@@ -29,14 +32,17 @@ def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **s
         Frames committed now.
     """
     length = done
-    for name, values in arrays.items():
-        if name not in group:
-            dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
-            shape, chunks = (0, *values.shape[1:]), (block, *values.shape[1:])
-            group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=(ZstdCodec(), Crc32cCodec()))
-        length = done + len(values)
-        group[name].resize((length, *values.shape[1:]))
-        group[name][done:] = values
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        for name, values in arrays.items():
+            if name not in group:
+                dtype: Any = str if values.dtype.kind in "OTU" else values.dtype
+                shape, chunks = (0, *values.shape[1:]), (block, *values.shape[1:])
+                codecs = (ZstdCodec(), Crc32cCodec())
+                made = {"dtype": dtype, "compressors": codecs, "attributes": {WHOLE: True}}
+                group.create_array(name, shape=shape, chunks=chunks, **made)
+            length = done + len(values)
+            group[name].resize((length, *values.shape[1:]))
+            group[name][done:] = values
     group.update_attributes({"committed": length, **state})
     return length
 
