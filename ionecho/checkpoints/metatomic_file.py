@@ -58,7 +58,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> Path:
     capabilities = ModelCapabilities(
         outputs={name: _output(unit, atom_by_atom) for name, unit in units.items()},
         atomic_types=list(model.numbers),
-        interaction_range=_layers(model) * model.cutoff,
+        interaction_range=_range(model),
         length_unit="angstrom",
         supported_devices=["cpu"],
         dtype="float64",
@@ -152,11 +152,12 @@ def _output(unit: str, by_system: bool) -> Any:
     return ModelOutput(unit="", sample_kind="atom", description=f"in {unit}" if unit else "")
 
 
-def _layers(model: Any) -> int:
-    """How many cut-offs away an atom may matter."""
-    if model.pairs_of == "centres":
-        return 1
-    return max(getattr(member, "interactions", 2) for member in model.members)
+def _range(model: Any) -> float:
+    """How far away an atom may matter, Å."""
+    if any(member.sums_images for member in model.members):
+        return float("inf")
+    layers = 1 if model.pairs_of == "centres" else max(getattr(member, "interactions", 2) for member in model.members)
+    return float(layers * model.cutoff)
 
 
 def _metadata(checkpoint: Checkpoint, units: dict[str, str]) -> Any:

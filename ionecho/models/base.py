@@ -36,6 +36,8 @@ class Model(nn.Module):
     """What it predicts for where no setting says: all elements, those that have its label, or it has to be said."""
     given: str | None = None
     """Label by atom that its states are told by, where they are."""
+    sums_images: bool = False
+    """Whether atoms matter beyond every cut-off, as in lattice sums."""
 
     def __init__(self, numbers: Sequence[int], centres: Sequence[int], cutoff: float) -> None:
         super().__init__()

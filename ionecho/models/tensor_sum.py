@@ -108,12 +108,12 @@ class TensorSum(AtomicModel):
         if point_moments.shape != (kinds,):
             raise InputError(f"tensor_sum: expected a moment for each of numbers {list(numbers)}, found {moments}")
         self.register_buffer("point_moments", point_moments.to(torch.get_default_dtype()), persistent=False)
-        self.has_moments = moments is not None
+        self.sums_images = moments is not None
 
     def fit(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
         """Take the scaling from the training part; with moments the field's factor, and the scale of what is left."""
         super().fit(statistics, batches)
-        if self.has_moments:
+        if self.sums_images:
             self._fit_field(batches)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
@@ -130,7 +130,7 @@ class TensorSum(AtomicModel):
         if self.isotropic is not None:
             part = mean + std * self.isotropic(atoms.features.index_select(0, graph.centres)).squeeze(1)
             tensors = tensors + part[:, None, None] * torch.eye(3).to(tensors)
-        if not self.has_moments:
+        if not self.sums_images:
             return {self.labels[0]: tensors, **told}
         moments = self._moments(species, atoms.features)
         fields = self.per_field[of_centres, None, None] * dipolar_tensors(graph, moments, self.cutoff)
