@@ -23,7 +23,7 @@ from ionecho.analysis.diffusion import (
 from ionecho.analysis.diffusion_figures import figures
 from ionecho.analysis.diffusion_tables import both_units, tables
 from ionecho.analysis.diffusivity import CM2_PER_S, Average, Diffusivity
-from ionecho.analysis.options import named_inputs, one_each
+from ionecho.analysis.options import at_temperatures
 from ionecho.analysis.paths import follow
 from ionecho.analysis.scenes import scene_of_trajectory
 from ionecho.data.trajectory import early_end
@@ -82,12 +82,8 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     InputError
         If an input cannot be used.
     """
-    names = named_inputs(inputs)
-    temperatures = one_each(settings.temperature, len(names), "temperature")
-    results = {
-        name: analyze(path, settings, temperature)
-        for (name, path), temperature in zip(names.items(), temperatures, strict=True)
-    }
+    each = at_temperatures(inputs, settings.temperature)
+    results = {name: analyze(path, settings, temperature) for name, path, temperature in each}
     points = averages(results, settings)
     fit = arrhenius(points, settings)
     return Report(

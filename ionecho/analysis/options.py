@@ -125,10 +125,19 @@ def named_inputs(inputs: Sequence[Path], ending: bool = True) -> dict[str, Path]
     return dict(zip(names, inputs, strict=True))
 
 
-def one_each(given: float | list[float] | None, count: int, name: str) -> list[float | None]:
-    """A setting given once, or once an input, for each of `count` inputs; raises InputError for another number."""
-    if not isinstance(given, list):
-        return [given] * count
-    if len(given) != count:
-        raise InputError(f"{name}: expected one or one an input ({count}), found {len(given)}")
-    return list(given)
+def at_temperatures(
+    inputs: Sequence[Path], given: float | list[float] | None
+) -> Iterator[tuple[str, Path, float | None]]:
+    """Each input with its name and the temperature (K) given for it, once for all or one each.
+
+    Raises
+    ------
+    InputError
+        If an input is given twice, or the number of temperatures is another than that of the inputs.
+    """
+    names = named_inputs(inputs)
+    if isinstance(given, list) and len(given) != len(names):
+        raise InputError(f"temperature: expected one or one an input ({len(names)}), found {len(given)}")
+    temperatures = given if isinstance(given, list) else [given] * len(names)
+    for (name, path), temperature in zip(names.items(), temperatures, strict=True):
+        yield name, path, temperature

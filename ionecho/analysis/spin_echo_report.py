@@ -10,7 +10,7 @@ import numpy as np
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.gradients import OTHER, read_gradients
-from ionecho.analysis.options import named_inputs, one_each
+from ionecho.analysis.options import at_temperatures
 from ionecho.analysis.spin_echo import Curve, spin_echo
 from ionecho.analysis.spin_echo_figures import figures, scene
 from ionecho.analysis.spin_echo_settings import SpinEchoOptions as Settings
@@ -72,12 +72,8 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     InputError
         If an input cannot be used.
     """
-    names = named_inputs(inputs)
-    temperatures = one_each(settings.temperature, len(names), "temperature")
-    results = {
-        name: analyze(path, settings, temperature)
-        for (name, path), temperature in zip(names.items(), temperatures, strict=True)
-    }
+    each = at_temperatures(inputs, settings.temperature)
+    results = {name: analyze(path, settings, temperature) for name, path, temperature in each}
     fits = _arrhenius(results, settings)
     return Report(
         analysis="spin_echo",
