@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ LABELS = {
     "sigma_iso": "σ<sub>iso</sub>",
     "span": "Ω",
 }
-CLOUD = 4000  # points of single frames that a figure shows at most
 SCALARS = [name for name in COLUMN_UNITS if not name.endswith(ANGLES)]
 UNITS = {name + part: unit for name, unit in COLUMN_UNITS.items() for part in PARTS} | by_unit(
     {"": "frames sites atom slope", "ppm": "intercept", "barn": "quadrupole_moment"}
@@ -58,7 +56,7 @@ class Settings(TrajectoryOptions):
     @property
     def conventions(self) -> Conventions:
         """The same, as tables take it."""
-        return replace(Conventions.of(self.isotopes, self.references), tolerance=self.tolerance)
+        return Conventions.of(self.isotopes, self.references, self.tolerance)
 
 
 def run(inputs: Sequence[Path], settings: Settings) -> Report:
@@ -167,8 +165,7 @@ def _panels(found: SiteTensors, label: str, axes: tuple[str, str], names: list[s
     for name, colour in colours(names).items():
         rows = np.flatnonzero(sites.element == name)
         x, y = (single[column][:, rows].ravel() for column in (across, up))
-        shown = np.linspace(0, len(x) - 1, min(len(x), CLOUD)).astype(int)
-        marks.append(Curve(x[shown], y[shown], colour=GREY, dash="", symbol="o", size=1.5, opacity=0.3))
+        marks.append(Curve(x, y, colour=GREY, dash="", symbol="o", size=1.5, opacity=0.3))
         own = sites.iloc[rows]
         error = own.get(f"{up}_error")
         marks.append(Curve(own[across], own[up], name, colour, dash="", symbol="o", error=error))

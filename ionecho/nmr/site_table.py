@@ -38,14 +38,16 @@ class Conventions:
 
     isotopes: Mapping[str, str]
     references: Mapping[str, tuple[float, float]]
-    tolerance: float = 1e-3
+    tolerance: float
 
     @classmethod
-    def of(cls, isotopes: Sequence[str], references: Mapping[str, tuple[float, float]]) -> Conventions:
+    def of(
+        cls, isotopes: Sequence[str], references: Mapping[str, tuple[float, float]], tolerance: float = 1e-3
+    ) -> Conventions:
         """From isotopes such as `23Na` and the lines by element; raises InputError where one is not so."""
         if unknown := [symbol for symbol in references if symbol not in atomic_numbers]:
             raise InputError(f"reference: {', '.join(map(repr, unknown))} is no element")
-        return cls({isotope(name).symbol: name for name in isotopes}, references)
+        return cls({isotope(name).symbol: name for name in isotopes}, references, tolerance)
 
     @classmethod
     def parse(cls, isotopes: Sequence[str], references: Sequence[str]) -> Conventions:
