@@ -38,6 +38,7 @@ CONVENTIONS = {
     "63): without anisotropy and sidebands",
     "intensity": "unit area in Hz; transitions m -> m - 1 weigh I(I+1) - m(m - 1)",
 }
+SHORT = "The mean shift has not converged: the run is too short, its error is a lower bound."
 UNITS = by_unit(
     {
         "ppm": "shift mean mean_error deviation anisotropy all_anisotropy",
@@ -45,7 +46,7 @@ UNITS = by_unit(
         "1/Hz": "intensity",
         "MHz": "larmor_MHz",
         "ppm/MHz": "ppm_per_mhz",
-        "": "frames ions populations population eta all_eta ratio kind",
+        "": "mean_converged frames ions populations population eta all_eta ratio kind",
     }
 )
 
@@ -73,7 +74,11 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         headline=_headline(numbers, found, settings),
         numbers=numbers,
         units=UNITS,
-        notes=[*early_end(trajectory.stopped), *tensors.notes],
+        notes=[
+            *early_end(trajectory.stopped),
+            *tensors.notes,
+            *([] if numbers.get("mean_converged", True) else [SHORT]),
+        ],
         tables=_tables(found),
         figures={
             "spectrum": Figure(
@@ -125,10 +130,12 @@ def _numbers(tensors: Tensors, found: Spectra, settings: Settings) -> dict[str, 
     frames, ions = tensors.isotropic.shape
     numbers: dict[str, Any] = {"frames": frames, "ions": ions}
     if settings.interaction == "hyperfine":
+        blocks = block_average(tensors.isotropic.mean(axis=1))
         average = principal_components(tensors.anisotropic.mean(axis=(0, 1)))
         numbers |= {
             "mean": float(tensors.isotropic.mean()),
-            "mean_error": block_average(tensors.isotropic.mean(axis=1)).error,
+            "mean_error": blocks.error,
+            "mean_converged": blocks.converged,
             "deviation": float(tensors.isotropic.std()),
             "anisotropy": float(np.abs(principal_components(tensors.anisotropic)[..., 2]).mean()),
             "all_anisotropy": float(average[2]),
