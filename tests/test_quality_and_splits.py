@@ -160,6 +160,20 @@ def test_relatives_stay_together(tmp_path: Path) -> None:
         make_split(dataset, SplitRecipe(kind="group", folds=7, family=family))
 
 
+def test_every_fold_holds_of_all_kinds(tmp_path: Path) -> None:
+    """Nine runs of one kind, six of another, three of a third: each fold has 3, 2 and 1, whatever the seed."""
+    runs = [toy_configuration(k) for k in range(18)]
+    for k, run in enumerate(runs):
+        run.group = f"{'glass' if k < 9 else 'md_beta' if k < 15 else 'md_gamma'}_{k}"
+    dataset = dataset_of(tmp_path / "runs.zarr", runs)
+    for seed in range(5):
+        folds = make_split(dataset, SplitRecipe(kind="group", folds=3, seed=seed, stratum=r"^(.*?)_\d"))
+        kinds = [sorted(group.rpartition("_")[0] for group in fold) for fold in folds]
+        assert kinds == [["glass"] * 3 + ["md_beta"] * 2 + ["md_gamma"]] * 3
+    related = SplitRecipe(kind="group", folds=3, family="^md_.*_(\\d)", stratum=r"^(.*?)_\d")
+    assert sum(map(len, make_split(dataset, related))) == 18
+
+
 def test_validation_holds_out_whole_what_a_grown_set_added_whole(tmp_path: Path) -> None:
     configurations = []
     for k in range(80):

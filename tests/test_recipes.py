@@ -156,7 +156,8 @@ def test_committed_li3ps4_is_many_runs_of_intact_units() -> None:
     found = list(read_structures([str(REPOSITORY / "datasets/lps_gpaw/structures.zarr.zip")], every=1))
     assert len(found) >= 500
     assert len({configuration.group for configuration in found}) >= 60
-    assert all(thiophosphate_intact(configuration.atoms) for configuration in found)
+    li3ps4 = [configuration.atoms for configuration in found if not configuration.group.startswith("glass_p2")]
+    assert all(map(thiophosphate_intact, li3ps4))
 
 
 @pytest.mark.parametrize(("name", "least"), [("p2_gpaw", 300), ("lps_gpaw", 500), ("nvp_gpaw", 60)])
@@ -171,11 +172,13 @@ def test_the_committed_datasets_are_sound_small_and_of_their_cards(name: str, le
 
 @pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])
 def test_the_committed_labels_are_of_all_committed_cells(name: str) -> None:
-    """So the command that labels a set makes it again, no more and no less."""
+    """So the command that labels a set makes it again, no more; and no less, but for a set that is still labelled."""
     card, folder = find_card(name)
     dataset = Dataset(folder / card.filename)
     cells = read_structures([str(folder / "structures.zarr.zip")], every=1)
-    assert {key(found) for found in dataset.configurations(0, len(dataset))} == {key(found) for found in cells}
+    labelled = {key(found) for found in dataset.configurations(0, len(dataset))}
+    asked = {key(found) for found in cells}
+    assert labelled < asked if f"of {len(asked)} cells" in card.pretty_name else labelled == asked
 
 
 @pytest.mark.parametrize("name", ["p2_gpaw", "lps_gpaw", "nvp_gpaw"])

@@ -1,4 +1,4 @@
-"""Train on crystals of lps_gpaw, test on its quenched cells: python -m validation.crystals_to_glass RUN [OVERRIDES].
+"""Train on crystals of lps_gpaw, test on its quenched Li3PS4: python -m validation.crystals_to_glass RUN [OVERRIDES].
 
 Takes a folder for the run, and overrides of conf/train.yaml: `python -m validation.crystals_to_glass RUN
 model=tensor_sum ensemble=2`. Killed, it goes on with the same line. Validation holds out whole runs of crystals.
@@ -17,7 +17,7 @@ from ionecho.training.elements import elements_of, of_elements
 from ionecho.training.run import fit_fold, open_dataset
 from ionecho.training.settings import training_settings
 
-CRYSTALS_AND_GLASS = SplitRecipe(kind="group", family="^(quench|)")
+KINDS = SplitRecipe(kind="group", family="^(quench|glass|)")
 
 
 def main(folder: Path, overrides: Sequence[str]) -> None:
@@ -25,7 +25,8 @@ def main(folder: Path, overrides: Sequence[str]) -> None:
     given = ["dataset=lps_gpaw", "dataset.split=phase", "dataset.fold=1", "name=${model.name}-crystals", *overrides]
     settings = training_settings(compose("train", given))
     dataset = open_dataset(settings.dataset.name)
-    dataset.attrs["splits"]["phase"] = make_split(dataset, CRYSTALS_AND_GLASS)
+    crystals, _, quenched = make_split(dataset, KINDS)
+    dataset.attrs["splits"]["phase"] = [crystals, quenched]
     dataset.attrs["families"]["phase"] = dataset.attrs["families"]["group"]
     settings = of_elements(settings, elements_of(dataset), dataset)
     metrics = fit_fold(settings, dataset, settings.dataset.fold, folder, keep)

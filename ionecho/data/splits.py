@@ -31,7 +31,8 @@ class SplitRecipe(BaseModel):
     `configuration`: at random, whole configurations, into `folds`, by default five or as many as there are. `block`:
     contiguous blocks in time of every group. `group`: whole groups (phases, trajectories), every one a fold, or dealt
     at random into `folds`. Groups in whose names the regular expression `family` finds the same (its parentheses,
-    joined) are relatives, such as runs that begin alike, and stay together.
+    joined) are relatives, such as runs that begin alike, and stay together. Families whose first group has the same
+    part `stratum` of its name, found likewise, are dealt evenly, so that every fold holds of all kinds.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,6 +41,7 @@ class SplitRecipe(BaseModel):
     folds: int | None = None
     seed: int = 0
     family: str | None = None
+    stratum: str | None = None
 
     def check(self, groups: Sequence[str], where: object) -> None:
         """Raise InputError if the folds cannot be drawn from configurations of these groups, one for each.
@@ -81,6 +83,10 @@ def make_split(dataset: Dataset, recipe: SplitRecipe, where: object = "folds") -
         names = sorted(set(family))
         shuffled = np.random.default_rng(recipe.seed).permutation(names)
         dealt = [[name] for name in names] if recipe.folds is None else np.array_split(shuffled, recipe.folds)
+        if recipe.stratum is not None:
+            first = {name: min(dataset.group[good][family == name]) for name in names}
+            ordered = sorted(shuffled, key=lambda name: families([first[name]], recipe.stratum)[0])
+            dealt = [ordered[fold :: len(dealt)] for fold in range(len(dealt))]
         return [_by_content(dataset, good[np.isin(family, part)]) for part in dealt]
     if recipe.kind == "configuration":
         shuffled = np.random.default_rng(recipe.seed).permutation(good)

@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("sample")
 def sample(
-    name: Annotated[str, typer.Argument(help="lps_glass, lps_gpaw, nvp_gpaw or p2_gpaw")],
+    name: Annotated[str, typer.Argument(help="lps_gpaw, nvp_gpaw, p2_gpaw or p2_nnmo_gpaw")],
     output: Annotated[Path, typer.Argument(help="file to write, ends in .zarr.zip")],
 ) -> None:
     """Draw configurations as those of a dataset of IonEcho were, by its recipe; a killed run goes on."""

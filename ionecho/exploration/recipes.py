@@ -29,7 +29,7 @@ P2_TAUGHT_POTENTIAL = "painn-p2_gpaw"
 MAGNESIUM, NICKEL = 12, 28
 QUENCH = ((1200.0, 2), (900.0, 1), (600.0, 1), (300.0, 2))  # K and frames of each stage
 GLASS_QUENCH = ((1200.0, 2), (900.0, 2), (600.0, 2), (300.0, 2))
-GLASSES = {  # ions, g/cm³, number of quenches: at densities beyond those of lps_gpaw, and with other anions
+GLASSES = {  # ions, g/cm³, number of quenches: at other densities than the quenches, and with other anions
     "ps4_light": ({"PS4": 2}, (1.50, 1.75), 20),
     "ps4_dense": ({"PS4": 2}, (1.95, 2.15), 20),
     "ps4_24": ({"PS4": 3}, (1.65, 2.00), 20),
@@ -77,7 +77,7 @@ def _calm_p2() -> Iterator[Configuration]:
 
 
 def lps_gpaw() -> Iterator[Configuration]:
-    """Li3PS4: gamma and beta, relaxed, displaced and at three temperatures; Frenkel pairs of gamma; quenches."""
+    """Li3PS4: gamma and beta, relaxed, displaced and at three temperatures; Frenkel pairs; quenches; glass."""
     temperatures = (300, 500, 700)
     for phase, displaced, runs, frames in (("gamma", 40, 9, 8), ("beta", 14, 3, 4)):
         prototype = PROTOTYPES[f"lps_{phase}"]
@@ -101,10 +101,11 @@ def lps_gpaw() -> Iterator[Configuration]:
         for seed in range(runs):
             packed = PROTOTYPES[f"lps_packed_{units}"](seed)
             yield from quenched(packed, f"quench_{8 * units}_{seed}", LPS_POTENTIAL, QUENCH, seed, thiophosphate_intact)
+    yield from _lps_glass()
 
 
-def lps_glass() -> Iterator[Configuration]:
-    """What lps_gpaw 1.2.0 lacks: glass of several densities, with P2S7 and P2S6 too; hot beta, Frenkel pairs of it."""
+def _lps_glass() -> Iterator[Configuration]:
+    """Glass of several densities, with P2S7 and P2S6 too; hot beta and Frenkel pairs of it."""
     for name, (ions, densities, runs) in GLASSES.items():
         for seed in range(100, 100 + runs):
             packed, group = lps_packed(ions, seed, densities), f"glass_{name}_{seed}"
@@ -136,7 +137,6 @@ def nvp_gpaw() -> Iterator[Configuration]:
 
 
 RECIPES: Mapping[str, Callable[[], Iterable[Configuration]]] = {
-    "lps_glass": lps_glass,
     "lps_gpaw": lps_gpaw,
     "nvp_gpaw": nvp_gpaw,
     "p2_gpaw": p2_gpaw,
