@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ase
 import numpy as np
 import zarr
 
@@ -37,3 +38,14 @@ def write_trajectory(path: Path, count: int, cells: int = 1) -> None:
         stop = min(start + 4096, count)
         frames = frames_of_p2(stop - start, seed=start)[0]
         positions[start:stop] = np.concatenate([frames + copy * cell[0] for copy in range(cells)], axis=1)
+
+
+def write_displaced(path: Path, atoms: ase.Atoms, count: int) -> None:
+    """The same of so many copies of a structure whose atoms are displaced by 0.05 Å (standard deviation)."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("cell", data=np.array(atoms.cell)[None])
+    group.create_array("numbers", data=atoms.numbers.astype(np.int64))
+    positions = group.create_array("positions", shape=(count, len(atoms), 3), chunks=(64, len(atoms), 3), dtype="f4")
+    for start in range(0, count, 1024):
+        shape = (min(1024, count - start), len(atoms), 3)
+        positions[start : start + 1024] = atoms.positions + np.random.default_rng(start).normal(scale=0.05, size=shape)

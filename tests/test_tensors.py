@@ -12,6 +12,7 @@ import torch
 from conftest import graph_of, toy_card, toy_configuration
 from scipy.spatial.transform import Rotation
 
+import ionecho
 from ionecho.checkpoints.run import train
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
@@ -91,6 +92,13 @@ def test_euler_angles_turn_the_axes_onto_the_principal_ones() -> None:
     size = np.abs(principal)
     assert (size[:, 2] >= size[:, 0]).all()
     assert (size[:, 0] >= size[:, 1]).all()
+
+
+def test_euler_angles_of_a_tensor_along_the_axes_are_told_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    tensor = np.diag([-1.0, -2.0, 3.0])
+    turned = Rotation.from_euler("ZYZ", euler_angles(tensor), degrees=True).as_matrix()
+    np.testing.assert_allclose((turned.T @ tensor @ turned).diagonal(), [-2.0, -1.0, 3.0], atol=1e-12)
+    assert not recwarn.list
 
 
 def test_comparisons_of_tensors() -> None:
@@ -191,8 +199,29 @@ def test_from_outcars_to_a_table_and_a_model(mirror: Path, tmp_path: Path) -> No
     assert sodium.C_Q_MHz.abs().between(0.01, 5).all()
     given = ["model=sa_gpr", "model.numbers=[8,9,11,41,73]", "model.centres=[11]", "model.cutoff=4.0", "model.n_max=2"]
     data = ["dataset=own", f"dataset.name={file}", "dataset.validation=0"]
-    nucleus = "+dataset.quadrupole={isotope: 23Na, tolerance: 0.001}"
+    nucleus = "dataset.quadrupole={isotope: 23Na, tolerance: 0.001}"
     settings = training_settings(compose("train", [*given, *data, nucleus, "model.l_max=2", "logger=csv"]))
     metrics = train(settings, tmp_path / "run")
     assert metrics["test"]["quadrupolar_coupling"]["zero"]["mae"] > 0
     assert metrics["test"]["efg"]["relative"] < 3
+
+
+@pytest.mark.mirror
+def test_from_json_to_a_table_and_a_model(mirror: Path, tmp_path: Path) -> None:
+    """The same of 27Al in 20 crystals of 25 elements."""
+    recipe = ImportRecipe(
+        importer="pymatgen_json", pattern="*.json", options={"keys": {"efg": "efg", "shielding": "cs"}}
+    )
+    card = toy_card("al", build=recipe, elements=["Al"])
+    file = build_from(mirror / "al27_efg_cs", card, tmp_path / "al-1.0.0.zarr.zip", lambda _: None)
+    table = tensor_table(Dataset(file), Conventions.parse(["27Al"], ["Al:550:-1.0"]))
+    aluminium = table[table.element == "Al"]
+    assert len(table) == 587
+    assert aluminium.C_Q_MHz.iloc[0] == pytest.approx(9.51442 * 0.35446, rel=1e-3)  # V/Å² times e 146.6 mb / h
+    assert aluminium.C_Q_MHz.abs().max() < 40
+    given = ["model=tensor_sum", "model.centres=[13]", "dataset.quadrupole={isotope: 27Al, tolerance: 0.001}"]
+    data = ["dataset=own", f"dataset.name={file}", "dataset.fold=null", "dataset.validation=0", "logger=csv"]
+    train(training_settings(compose("train", [*given, *data, "trainer.max_epochs=1"])), tmp_path / "run")
+    tensors = ionecho.load(str(tmp_path / "run" / "checkpoint")).predict(Dataset(file)[0].atoms)["efg"]
+    assert np.isfinite(tensors).all()
+    np.testing.assert_allclose(np.trace(tensors, axis1=1, axis2=2), 0, atol=1e-5)

@@ -30,7 +30,7 @@ from ionecho.geometry.triplets import triplets
 from ionecho.models import build_model
 from ionecho.models.continuation import harmonic_continuation
 from ionecho.models.ensemble import Ensemble
-from ionecho.models.least_squares import unknowns
+from ionecho.models.least_squares import NormalEquations, unknowns
 from ionecho.training.settings import training_settings
 
 NUMBERS = [8, 11, 12, 25]
@@ -313,3 +313,8 @@ def test_the_calculator_keeps_its_precision_refuses_what_it_cannot_and_follows_t
         atoms.get_potential_energy()
     molecule = ase.Atoms("NaO", positions=[[0, 0, 0], [0, 0, 2.0]], calculator=Potential(model))
     assert molecule.get_forces()[1, 2] == pytest.approx(-molecule.get_forces()[0, 2])
+
+
+def test_more_coefficients_than_memory_holds_are_refused() -> None:
+    with pytest.raises(InputError, match="180600 coefficients .* expected 40000 at most"):
+        NormalEquations(180_600)

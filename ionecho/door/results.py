@@ -37,7 +37,7 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
                 cells = (_cell(values.get(key)) for key in COLUMNS.values())
                 table.add_row(part, name, _unit(name), *cells)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
+    console.print(table if table.rows else "nothing was held out, so that no error is known")
     for line in _lines(metrics, folder):
         console.print(line, markup=False)
 
@@ -55,9 +55,9 @@ def _lines(metrics: Mapping[str, Any], folder: Path) -> list[str]:
         name = leading(tested)
         error, unit, sizes = tested[name], _unit(name), data["configurations"]
         lines = [
-            f"{name} of {sizes['test']} configurations that were left out (fold {data['fold']} of split "
-            f"{data['split']}) is wrong by {error['rmse']:.3g} {unit} (root mean square);",
-            f"a model that always says the mean of the training part (baseline), by {error['baseline']:.3g} {unit}.",
+            f"{name}: root mean square error of {error['rmse']:.3g} {unit} on {sizes['test']} configurations that were "
+            f"left out (fold {data['fold']} of split {data['split']});",
+            f"that of a model that always says the mean of the training part (baseline): {error['baseline']:.3g} {unit}.",
             *([HELD_OUT] if sizes["validation"] else []),
             f"figures: {_figures(folder)}",
         ]

@@ -24,6 +24,7 @@ from ionecho.models.wall import shortest_distances
 
 CHUNK = 4096  # triplets whose products are held at once
 COMPOSITION_RIDGE = 1e-10
+MOST_UNKNOWNS = 40_000  # 13 GB of normal equations
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class NormalEquations:
     """The sums over rows that a linear least-squares fit needs."""
 
     def __init__(self, count: int) -> None:
+        if count > MOST_UNKNOWNS:
+            raise InputError(
+                f"{count} coefficients to be solved for at once, expected {MOST_UNKNOWNS} at most: take fewer elements "
+                "(model.numbers), or fewer functions of distance and angle"
+            )
         self.gram = np.zeros((count, count), order="F")  # its upper triangle
         self.moment = np.zeros(count)
 

@@ -26,7 +26,7 @@ class Comparison:
     name, unit
         Of what is compared.
     label
-        Of the schema; None: every symmetric tensor.
+        Of the schema; None: every symmetric tensor of an atom.
     function
         Of predicted values (n, 3, 3), true ones and the parameters; gives differences (n, ...).
     parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
@@ -52,5 +54,7 @@ def euler_angles(tensors: ArrayLike) -> Floats:
     upside_down = np.where(axes[..., 2, 2] < 0, -1.0, 1.0)[..., None]
     axes[..., 1], axes[..., 2] = upside_down * axes[..., 1], upside_down * axes[..., 2]
     frames = axes.reshape(-1, 3, 3)
-    alpha, beta, gamma = Rotation.from_matrix(frames).as_euler("ZYZ", degrees=True).T
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock")  # beta = 0: only alpha + gamma is defined, gamma is 0
+        alpha, beta, gamma = Rotation.from_matrix(frames).as_euler("ZYZ", degrees=True).T
     return np.stack([alpha % 360, beta, gamma % 180], axis=-1).reshape(*axes.shape[:-2], 3)

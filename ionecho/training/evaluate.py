@@ -145,7 +145,7 @@ def part_metrics(
             if spread is not None:
                 spread = np.abs(entry.function(spread, own, atoms))
             name, leading = entry.name, replace(predictions, predicted=predicted, true=true, spread=spread)
-    for comparison, own in compared(output.label, output.is_tensor, parameters or {}):
+    for comparison, own in compared(output.label, output.is_tensor and output.per_atom, parameters or {}):
         if not (comparison.of_nothing or predictions.predicted.any()):
             continue
         metrics[comparison.name] = magnitudes(comparison.function(predictions.predicted, predictions.true, own))
