@@ -316,5 +316,5 @@ def test_the_calculator_keeps_its_precision_refuses_what_it_cannot_and_follows_t
 
 
 def test_more_coefficients_than_memory_holds_are_refused() -> None:
-    with pytest.raises(InputError, match="180600 coefficients .* expected 40000 at most"):
+    with pytest.raises(InputError, match=r"180600 coefficients .* expected 40000 at most"):
         NormalEquations(180_600)

@@ -57,7 +57,7 @@ def _lines(metrics: Mapping[str, Any], folder: Path) -> list[str]:
         lines = [
             f"{name}: root mean square error of {error['rmse']:.3g} {unit} on {sizes['test']} configurations that were "
             f"left out (fold {data['fold']} of split {data['split']});",
-            f"that of a model that always says the mean of the training part (baseline): {error['baseline']:.3g} {unit}.",
+            f"of a model that always says the mean of the training part (baseline): {error['baseline']:.3g} {unit}.",
             *([HELD_OUT] if sizes["validation"] else []),
             f"figures: {_figures(folder)}",
         ]
