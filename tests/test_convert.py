@@ -12,7 +12,7 @@ import zarr
 from conftest import p2_crystal
 
 import ionecho
-from ionecho.data.convert import write_magres_file, write_xyz
+from ionecho.data.convert import write_magres_of, write_xyz
 from ionecho.data.importers import magres
 from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
@@ -57,14 +57,14 @@ def test_extended_xyz_has_shifts_and_tensors_by_atom(predicted: Path, tmp_path: 
 
 def test_magres_reads_back_through_the_importer(predicted: Path, tmp_path: Path) -> None:
     trajectory = open_trajectory(predicted)
-    write_magres_file(trajectory, tmp_path / "one.magres", frame=3)
+    write_magres_of(trajectory, tmp_path / "one.magres", frame=3)
     rows = [
         line.split() for line in (tmp_path / "one.magres").read_text().splitlines() if line.strip().startswith("efg")
     ]
     expected = zarr.open_group(predicted, mode="r")["efg"][3].reshape(2, 9)
     np.testing.assert_allclose(np.array([row[3:] for row in rows], float) * magres.ATOMIC_UNIT, expected, rtol=1e-6)
     with pytest.raises(InputError, match="no frame 7"):
-        write_magres_file(trajectory, tmp_path / "one.magres", frame=7)
+        write_magres_of(trajectory, tmp_path / "one.magres", frame=7)
 
 
 def test_ase_reads_the_magres_file_of_all_atoms(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_ase_reads_the_magres_file_of_all_atoms(tmp_path: Path) -> None:
         "efg": tensors,
     }.items():
         group.create_array(name, data=values)
-    write_magres_file(open_trajectory(tmp_path / "pred.zarr"), tmp_path / "all.magres")
+    write_magres_of(open_trajectory(tmp_path / "pred.zarr"), tmp_path / "all.magres")
     read = ase.io.read(tmp_path / "all.magres")
     order = [np.linalg.norm(read.positions - position, axis=1).argmin() for position in atoms.positions]
     assert sorted(order) == list(range(len(atoms)))

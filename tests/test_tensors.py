@@ -9,6 +9,7 @@ import ase
 import numpy as np
 import pytest
 import torch
+import zarr
 from conftest import graph_of, toy_card, toy_configuration
 from scipy.spatial.transform import Rotation
 
@@ -16,11 +17,13 @@ import ionecho
 from ionecho.checkpoints.run import train
 from ionecho.data.build import build_from
 from ionecho.data.card import ImportRecipe
+from ionecho.data.convert import write_magres_of
 from ionecho.data.importers import magres, pymatgen_json
 from ionecho.data.metrics import tensor_errors
 from ionecho.data.outputs import Output
 from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.data.table import tensor_table, write_magres_files
+from ionecho.data.trajectory import open_trajectory
 from ionecho.door.config import compose
 from ionecho.errors import InputError
 from ionecho.geometry.dipoles import dipolar_tensors
@@ -151,6 +154,26 @@ def test_a_table_and_magres_files_say_what_the_labels_do(tmp_path: Path) -> None
     np.testing.assert_allclose(found.labels["shielding"], shielding, atol=1e-6)
     with pytest.raises(InputError, match="ELEMENT:intercept:slope"):
         Conventions.parse([], ["Na:5"])
+
+
+def test_one_writer_of_magres_for_datasets_and_predictions(tmp_path: Path) -> None:
+    """Tensors that are not symmetric as they are, and lines of the atoms that have one alone."""
+    shielding = 500.0 * np.eye(3) + np.random.default_rng(0).normal(size=(11, 3, 3))
+    shielding[3, 0, 1], efg = np.nan, np.full((11, 3, 3), np.nan)
+    dataset = dataset_of(tmp_path, {"shielding": shielding, "efg": efg})
+    assert write_magres_files(dataset, tmp_path / "files") == 3
+    stored, configuration = dataset[0].labels["shielding"], dataset[0]
+    group = zarr.open_group(tmp_path / "pred.zarr", mode="w")
+    arrays = {"positions": configuration.positions[None], "cell": configuration.cell[None]}
+    arrays |= {"shielding": stored[None], "centres": np.arange(11), "numbers": configuration.numbers}
+    for name, values in arrays.items():
+        group.create_array(name, data=values)
+    write_magres_of(open_trajectory(tmp_path / "pred.zarr"), tmp_path / "of.magres")
+    text = (tmp_path / "of.magres").read_text()
+    assert text == (tmp_path / "files" / "a-0.magres").read_text()
+    rows = [line.split()[3:] for line in text.splitlines() if line.startswith("  ms")]
+    np.testing.assert_array_equal(np.array(rows, float), np.delete(stored, 3, 0).reshape(10, 9))
+    assert "efg" not in text
 
 
 def test_json_of_jarvis(tmp_path: Path) -> None:

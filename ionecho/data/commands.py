@@ -198,7 +198,7 @@ def write_frames(
 
     trajectory = open_trajectory(find_input(input))
     if file.suffix == ".magres":
-        convert.write_magres_file(trajectory, file, frame)
+        convert.write_magres_of(trajectory, file, frame)
         console.print(f"{file}: frame {frame}")
     elif file.suffix in (".extxyz", ".xyz"):
         console.print(f"{file}: {convert.write_xyz(trajectory, file, every)} frames")

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 import ase
 import ase.io
 import numpy as np
-from ase.io.magres import write_magres
 from numpy.typing import NDArray
 
 from ionecho.data.frames import Frames, Trajectory
-from ionecho.data.importers.magres import ATOMIC_UNIT
+from ionecho.data.magres_file import UNITS, write_magres_file
 from ionecho.data.outputs import MEMBERS, SPREAD
 from ionecho.data.schema import ARRAYS
 from ionecho.errors import InputError
 
 BLOCK = 256  # frames read at once
-MAGRES = {"shielding": ("ms", "ppm", 1.0), "efg": ("efg", "au", 1 / ATOMIC_UNIT)}
 
 
 def write_xyz(trajectory: Trajectory, target: Path, every: int = 1) -> int:
@@ -37,8 +34,8 @@ def write_xyz(trajectory: Trajectory, target: Path, every: int = 1) -> int:
     return count
 
 
-def write_magres_file(trajectory: Trajectory, target: Path, frame: int = 0) -> None:
-    """Write shielding (ppm) and field gradients (atomic units) of one frame, of the atoms that have them.
+def write_magres_of(trajectory: Trajectory, target: Path, frame: int = 0) -> None:
+    """Write shielding and field gradients of one frame, as `write_magres_file` does.
 
     Raises
     ------
@@ -48,18 +45,7 @@ def write_magres_file(trajectory: Trajectory, target: Path, frame: int = 0) -> N
     atoms = next((each for number, each in enumerate(images(trajectory)) if number == frame), None)
     if atoms is None:
         raise InputError(f"{trajectory.path}: no frame {frame}")
-    found = {name: key for name, key in MAGRES.items() if name in atoms.arrays}
-    if not found:
-        raise InputError(f"{trajectory.path}: neither shielding nor efg in it, which a magres file holds")
-    plain = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    for name, (key, _, factor) in found.items():
-        plain.set_array(key, factor * atoms.arrays[name].reshape(-1, 3, 3))
-    plain.info["magres_units"] = {key: unit for key, unit, _ in found.values()}
-    text = StringIO()
-    write_magres(text, plain)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text("".join(line for line in text.getvalue().splitlines(keepends=True) if " nan" not in line))
-    partial.replace(target)
+    write_magres_file(atoms, {name: values for name, values in atoms.arrays.items() if name in UNITS}, target)
 
 
 def images(trajectory: Trajectory, every: int = 1) -> Iterator[ase.Atoms]:

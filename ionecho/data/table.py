@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ase
 import numpy as np
 import pandas as pd
 from ase.data import chemical_symbols
-from ase.io.magres import write_magres
 from numpy.typing import NDArray
 
-from ionecho.data.importers.magres import ATOMIC_UNIT
+from ionecho.data.magres_file import write_magres_file
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.nmr.site_table import COLUMNS, UNITS, Conventions
-from ionecho.nmr.tensor_convention import symmetric
 
 ENDINGS = {"ppm": "_ppm", "V/Å²": "_V_per_A2", "MHz": "_MHz", "degree": "_deg", "": ""}  # of columns, by unit
 
@@ -55,28 +52,13 @@ def tensor_table(dataset: Dataset, conventions: Conventions) -> pd.DataFrame:
 
 
 def write_magres_files(dataset: Dataset, folder: Path) -> int:
-    """One `.magres` file a configuration with all its tensors in `folder`; their number."""
+    """One `.magres` file in `folder` of every configuration of which an atom has a tensor; their number."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for configuration in dataset.configurations(0, len(dataset), dataset.labels):
-        labels = {name: configuration.labels[name] for name in COLUMNS if name in configuration.labels}
-        whole = {name: np.asarray(value, float) for name, value in labels.items() if np.isfinite(value).all()}
-        if not whole:
-            continue
-        atoms = ase.Atoms(configuration.numbers, configuration.positions, cell=configuration.cell, pbc=True)
-        atoms.new_array("labels", np.array(atoms.get_chemical_symbols()))
-        indices = [np.count_nonzero(atoms.numbers[: k + 1] == number) for k, number in enumerate(atoms.numbers)]
-        atoms.new_array("indices", np.array(indices))
-        if "shielding" in whole:
-            atoms.new_array("ms", symmetric(whole["shielding"]))
-            atoms.info.setdefault("magres_units", {})["ms"] = "ppm"
-        if "efg" in whole:
-            atoms.new_array("efg", whole["efg"] / ATOMIC_UNIT)
-            atoms.info.setdefault("magres_units", {})["efg"] = "au"
-        name = f"{configuration.group}-{configuration.frame}".replace("/", "_")
-        partial = folder / f"{name}.magres.partial"
-        with partial.open("w") as file:
-            write_magres(file, atoms)
-        partial.replace(folder / f"{name}.magres")
-        count += 1
+        tensors = {name: configuration.labels[name] for name in COLUMNS if name in configuration.labels}
+        if any(np.isfinite(values).all((1, 2)).any() for values in tensors.values()):
+            name = f"{configuration.group}-{configuration.frame}".replace("/", "_")
+            write_magres_file(configuration.atoms, tensors, folder / f"{name}.magres")
+            count += 1
     return count
