@@ -206,9 +206,14 @@ def test_predicted_grids_are_a_dataset_that_a_killed_run_completes(
     with pytest.raises(KeyboardInterrupt):
         write_grids(made, open_trajectory(trajectory), "t", tmp_path / "g.zarr", settings)
     monkeypatch.setattr(grids, "_finished", finished)
+    evaluated: list[int] = []
+    evaluate = grids.slabs
+    monkeypatch.setattr(grids, "slabs", lambda *arguments: evaluated.append(1) or evaluate(*arguments))
     place = write_grids(made, open_trajectory(trajectory), "t", tmp_path / "g.zarr", settings)
+    assert len(evaluated) == 1  # once a frame, of those that were not there
     dataset = Dataset(place)
     assert len(dataset) == 3
+    assert list(tmp_path.glob("*")) == [place]
     assert len(dataset.attrs["integrals"]) == 3
     assert dataset.labels == list(FIELDS)
     for index in range(3):

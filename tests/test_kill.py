@@ -18,6 +18,7 @@ import pytest
 import torch
 import zarr
 from conftest import REPOSITORY, TINY_MODEL, p2_crystal, write_toy_xyz
+from density_cells import crystal
 from safetensors.torch import load_file
 
 from ionecho.data.store import Dataset
@@ -107,6 +108,23 @@ def test_killed_prediction_equals_a_whole_one(toy_checkpoint: Path, tmp_path: Pa
     arguments = [f"checkpoint={toy_checkpoint}", f"input={tmp_path / source}", "block=10", "threads=2", "device=cpu"]
     arrays = ("hyperfine_contact", "hyperfine_contact_std", "positions")
     assert_killed_equals_whole(tmp_path, entry("predict.py", *arguments), arrays, seed=2)
+
+
+def test_killed_grids_equal_whole_ones(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "t.extxyz", [crystal(k) for k in range(40)])
+    command = entry("predict.py", "checkpoint=density-nvp_gpaw", f"input={tmp_path / 't.extxyz'}", "threads=1")
+    command += ["device=cpu", "grids={every: 2, spacing: 0.4, normalise: true}"]
+    subprocess.run([*command, f"output={tmp_path / 'whole.zarr'}"], check=True, capture_output=True)
+    killed = [*command, f"output={tmp_path / 'killed.zarr'}"]
+    run_until_done(killed, tmp_path / "killed-grids.zarr.partial", {}, seed=4)
+    found, expected = (tmp_path / f"{name}-grids.zarr" for name in ("killed", "whole"))
+    assert len(Dataset(found)) == 20
+    assert Dataset(found).attrs["integrals"] == Dataset(expected).attrs["integrals"]
+    files = sorted(path.relative_to(expected) for path in expected.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(found) for path in found.rglob("*") if path.is_file())
+    for file in files:
+        if file != Path("zarr.json"):  # which names the dataset
+            assert (found / file).read_bytes() == (expected / file).read_bytes(), file
 
 
 @pytest.mark.parametrize("engine", ["ase", "lammps"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -103,30 +104,35 @@ def write_grids(
             shape = settings.shape(frames.cell[0])
             graph = predictor.graph(frames)
             model = predictor.checkpoint.model.members[0].eval()  # type: ignore[attr-defined]
-            found = integrated(slabs(model, graph, shape, names), names, frames.cell[0], shape)
-            factors = _factors(model, graph, found) if settings.normalise else dict.fromkeys(names, 1.0)
-            integrals.append({"integral": found, "factor": factors})
-            writer.group.attrs["integrals"] = integrals
-            fields = slabs(model, graph, shape, names)
             inside = None if settings.around is None else (settings.around, settings.radius)
-            writer.append_fields(
-                _configuration(predictor, frames, source),
-                names,
-                shape,
-                (_finished(part, frames, shape, list(factors.values()), inside) for part in fields),
-            )
+            with TemporaryFile(dir=output.parent) as file:  # which goes with the process
+                sums, fields = kept(slabs(model, graph, shape, names), file)
+                volume = float(graph.cell[0].double().det().abs()) / np.prod(shape)
+                found = dict(zip(names, (volume * sums).tolist(), strict=True))
+                factors = _factors(model, graph, found) if settings.normalise else dict.fromkeys(names, 1.0)
+                integrals.append({"integral": found, "factor": factors})
+                writer.group.attrs["integrals"] = integrals
+                writer.append_fields(
+                    _configuration(predictor, frames, source),
+                    names,
+                    shape,
+                    (_finished(part, frames, shape, list(factors.values()), inside) for part in fields),
+                )
         described = {**predictor.physics, "name": output.name, "licence": "", "parent": source}
         writer.group.update_attributes({key: value for key, value in described.items() if key != "dataset"})
         partial.replace(output)
         return output
 
 
-def integrated(
-    parts: Slabs, names: Sequence[str], cell: NDArray[np.floating], shape: Sequence[int]
-) -> dict[str, float]:
-    """What fields on slabs of a grid integrate to over the cell."""
-    sums = sum((values.sum((1, 2, 3), dtype=float) for _, values in parts), np.zeros(len(names)))
-    return dict(zip(names, (sums * abs(np.linalg.det(cell)) / np.prod(shape)).tolist(), strict=True))
+def kept(parts: Slabs, file: IO[bytes]) -> tuple[NDArray[np.float64], Slabs]:
+    """Sums of the fields over all points, and the slabs again, one by one from the file they are put in."""
+    sums, planes = np.float64(0.0), []
+    for own, values in parts:
+        sums = sums + values.sum((1, 2, 3), dtype=float)
+        planes.append(own)
+        np.save(file, values)
+    file.seek(0)
+    return np.asarray(sums), ((own, np.load(file)) for own in planes)
 
 
 def _factors(model: Any, graph: Graph, found: Mapping[str, float]) -> dict[str, float]:
