@@ -228,5 +228,5 @@ def test_a_composition_that_no_number_of_holes_allows_is_refused() -> None:
     model = build("oxidation")
     atoms = crystal(0)
     atoms.numbers[3:6] = 11
-    with pytest.raises(InputError, match=r"configuration 0: its composition asks for -8 holes on 2 V"):
+    with pytest.raises(InputError, match=r"^Na3O3PV2: its composition asks for -8 holes on 2 V; expected 0 to 2"):
         model(graph_for(model, [atoms]))

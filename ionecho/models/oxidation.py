@@ -7,6 +7,7 @@ from itertools import combinations
 from math import comb
 from typing import NamedTuple
 
+import ase
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor
@@ -139,9 +140,10 @@ class Oxidation(Model):
             count = -round(float(charges[atoms].sum()))
             if not 0 <= count <= len(centres):
                 names = ", ".join(chemical_symbols[z] for z in self.centres)
+                formula = ase.Atoms(graph.numbers[atoms].tolist()).get_chemical_formula()
                 raise InputError(
-                    f"configuration {number}: its composition asks for {count} holes on {len(centres)} {names}; "
-                    f"expected 0 to {len(centres)}, see model.valences"
+                    f"{formula}: its composition asks for {count} holes on {len(centres)} {names}; expected 0 to "
+                    f"{len(centres)}, see model.valences"
                 )
             place = centres - atoms[0]
             unit = charges.new_zeros(len(atoms), len(centres))
