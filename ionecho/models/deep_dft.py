@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import schnetpack.nn as snn
 import torch
@@ -19,30 +20,49 @@ from ionecho.models.base import Model
 from ionecho.models.species import Statistics, pooled
 
 FIELDS = ("charge_density", "spin_density")
-CHUNK = 2048  # probes whose messages are held at once where no gradient is needed
+CHUNK = 1000  # probes at once
+
+
+class Surroundings(NamedTuple):
+    """Sums over the images of A atoms about Q probes, of N functions of the distance and of these times its direction.
+
+    Filters are linear in the functions, so that sums over neighbours become products of matrices.
+    """
+
+    atoms: Tensor  # (A,) those within reach of any of the probes
+    radial: Tensor  # (Q, A N)
+    vector: Tensor  # (Q, 3, A N)
+
+    @classmethod
+    def of(cls, atoms: Tensor, points: Tensor, functions: Tensor, directions: Tensor, count: int) -> Surroundings:
+        """From pairs (P,) of atoms and probes, functions (P, N) and directions (P, 3) from the probe to the atom."""
+        near, place = atoms.unique(return_inverse=True)
+        values = torch.cat([functions[:, None], functions[:, None] * directions[:, :, None]], 1)
+        sums = values.new_zeros(count * len(near), *values.shape[1:]).index_add(0, points * len(near) + place, values)
+        sums = sums.view(count, len(near), *values.shape[1:]).transpose(1, 2).flatten(2)
+        return cls(near, sums[:, 0], sums[:, 1:])
 
 
 class ProbeMessage(nn.Module):
     """PaiNN's message from atoms to probes, which send none."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, radial: int) -> None:
         super().__init__()
+        self.filters = snn.Dense(radial, 3 * features)
         self.context = nn.Sequential(snn.Dense(features, features, activation=silu), snn.Dense(features, 3 * features))
 
     def forward(
-        self,
-        probe: tuple[Tensor, Tensor],
-        atom: tuple[Tensor, Tensor],
-        filters: Tensor,
-        directions: Tensor,
-        points: Tensor,
-        atoms: Tensor,
+        self, probe: tuple[Tensor, Tensor], atom: tuple[Tensor, Tensor], surroundings: Surroundings
     ) -> tuple[Tensor, Tensor]:
-        """Scalars (Q, features) and vectors (Q, 3, features) of the probes, atoms at the pairs (P,) with filters."""
+        """Scalars (Q, features) and vectors (Q, 3, features) of the probes; atoms (A, 1 or 3, features)."""
         (q, mu), (q_atom, mu_atom) = probe, atom
-        scalar, radial, vector = (filters * self.context(q_atom)[atoms]).chunk(3, dim=-1)
-        vectors = radial * directions[..., None] + vector * mu_atom[atoms]
-        return q.index_add(0, points, scalar.squeeze(1)), mu.index_add(0, points, vectors)
+        filters = torch.cat([self.filters.weight.T, self.filters.bias[None]])  # (N, 3 features)
+        filtered = self.context(q_atom[surroundings.atoms]) * filters
+        scalar, radial, vector = filtered.chunk(3, dim=-1)  # (A, N, features)
+        of_vectors = vector[:, :, None] * mu_atom[surroundings.atoms][:, None]
+        sums = torch.cat([scalar[:, :, None], of_vectors], 2).flatten(2).flatten(0, 1)
+        summed = (surroundings.radial @ sums).unflatten(1, (4, -1))
+        return q + summed[:, 0], mu + summed[:, 1:] + surroundings.vector @ radial.flatten(0, 1)
 
 
 class DeepDFT(Model):
@@ -86,10 +106,9 @@ class DeepDFT(Model):
         self.basis, self.envelope = snn.GaussianRBF(n_rbf=radial, cutoff=cutoff), snn.CosineCutoff(cutoff)
         layers = range(interactions)
         self.atom_filters = nn.ModuleList(snn.Dense(radial, 3 * features) for _ in layers)
-        self.probe_filters = nn.ModuleList(snn.Dense(radial, 3 * features) for _ in layers)
         self.interactions = nn.ModuleList(PaiNNInteraction(features, silu) for _ in layers)
         self.atom_mixing = nn.ModuleList(PaiNNMixing(features, silu) for _ in layers)
-        self.messages = nn.ModuleList(ProbeMessage(features) for _ in layers)
+        self.messages = nn.ModuleList(ProbeMessage(features, radial) for _ in layers)
         self.probe_mixing = nn.ModuleList(PaiNNMixing(features, silu) for _ in layers)
         self.head = snn.build_mlp(features, 2, n_layers=2)
         self.register_buffer("state", torch.tensor([0.0, 1.0]))
@@ -116,18 +135,12 @@ class DeepDFT(Model):
             return {}
         layers = self.atoms(graph)
         atoms, points, vectors = atoms_within_reach(graph, self.cutoff)
-        count = len(graph.points)
-        if torch.is_grad_enabled() or count <= CHUNK:
-            values = self.probes(layers, atoms, points, vectors, count)
-        else:
-            order = points.argsort(stable=True)
-            ends = torch.searchsorted(points[order], torch.arange(0, count + CHUNK, CHUNK, device=points.device))
-            parts = []
-            for number, (start, stop) in enumerate(pairwise(ends.tolist())):
-                own, first = order[start:stop], number * CHUNK
-                size = min(CHUNK, count - first)
-                parts.append(self.probes(layers, atoms[own], points[own] - first, vectors[own], size))
-            values = torch.cat(parts)
+        order, count = points.argsort(stable=True), len(graph.points)
+        ends = torch.searchsorted(points[order], torch.arange(0, count + CHUNK, CHUNK, device=points.device)).tolist()
+        parts = []
+        for first, own in zip(range(0, count, CHUNK), (order[a:b] for a, b in pairwise(ends)), strict=True):
+            parts.append(self.probes(layers, atoms[own], points[own] - first, vectors[own], min(CHUNK, count - first)))
+        values = torch.cat(parts)
         return dict(zip(FIELDS, (self.mean + self.std * values).unbind(1), strict=True))
 
     def atoms(self, graph: Graph) -> list[tuple[Tensor, Tensor]]:
@@ -151,12 +164,12 @@ class DeepDFT(Model):
         """What `count` probes make of the atoms' layers, (Q, 2); pairs (P,) with vectors (P, 3) from atom to probe."""
         r = vectors.norm(dim=1)
         directions = -vectors / r.clamp(min=1e-6)[:, None]
+        functions = torch.cat([self.basis(r), torch.ones_like(r)[:, None]], 1) * self.envelope(r)[:, None]
+        surroundings = Surroundings.of(atoms, points, functions, directions, count)
         features = self.of_state.shape[0]
         q, mu = vectors.new_zeros(count, features), vectors.new_zeros(count, 3, features)
-        for filters, message, mixing, atom in zip(
-            self.probe_filters, self.messages, self.probe_mixing, layers, strict=True
-        ):
-            q, mu = message((q, mu), atom, self._filtered(filters, r), directions, points, atoms)
+        for message, mixing, atom in zip(self.messages, self.probe_mixing, layers, strict=True):
+            q, mu = message((q, mu), atom, surroundings)
             mixed, mu = mixing(q[:, None], mu)
             q = mixed.squeeze(1)
         return self.head(q)

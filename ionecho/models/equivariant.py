@@ -80,19 +80,19 @@ class Interaction(nn.Module):
     degree: Tensor
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
-        """New features (A, (l_max + 1)², channels)."""
+        """New features (A, (l_max + 1)², channels); degrees that x does not have, at first all but l = 0, are zero."""
         i, j = edges.i, edges.j
         h = x[:, 0]
         told = torch.cat([edges.radial, h.index_select(0, i), h.index_select(0, j)], 1)
         filters = self.filters(told) * edges.envelope[:, None]
         f, g = filters.unflatten(1, (2, self.l_max + 1, self.channels)).unbind(1)
-        of_scalars = edges.harmonics[:, :, None] * (f * h.index_select(0, j)[:, None])[:, self.degree]
-        messages = of_scalars + g[:, self.degree] * x.index_select(0, j)
-        a = torch.zeros_like(x).index_add(0, i, messages) / NEIGHBOURS**0.5
+        a = edges.expanded(f * h.index_select(0, j)[:, None])
+        passed = g[:, self.degree[: x.shape[1]]] * x.index_select(0, j)
+        a = torch.cat([a[:, : x.shape[1]].index_add(0, i, passed), a[:, x.shape[1] :]], 1) / NEIGHBOURS**0.5
         update = self.update(torch.cat([a, self.product(self.left(a), self.right(a))], 2))
         gates = self.scalars(torch.cat([h, update[:, 0]], 1)).unflatten(1, (self.l_max + 1, self.channels))
-        scalar = gates[:, :1]
-        return x + torch.cat([scalar, update[:, 1:] * torch.sigmoid(gates[:, self.degree[1:]])], 1)
+        change = torch.cat([gates[:, :1], update[:, 1:] * torch.sigmoid(gates[:, self.degree[1:]])], 1)
+        return torch.cat([x + change[:, : x.shape[1]], change[:, x.shape[1] :]], 1)
 
 
 class Edges:
@@ -102,9 +102,24 @@ class Edges:
         vectors = graph.vectors()
         r = vectors.norm(dim=1)
         self.i, self.j = graph.pairs
+        order = self.i.argsort(stable=True)
+        counts = torch.bincount(self.i, minlength=len(graph.numbers))
+        place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[self.i[order]]
+        slots = counts.new_full((len(counts), int(counts.max()) if len(order) else 0), len(order))
+        self.slots = slots.index_put((self.i[order], place), order)  # (A, N) pair at each neighbour; one more: none
         self.envelope = envelope(r, cutoff)
         self.radial = radial_basis(r, cutoff, radial)
-        self.harmonics = harmonics(vectors) * math.sqrt(4 * math.pi)
+        values = self._in_slots(harmonics(vectors) * math.sqrt(4 * math.pi)).mT
+        self.harmonics = values.split([2 * degree + 1 for degree in range(math.isqrt(values.shape[1]))], 1)
+
+    def expanded(self, values: Tensor) -> Tensor:
+        """Σ_j Y_lm(r_ij) v_l of values (E, l_max + 1, C) of the pairs, (A, (l_max + 1)², C): products of matrices."""
+        slotted = self._in_slots(values).unbind(2)
+        return torch.cat([of_degree @ v for of_degree, v in zip(self.harmonics, slotted, strict=True)], 1)
+
+    def _in_slots(self, values: Tensor) -> Tensor:
+        """Values (E, ...) of the pairs by atom and neighbour, (A, N, ...), zero where there is none."""
+        return torch.cat([values, values.new_zeros(1, *values.shape[1:])])[self.slots]
 
 
 class EquivariantFeatures(nn.Module):
@@ -134,9 +149,7 @@ class EquivariantFeatures(nn.Module):
     def forward(self, graph: Graph, species: Tensor, states: Tensor) -> Tensor:
         """Features of atoms of these elements (A,) in these states (A,), of order one, zero where there is none."""
         told = states[:, None] * self.states[0, species] + states.square()[:, None] * self.states[1, species]
-        scalars = silu(self.elements[species] + told)
-        x = scalars.new_zeros(len(species), (self.l_max + 1) ** 2, scalars.shape[1])
-        x = torch.cat([scalars[:, None], x[:, 1:]], 1)
+        x = silu(self.elements[species] + told)[:, None]
         edges = Edges(graph, self.cutoff, self.radial, self.harmonics)
         for layer in self.layers:
             x = layer(x, edges)
