@@ -16,7 +16,13 @@ from density_cells import crystal
 
 from ionecho.analysis import analyze
 from ionecho.analysis.redox import Hop, Transfer, coincidence, held, hops, lowest, nearest_distances, split, transfers
+from ionecho.analysis.redox_fields import Fields, Plane, farthest
+from ionecho.analysis.redox_reading import Settings, read_run
+from ionecho.data.schema import Configuration
+from ionecho.data.store import Dataset, DatasetWriter
+from ionecho.data.trajectory import open_trajectory
 from ionecho.errors import InputError
+from ionecho.report import Curve
 
 SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / "conf/analysis/redox.yaml").read_text())["analysis"]["settings"]
 
@@ -112,6 +118,40 @@ def test_the_report_tells_a_transfer_with_a_hop_from_one_without(trajectory: Pat
     assert list(pd.read_csv(tmp_path / "report/transfers.csv").frame) == [60, 90]
     assert (tmp_path / "report/states.png").exists()
     assert "2 transfers of charge, 1 hops of Na" in report.headline
+
+
+def test_a_reference_and_slices_of_fields_stand_beside_the_run(trajectory: Path, tmp_path: Path) -> None:
+    """Charges at the reference's own structures; values of a known field at the points of the slice."""
+    group = zarr.open_group(trajectory, mode="r")
+    numbers, cell, positions = group["numbers"][:], group["cell"][0], group["positions"][:]
+    axes = np.stack(np.meshgrid(*(np.arange(n) / n for n in (48, 40, 44)), indexing="ij"), -1)
+    frames = [10, 100]
+    for name, shift in (("grids", 0.0), ("other", 1.0)):
+        writer = DatasetWriter(tmp_path / f"{name}.zarr", ["bader_moment", "bader_charge", "spin_density"])
+        for frame in frames:
+            labels = {key: group[key][frame] for key in ("bader_moment", "bader_charge")}
+            labels["bader_charge"] = labels["bader_charge"] + shift
+            labels["spin_density"] = shift + np.cos(2 * np.pi * axes[..., 0])
+            places = positions[frame] + cell[1] * frame  # the shortest image counts
+            writer.append([Configuration(numbers, places, cell, [True] * 3, "one", frame, "made", labels=labels)])
+    beside = {"reference": str(tmp_path / "other.zarr"), "grids": str(tmp_path / "grids.zarr")}
+    report = analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES, **beside})
+    (panel,) = report.figures["hop"].panels([])
+    squares = [mark for mark in panel.marks if isinstance(mark, Curve) and mark.hollow]
+    np.testing.assert_allclose([mark.y[1] for mark in squares], group["bader_charge"][100, :2] + 1.0, atol=1e-6)
+    ways = np.linalg.norm(positions[frames, -1] - positions[0, -1], axis=1)
+    np.testing.assert_allclose(squares[0].x, ways, atol=1e-5)
+    panels = report.figures["spin"].panels([])
+    titles = [f"{name}: {way:.1f} Å" for name in ("model", "reference") for way in ways]
+    assert [panel.title for panel in panels] == titles
+    settings = Settings.parse({**SETTINGS, "valences": VALENCES}, "redox")
+    read = read_run(open_trajectory(trajectory), settings)
+    fields, plane = Fields(Dataset(tmp_path / "grids.zarr"), read, None), Plane.of(read, farthest(read))
+    fractional = plane.points() @ np.linalg.inv(cell)
+    np.testing.assert_allclose(fields.slice(1, plane), np.cos(2 * np.pi * fractional[..., 0]), atol=5e-3)
+    wrong = {**beside, "reference": str(tmp_path / "grids.zarr"), "reference_groups": ["two"]}
+    with pytest.raises(InputError, match="two"):
+        analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES, **wrong})
 
 
 def test_what_cannot_be_analysed_is_refused(trajectory: Path) -> None:

@@ -171,6 +171,9 @@ class Run(NamedTuple):
     paths: Floats
     time: Floats | None
     expected: int
+    numbers: NDArray[np.integer]  # (N,) of all atoms
+    mobile: NDArray[np.integer]  # indices of the mobile ions
+    cell: Floats  # (T, 3, 3) Å
 
 
 class Redox(NamedTuple):

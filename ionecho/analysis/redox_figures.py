@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from ionecho.analysis.redox import Floats, Redox, Run
+from ionecho.analysis.redox_fields import MOST, Fields, farthest, moved, slices
 from ionecho.report import Axis, Bins, Curve, Figure, Level, Mesh, Panel
 from ionecho.report.panel import HAIR, THIN
 from ionecho.report.style import DENSITY, PALETTE
@@ -15,17 +16,24 @@ BINS = 40
 STATES = ("with a hole", "without")
 
 
-def figures(found: Redox, centre: str, ligand: str, ion: str) -> dict[str, Figure]:
-    """States along the run, against the way of the ion that goes farthest, and distributions by state."""
+def figures(
+    found: Redox, centre: str, ligand: str, ion: str, reference: Run | None, fields: dict[str, Fields]
+) -> dict[str, Figure]:
+    """States along the run, against the way of the ion that goes farthest, distributions by state, slices of fields."""
     hop = f"Against the way of the {ion} that goes farthest."
+    hop += "" if reference is None else " Squares: the reference, at its own structures."
     split = f"Moments, and distances to {ligand}, by state."
-    return {
+    made = {
         "states": Figure(
             partial(_states, found, centre, ion), "States of the ions along the run.", ["ions"], (), 1, 2.0, "x", True
         ),
-        "hop": Figure(partial(_hop, found, centre, ion), hop, ["ions"], height=2.8),
+        "hop": Figure(partial(_hop, found, reference, centre, ion), hop, ["ions"], height=2.8),
         "distributions": Figure(partial(_distributions, found, centre, ligand), split, ["ions"], columns=3),
     }
+    if fields:
+        spin = f"Spin density in the plane of the way of the {ion} (dot) and the nearest {centre}: before, amid, after."
+        made["spin"] = Figure(lambda _: slices(fields), spin, columns=MOST, height=2.3)
+    return made
 
 
 def _states(found: Redox, centre: str, ion: str, _: list[str]) -> list[Panel]:
@@ -44,17 +52,23 @@ def _states(found: Redox, centre: str, ion: str, _: list[str]) -> list[Panel]:
     ]
 
 
-def _hop(found: Redox, centre: str, ion: str, _: list[str]) -> list[Panel]:
+def _hop(found: Redox, reference: Run | None, centre: str, ion: str, _: list[str]) -> list[Panel]:
     values, text = _values(found.run)
     lines = []
     if found.run.paths.shape[1]:
-        way = np.linalg.norm(found.run.paths - found.run.paths[:1], axis=2)
-        way = way[:, way.max(0).argmax()]
+        own = farthest(found.run)
+        way = np.linalg.norm(found.run.paths[:, own] - found.run.paths[0, own], axis=1)
         order = np.argsort(way, kind="stable")
-        lines = [
-            Curve(way[order], values[order, k], f"{centre} {k}", PALETTE[k], symbol="o", size=2.5)
-            for k in range(min(values.shape[1], len(PALETTE)))
-        ]
+        shown = range(min(values.shape[1], len(PALETTE)))
+        lines = [Curve(way[order], values[order, k], f"{centre} {k}", PALETTE[k], symbol="o", size=2.5) for k in shown]
+        if reference is not None:
+            there, of_reference = (
+                np.linalg.norm(moved(reference.paths[:, own], found.run, own), axis=1),
+                _values(reference)[0],
+            )
+            lines += [
+                Curve(there, of_reference[:, k], "", PALETTE[k], "", symbol="s", size=5.0, hollow=True) for k in shown
+            ]
     return [Panel(Axis(f"way of the {ion} / Å"), Axis(text), lines)]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from ase.data import atomic_numbers
 from pydantic import Field
 
-from ionecho.analysis.options import TrajectoryOptions
+from ionecho.analysis.options import ReadOptions, TrajectoryOptions
 from ionecho.analysis.redox import Run, continuous, nearest_distances
+from ionecho.data.registry import find_input
 from ionecho.data.trajectory import Trajectory
 from ionecho.errors import InputError
 
@@ -17,7 +18,11 @@ BLOCK = 256
 
 
 class Settings(TrajectoryOptions):
-    """Which arrays tell the states, of which ions; valences are those of the centres without a hole."""
+    """Which arrays tell the states, of which ions; valences are those of the centres without a hole.
+
+    `reference` is a dataset of the same atoms (of it `reference_groups`), whose charges and spin densities stand
+    beside; `grids` the predicted densities of the run, of which slices are shown.
+    """
 
     centre: str
     ion: str
@@ -29,6 +34,9 @@ class Settings(TrajectoryOptions):
     hop_window: int = Field(ge=1)
     hop_distance: float = Field(gt=0)
     window: int = Field(ge=0)
+    reference: str | None = None
+    reference_groups: list[str] | None = None
+    grids: str | None = None
 
 
 def read_run(trajectory: Trajectory, settings: Settings) -> Run:
@@ -73,7 +81,27 @@ def read_run(trajectory: Trajectory, settings: Settings) -> Run:
     time = joined["time"] if np.isfinite(joined["time"]).all() else None
     charges = joined[settings.charge] if settings.charge else None
     paths = continuous(joined["mobile"], joined["cell"])
-    return Run(joined[settings.moment], charges, joined["distances"], joined["places"], paths, time, expected)
+    structure = numbers, mobile, joined["cell"]
+    of_centres = joined[settings.moment], charges, joined["distances"], joined["places"]
+    return Run(*of_centres, paths, time, expected, *structure)
+
+
+def read_reference(run: Run, settings: Settings) -> Run | None:
+    """The same of the frames of the reference, at its own structures; None without a reference.
+
+    Raises
+    ------
+    InputError
+        If it holds other atoms than the run, or in another order.
+    """
+    if settings.reference is None:
+        return None
+    path, groups = find_input(settings.reference), settings.reference_groups
+    own = settings.model_copy(update={"read": ReadOptions(groups=groups)})
+    trajectory = own.read.open_run(path)
+    if not np.array_equal(trajectory.numbers, run.numbers):
+        raise InputError(f"{path}: expected the atoms of the run, in its order; choose reference_groups")
+    return read_run(trajectory, own)
 
 
 def _rows(trajectory: Trajectory, centres: np.ndarray, name: str) -> np.ndarray:

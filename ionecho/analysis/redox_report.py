@@ -23,10 +23,13 @@ from ionecho.analysis.redox import (
     split,
     transfers,
 )
+from ionecho.analysis.redox_fields import FIELD, Fields
 from ionecho.analysis.redox_figures import STATES, figures
 from ionecho.analysis.redox_reading import Settings as Settings
-from ionecho.analysis.redox_reading import read_run
+from ionecho.analysis.redox_reading import read_reference, read_run
 from ionecho.analysis.scenes import scene_of_trajectory
+from ionecho.data.registry import find_input
+from ionecho.data.store import Dataset
 from ionecho.data.trajectory import Trajectory, early_end
 from ionecho.report import Number, Report, Scene, Table, by_unit
 
@@ -61,6 +64,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
     """
     trajectory = settings.read.open_run(one(inputs, "redox"))
     found = _analysed(read_run(trajectory, settings), settings)
+    reference = read_reference(found.run, settings)
     return Report(
         analysis="redox",
         title="Oxidation states along a run",
@@ -69,12 +73,22 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         units=UNITS,
         notes=_notes(found, settings, trajectory),
         tables=_tables(found, settings),
-        figures=figures(found, settings.centre, settings.ligand, settings.ion),
+        figures=figures(found, settings.centre, settings.ligand, settings.ion, reference, _fields(found.run, settings)),
         scene=_scene(trajectory, found, settings),
         settings=settings,
         conventions=CONVENTIONS,
         source={name: trajectory.attrs[name] for name in ("checkpoint", "states") if name in trajectory.attrs},
     )
+
+
+def _fields(run: Run, settings: Settings) -> dict[str, Fields]:
+    """Spin densities of the run, and of the reference where it has some."""
+    if settings.grids is None or not run.paths.shape[1]:
+        return {}
+    fields = {"model": Fields(Dataset(find_input(settings.grids)), run, None)}
+    if settings.reference is not None and FIELD in (other := Dataset(find_input(settings.reference))).labels:
+        fields["reference"] = Fields(other, run, settings.reference_groups)
+    return fields
 
 
 def _scene(trajectory: Trajectory, found: Redox, settings: Settings) -> Scene:
