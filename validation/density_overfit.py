@@ -38,7 +38,7 @@ RECIPES = {
         "model.unpaired=[0,1]",
         "~trainer.losses",
         "+trainer.losses={relative_errors: {charge_density: 1.0, spin_density: 0.3}}",
-        "trainer.max_epochs=1500",
+        "trainer.max_epochs=200",
         "trainer.ema_decay=0.99",
     ],
     "deep_dft": ["trainer.batch_size=1", "trainer.max_epochs=1500", "trainer.ema_decay=0.99"],
