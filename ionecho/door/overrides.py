@@ -33,7 +33,7 @@ def _readable(override: str) -> str:
     in_quotes = f"{key}=[{','.join(map(_quoted, names))}]" if listed else f"{key}={_quoted(value)}"
     try:
         read = OverridesParser.create().parse_override(override)
-        means_itself = listed or (not read.is_sweep_override() and str(read.value()) == value)
+        means_itself = listed or (not read.is_sweep_override() and read.value() == value and "${" not in value)
     except HydraException as error:
         if key.lstrip("+") in PATHS or all(_there(name) for name in names):
             return in_quotes
@@ -52,4 +52,5 @@ def _quoted(name: str) -> str:
     if name[:1] in ("'", '"'):
         return name
     escaped = name.replace("\\", "\\\\") if name.endswith("\\") else name
+    escaped = escaped.replace("${", "\\${")
     return '"' + escaped.replace('"', '\\"') + '"'
