@@ -211,6 +211,8 @@ def open_trajectory(
         if (format, species, cell, time_step, topology) != (None,) * 5:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
         return DatasetTrajectory(path, groups) if is_dataset(path) else ZarrTrajectory(path)
+    if path.is_dir() and not any(path.glob("metadata.*")):  # as ASE's bundles have
+        raise InputError(f"{path}: a folder without zarr.json; expected a file, or a trajectory or dataset in zarr")
     if format is None and path.suffix.lower() in ENDINGS:
         return BinaryTrajectory(path, topology, cell, time_step)
     if topology is not None:
