@@ -157,6 +157,8 @@ def read_cube(
         raise InputError(f"{path}: not a whole cube file ({type(error).__name__}: {error})") from error
     if len(content["datas"]) != 1:
         raise InputError(f"{path}: {len(content['datas'])} values a point; a file with one density expected")
+    if content["origin"].shape != (3,):
+        raise InputError(f"{path}: line 3: expected a count and an origin of 3 numbers, found {header[2].strip()!r}")
     atoms = content["atoms"]
     atoms.positions -= content["origin"]
     atoms.pbc = pbc
