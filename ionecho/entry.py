@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from yaml import YAMLError
 from ionecho.data.shared import CONF
 from ionecho.door.config import content, unknown_settings
 from ionecho.door.overrides import readable
-from ionecho.errors import InputError, explain
+from ionecho.errors import InputError, IonEchoWarning, explain
 
 USER_ERRORS = (
     InputError,
@@ -49,7 +50,16 @@ OmegaConf.register_new_resolver("run_id", run_id, replace=True)
 
 
 def guarded(name: str, work: Callable[[], Returned]) -> Returned:
-    """Do the work; input that cannot be served ends with one line and exit code 2."""
+    """Do the work; input that cannot be served ends with one line and exit code 2, and our warnings take one each."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, IonEchoWarning):
+            print(f"{name}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            shown(message, category, *where)
+
+    warnings.showwarning = show
     try:
         return work()
     except ValidationError as error:

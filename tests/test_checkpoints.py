@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(copy: Path, name: str) -> None
     ("changes", "message"),
     [
         ({"format_version": 99}, "checkpoint format 99, this IonEcho reads up to 3; update IonEcho"),
-        ({"members": 3}, "weights do not fit model painn_nmr"),
+        ({"members": 3}, "config.yaml tells of 3 members, the weights are those of 2"),
         ({"model": "unheard_of"}, "unknown model 'unheard_of'"),
         ({"colour": "red"}, "colour"),
     ],

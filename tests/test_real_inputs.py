@@ -23,7 +23,7 @@ import ionecho
 from ionecho.analysis.options import ReadOptions
 from ionecho.analysis.paths import follow
 from ionecho.data.archives import refuse_odd_zip, unpack_tar
-from ionecho.data.importers import ase_files, magres, vasp
+from ionecho.data.importers import ase_files, density, magres, vasp
 from ionecho.data.registry import find_inputs, find_one
 from ionecho.data.store import Dataset
 from ionecho.data.trajectory import open_trajectory
@@ -118,7 +118,9 @@ def test_atoms_without_identities_and_frames_out_of_step_are_refused(tmp_path: P
     whole = uneven.read_text()
     for cut in (len(whole) - 40, whole.rindex("ITEM: ATOMS") + 5, whole.rindex("BOX") - 6):
         uneven.write_text(whole[:cut])
-        with pytest.raises(InputError, match=r"breaks off|expected id element x y z|before its atoms|expected ITEM"):
+        with pytest.raises(
+            InputError, match=r"within a number|breaks off|expected id element x y z|before its atoms|expected ITEM"
+        ):
             read(uneven)
 
 
@@ -158,8 +160,9 @@ def test_xdatcar_as_people_have_it(tmp_path: Path) -> None:
         (xdatcar(names=""), r"a head of VASP 4, with no elements in it"),
         (xdatcar("Na Mn Qq"), "'Qq' names no element"),
         (xdatcar().replace(" 0.", "0."), "frame 0, row 1.*numbers run together"),
-        (xdatcar()[:-20], "frame 1.*row 5"),
-        (xdatcar()[:-80], "frame 1 breaks off after 3 of 5 atoms"),
+        (xdatcar()[:-20], "frame 1.*row 5|ends within a number"),
+        (xdatcar()[:-5], r"ends within a number, 0\.\d+; leave that frame out"),
+        ("\n".join(xdatcar().splitlines()[:-2]) + "\n", "frame 1 breaks off after 3 of 5 atoms"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=said):
@@ -357,6 +360,14 @@ def test_magres_of_cubic_sites_and_of_missing_atoms(tmp_path: Path) -> None:
     path.write_text(MAGRES.format(key="ms", unit="ppm", rows="\n".join(["ms Na 1 1 0 0 0 1 0 0 0 1"] * 2)))
     with pytest.raises(InputError, match="ms stands twice with Na 1"):
         list(magres.read(path))
+    whole = MAGRES.format(key="ms", unit="ppm", rows="\n".join(f"ms Na {n} 1 0 0 0 1 0 0 0 1" for n in (1, 2)))
+    for text, said in (
+        (whole.replace("ms Na 2", "ms Na 3"), "ms of Na 3, expected some of its atoms Na 1, Na 2"),
+        (whole.replace("[/magres]\n", ""), r"ends within its block magres, before a line \[/magres\]"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=said):
+            list(magres.read(path))
 
 
 def test_positions_and_cells_that_cannot_be(tmp_path: Path) -> None:
@@ -377,7 +388,7 @@ def test_positions_and_cells_that_cannot_be(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "molecule.xyz", [molecule] * 5)
     read = ReadOptions(time_step=1.0)
     trajectory = read.open(tmp_path / "molecule.xyz")
-    with pytest.raises(InputError, match=r"holds no cell.*give analysis\.settings\.read\.cell"):
+    with pytest.raises(InputError, match=r"holds no periodic cell.*give cell=\[a,b,c\]"):
         follow(trajectory, "Na", None, read, remove_drift=False, unwrap=True, longest_step=0.45)
 
 
@@ -395,6 +406,18 @@ def test_names_of_files_are_read_as_they_are(tmp_path: Path, monkeypatch: pytest
     assert readable(["analysis=rdf", "a.b=[1,2]", "input=run.zarr"]) == ["analysis=rdf", "a.b=[1,2]", "input=run.zarr"]
     with pytest.raises(InputError, match=r"put it into quotes: 'note=\"a \(b\)\"'"):
         readable(["note=a (b)"])
+    for name in ("300", "${x}.xyz"):  # no number, nor an entry of the config, where a file is asked for
+        Path("größe.xyz").rename(name)
+        assert OverridesParser.create().parse_override(readable([f"input={name}"])[0]).value().replace("\\", "") == name
+        Path(name).rename("größe.xyz")
+    Path("300").mkdir()
+    assert readable(["temperature=300", "a.temperature=[300,400]"]) == ["temperature=300", "a.temperature=[300,400]"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert readable(["input=~/größe.xyz", "output=[~/a, b]", "~input"]) == [
+        f'input="{tmp_path}/größe.xyz"',
+        f'output=["{tmp_path}/a","b"]',
+        "~input",
+    ]
     assert len(find_inputs("run*.xyz")) == 2
     with pytest.raises(InputError, match="expected one file or dataset, found 2"):
         find_one("run*.xyz")
@@ -477,6 +500,11 @@ def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
     for name in names:
         with pytest.raises(InputError, match=f"2 parts of {name} are missing on disk; make it anew"):
             list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, [name]))
+    for name in names:  # as earlier versions wrote them, without a word on what is on disk
+        told = (tmp_path / "t.zarr" / name / "zarr.json").read_text()
+        (tmp_path / "t.zarr" / name / "zarr.json").write_text(told.replace("parts_of_zeros_are_kept", "another"))
+        with pytest.raises(InputError, match=f"2 parts of {name} are missing on disk; make it anew"):
+            list(open_trajectory(tmp_path / "t.zarr").blocks(0, 4, [name]))
     for text in ("{", "{}", "[]", ""):
         shutil.copytree(tmp_path / "t.zarr", tmp_path / "b.zarr")
         (tmp_path / "b.zarr/zarr.json").write_text(text)
@@ -516,3 +544,94 @@ def test_predictions_are_written_as_their_name_says(tmp_path: Path) -> None:
         model.predict(tmp_path / "t.extxyz", device="cpu", output=tmp_path / "p.csv")
     with pytest.raises(InputError, match=r"expected an ending \.zarr, \.extxyz, \.xyz, \.csv, found \.txt"):
         model.predict(tmp_path / "t.extxyz", device="cpu", output=tmp_path / "p.txt")
+
+
+def test_a_number_that_the_end_of_a_file_cuts_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.extxyz"
+    rows = "\n".join(f"Na {x:.6f} {y:.6f} {z:.6f}" for x, y, z in PLACES[0])
+    path.write_text(f'5\nLattice="8 0 0 0 8 0 0 0 8" Properties=species:S:1:pos:R:3\n{rows}')
+    np.testing.assert_allclose(read(path), PLACES[:1], atol=1e-6)
+    whole = path.read_text()
+    for short in (1, 3, 5):
+        path.write_text(whole[:-short])
+        with pytest.raises(InputError, match=r"ends within a number, .*; leave that frame out, or end the line"):
+            read(path)
+    path.write_text(whole[:-3] + "\n")
+    assert len(read(path)) == 1
+    cut = dump(tmp_path / "cut", [0, 10], "id element x y z")
+    cut.write_text(cut.read_text()[:-1])
+    with pytest.raises(InputError, match=r"(within row 5 of 5|within a number, .*); leave that frame out"):
+        read(cut)
+
+
+def test_a_count_without_rows_takes_no_memory(tmp_path: Path) -> None:
+    head = "toy\n1.0\n5 0 0\n0 5 0\n0 0 5\nNa O\n1 600000000\nDirect\n0 0 0\n"
+    (tmp_path / "POSCAR").write_text(head)
+    (tmp_path / "CHGCAR").write_text(head)
+    for work in (lambda: last_image(str(tmp_path / "POSCAR")), lambda: list(density.read_chgcar(tmp_path / "CHGCAR"))):
+        with pytest.raises(InputError, match=r"its head counts 600000001 atoms \('1 600000000'\), a file of \d+ bytes"):
+            work()
+
+
+def test_a_cube_without_a_whole_origin_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.cube"
+    path.write_text("a\nb\n 1 0.0 0.0\n 1 9 0 0\n 1 0 9 0\n 1 0 0 9\n 11 0 0 0 0\n 1.0\n")
+    with pytest.raises(InputError, match=r"line 3: expected a count and an origin of 3 numbers, found '1 0\.0 0\.0'"):
+        list(density.read_cube(path))
+
+
+def test_settings_are_named_by_the_keys_that_a_line_has(tmp_path: Path) -> None:
+    path = dump(tmp_path / "cell=8.dump", [0, 10, 20, 30, 40])
+    for changes, said in (
+        ([], r"cell=8\.dump: frame 0.*give analysis\.settings\.read\.species=\[\.\.\]"),
+        (["analysis.settings.read.species=[Na,Mn,O]"], r"give analysis\.settings\.read\.time_step=\.\."),
+        (
+            ["analysis.settings.read.species=[Na,Mn,O]", "analysis.settings.read.time_step=1"],
+            r"at most analysis\.settings\.longest_step=0\.45.*or set analysis\.settings\.unwrap=false",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            ionecho.analyze("diffusion", path, *changes)
+    open_box = dump(tmp_path / "open", [0, 10], "id element x y z")
+    open_box.write_text(open_box.read_text().replace("pp pp pp", "ff ff ff"))
+    with pytest.raises(InputError, match=r"found pbc .*; give analysis\.settings\.read\.cell=\[a,b,c\]"):
+        ionecho.analyze("rdf", open_box)
+    assert open_trajectory(open_box, cell=8 * np.eye(3)).pbc.all()
+    ions = dump(tmp_path / "ions", [0], "id element x y z")
+    ions.write_text(ions.read_text().replace(" Na ", " Na+ "))
+    with pytest.raises(InputError, match=r"Na\+ in its column element, which are no elements; dump id element x y z"):
+        open_trajectory(ions)
+
+
+def test_an_import_names_the_frame_and_atom_that_cannot_be(home: Path) -> None:
+    from ionecho.data.commands import app
+
+    Path("in").mkdir()
+    line = [
+        "import",
+        "mine",
+        "in",
+        "--importer",
+        "extxyz",
+        "--pattern",
+        "*.extxyz",
+        "--licence",
+        "mit",
+        "--citation",
+        "me",
+    ]
+    whole = extxyz(Path("in/a.extxyz"), ["energy=-1", "energy=-2"]).read_text()
+    for spoiled, said in (
+        (whole.replace("energy=-2", "energy=abc"), r"a\.extxyz#1: energy: expected numbers, found 'abc'"),
+        (whole.replace("2 2 2 -0.1 0 0", "2 2 2 nan 0 0"), r"a\.extxyz#0: forces of Na 1 is \[nan, 0\.0, 0\.0\]"),
+        (whole.replace("Na 2 2 2", "Na 2 2 nan"), r"a\.extxyz#0: frame 0: positions that are not numbers: Na 1 at"),
+        (whole.replace("4 0 0 0 4 0 0 0 4", "4 0 0 0 4 0 4 4 0"), r"a\.extxyz#0: frame 0: a cell of 0 Å³ an atom"),
+        (whole.replace("Na 2 2 2", "Qq 2 2 2"), "'Qq' names no element"),
+        (
+            whole.replace("energy=-", "energy=-1e9"),
+            "no configuration is left to train on, all are flagged: absurd value",
+        ),
+    ):
+        Path("in/a.extxyz").write_text(spoiled)
+        with pytest.raises(InputError, match=said):
+            app(line, standalone_mode=False)

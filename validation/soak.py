@@ -5,7 +5,8 @@
 Every step runs once undisturbed. Then it is started again and again, each time killed at a random moment between its
 start and its usual end, until it ends by itself; what it wrote is compared byte by byte with that of the undisturbed
 run, and the next round begins in an empty folder. Processes are forked from one that has imported everything, so that
-kills fall into the work and not into the start of Python.
+kills fall into the work and not into the start of Python. A checkpoint's environment.txt names the installed packages:
+those at the start stand for all, as someone may install another meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import distributions
 from pathlib import Path
+from unittest.mock import patch
 
 import ase.io
 import torch
@@ -224,7 +227,9 @@ def main() -> None:
         atoms.rattle(0.05, seed=1)
         ase.io.write("start.extxyz", atoms)
         path = [step for step in steps() if step.name in (asked.steps or step.name)]
-        found = {step.name: soak(step, -(-asked.kills // len(path)), rng) for step in path}
+        packages = list(distributions())
+        with patch("ionecho.checkpoints.store.distributions", lambda: packages):
+            found = {step.name: soak(step, -(-asked.kills // len(path)), rng) for step in path}
     total = sum(each["kills"] for each in found.values())
     output.write_text(json.dumps({"seed": asked.seed, "kills": total, "steps": found}, indent=1) + "\n")
     print(f"{total} kills, every result of the same bytes; {output}")

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ionecho.analysis.options import whole_keys
 from ionecho.data.registry import find_inputs
 from ionecho.errors import InputError
 from ionecho.labelling.workers import executor, in_order
@@ -38,7 +39,11 @@ def analyze(name: str, input: str | Path | Sequence[str | Path], settings: Mappi
     if name not in ANALYSES:
         raise InputError(f"analysis.name: expected one of {', '.join(ANALYSES)}, found {name!r}")
     module = import_module(ANALYSES[name])
-    report: Report = module.run(find_inputs(input), module.Settings.parse(settings, name))
+    inputs, parsed = find_inputs(input), module.Settings.parse(settings, name)
+    try:
+        report: Report = module.run(inputs, parsed)
+    except InputError as error:
+        raise InputError(whole_keys(str(error), settings, inputs)) from error
     return report
 
 

@@ -83,7 +83,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         )
     conversion = next(iter(conversions.values()))
     if other := [name for name, each in conversions.items() if each != conversion]:
-        raise InputError(f"input: {', '.join(other)} stored with another conversion; give contact_shift for all")
+        raise InputError(f"input: {', '.join(other)} stored with another conversion; give contact_shift={{..}} for all")
     experiment = None
     if settings.experiment.file is not None:
         experiment = read_experiment(settings.experiment.file, settings.experiment, settings.larmor_frequency * 1e6)

@@ -139,7 +139,7 @@ def _columns(trajectory: Trajectory, element: str, read: ReadOptions) -> Iterato
     selected = np.flatnonzero(mobile[trajectory.centres])
     if not selected.size:
         count = len(trajectory.centres)
-        raise InputError(f"{trajectory.path}: none of the {count} predicted centres is {element}; correct element")
+        raise InputError(f"{trajectory.path}: none of the {count} predicted centres is element={element}; correct it")
     predicted = [name for name in (COUPLING, COUPLING + MEMBERS, COUPLING + SPREAD) if name in trajectory.stored]
     flags = [name for name in ("quality",) if name in trajectory.stored]
     for block in read.frames(trajectory, BLOCK, [*predicted, *flags]):
@@ -174,7 +174,7 @@ def settle_conversion(
     found = attributes.get(key) or (attributes.get("conventions") or {}).get(key)
     stored = ContactShift(**found) if found else None
     if requested is None and stored is None:
-        raise InputError(f"{path}: no {key} parameters stored with the input; give {key} in the config")
+        raise InputError(f"{path}: no {key} parameters stored with the input; give {key}={{..}}")
     if requested is None or stored is None:
         conversion = requested or stored
         assert conversion is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,9 @@ from ionecho.data.trajectory import Frames, Trajectory, cell_of, open_trajectory
 from ionecho.errors import InputError, explain
 
 SETTINGS = "analysis.settings"  # before every key of an analysis on the line
+NAMED = re.compile(
+    r"(?<![\w./'\"\0])(?:\w+(?=(?:\.\w+)*=)|(?<=\A)\w+(?=(?:\.\w+)*:)|\w+(?=\.[a-z]))(?:\.\w+)*(?![\w/(])"
+)
 
 
 class Options(BaseModel):
@@ -26,6 +30,34 @@ class Options(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise InputError(f"{analysis}: {explain(error, SETTINGS)}") from error
+
+
+def whole_keys(text: str, settings: Mapping[str, Any], inputs: Sequence[object]) -> str:
+    """An error in which every setting stands by the whole key that a line has for it.
+
+    Readers, and functions that serve several analyses, know settings by their last name (`species=[..]`, `map.fold`,
+    or `fold:` at the beginning). Names of `inputs` stay as they are.
+    """
+    keys = sorted(_keys(settings), key=lambda key: key.count("."))
+    names = [name for name in map(str, inputs) if name in text]
+    for number, name in enumerate(names):
+        text = text.replace(name, f"\0{number}\0")
+
+    def whole(found: re.Match[str]) -> str:
+        like = [key for key in keys if f".{key}".endswith(f".{found[0]}")]
+        return f"{SETTINGS}.{like[0]}" if like else found[0]
+
+    text = NAMED.sub(whole, text)
+    for number, name in enumerate(names):
+        text = text.replace(f"\0{number}\0", name)
+    return text
+
+
+def _keys(settings: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        yield f"{within}{name}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{within}{name}.")
 
 
 class ReadOptions(Options):
@@ -59,8 +91,7 @@ class ReadOptions(Options):
         if len(used) > 1:
             told = ", ".join(used[:8]) + (", ..." if len(used) > 8 else "")
             raise InputError(
-                f"{path}: expected one run, found {len(used)} ({told}); "
-                f"choose one, for instance {SETTINGS}.read.groups=[{used[0]}]"
+                f"{path}: expected one run, found {len(used)} ({told}); choose one, for instance groups=[{used[0]}]"
             )
         return trajectory
 

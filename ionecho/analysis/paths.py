@@ -93,8 +93,8 @@ def follow(
         raise InputError(f"{path}: holds only {element}, expected a framework; set remove_drift=false")
     if unwrap and not trajectory.pbc.any():
         raise InputError(
-            f"{path}: holds no cell, so what was wrapped into one cannot be followed; give "
-            "analysis.settings.read.cell=[a,b,c] (Å), or analysis.settings.unwrap=false if coordinates are continuous"
+            f"{path}: holds no periodic cell, so what was wrapped cannot be followed; give cell=[a,b,c] (Å), "
+            "or unwrap=false if coordinates are continuous"
         )
     tracker = _Tracker(path, symbols, trajectory.pbc, unwrap, longest_step)
     blocks: list[tuple[Floats, Floats, dict[str, Floats], Floats]] = []
@@ -194,7 +194,9 @@ def _framework(symbols: NDArray, element: str, framework: Sequence[str] | None, 
         raise InputError(f"{path}: element={element} is not in it; expected one of {present}")
     wanted = sorted(set(symbols) - {element}) if framework is None else list(framework)
     if absent := set(wanted) - set(symbols):
-        raise InputError(f"{path}: framework: {', '.join(sorted(absent))} not in it; expected some of {present}")
+        raise InputError(
+            f"{path}: framework={wanted}: {', '.join(sorted(absent))} not in it; expected some of {present}"
+        )
     if element in wanted:
         raise InputError(f"framework: expected elements that stay, found the mobile {element} among {wanted}")
     return np.isin(symbols, wanted)
@@ -207,7 +209,7 @@ def _times(frames: Frames, groups: set[str], path: Path) -> Floats:
         raise InputError(f"{path}: holds several trajectories ({', '.join(sorted(groups))}), expected one")
     if frames.time is None:
         raise InputError(
-            f"{path}: holds no time, expected frames evenly spaced in time; give analysis.settings.read.time_step"
+            f"{path}: holds no time, expected frames evenly spaced in time; give time_step=.. (fs between frames)"
         )
     return np.asarray(frames.time, float)
 

@@ -123,7 +123,8 @@ def distributions(path: Path, frames: ReadOptions, options: RdfOptions) -> Distr
     """
     trajectory = frames.open(path)
     if not trajectory.pbc.all():
-        raise InputError(f"{path}: expected a cell periodic in three directions, found pbc {trajectory.pbc.tolist()}")
+        found = f"found pbc {trajectory.pbc.tolist()}"
+        raise InputError(f"{path}: expected a cell periodic in three directions, {found}; give cell=[a,b,c] (Å)")
     present = Counter(chemical_symbols[number] for number in trajectory.numbers)
     symbols = list(present)
     kind = np.array([symbols.index(chemical_symbols[number]) for number in trajectory.numbers])

@@ -50,16 +50,16 @@ def read_run(trajectory: Trajectory, settings: Settings) -> Run:
     numbers = trajectory.numbers
     own = {name: np.flatnonzero(numbers == atomic_numbers[getattr(settings, name)]) for name in ("centre", "ligand")}
     if absent := [getattr(settings, name) for name, atoms in own.items() if not len(atoms)]:
-        raise InputError(f"{trajectory.path}: holds no {', '.join(absent)}; set centre and ligand")
+        raise InputError(f"{trajectory.path}: holds no {', '.join(absent)}; set centre=.. and ligand=..")
     mobile = np.flatnonzero(numbers == atomic_numbers[settings.ion])
     valences = {atomic_numbers[symbol]: valence for symbol, valence in settings.valences.items()}
     if unknown := sorted(set(numbers.tolist()) - set(valences)):
-        raise InputError(f"{trajectory.path}: expected valences of all elements, found none of {unknown}")
+        raise InputError(f"{trajectory.path}: expected valences={{..}} of all elements, found none of {unknown}")
     expected = -sum(valences[number] for number in numbers.tolist())
     if not 0 <= expected <= len(own["centre"]):
         raise InputError(
             f"{trajectory.path}: its composition asks for {expected} holes on {len(own['centre'])} {settings.centre}; "
-            f"expected 0 to {len(own['centre'])}, see valences"
+            f"expected 0 to {len(own['centre'])}, see valences={{..}}"
         )
     names = [settings.moment, *([settings.charge] if settings.charge else [])]
     parts: dict[str, list[Any]] = {name: [] for name in (*names, "distances", "places", "mobile", "cell", "time")}
@@ -77,7 +77,9 @@ def read_run(trajectory: Trajectory, settings: Settings) -> Run:
         parts["time"].append(np.full(len(frames), np.nan) if frames.time is None else frames.time)
     joined = {name: np.concatenate(blocks) for name, blocks in parts.items()}
     if not np.isfinite(joined[settings.moment]).all():
-        raise InputError(f"{trajectory.path}: {settings.moment} of some {settings.centre} is missing; choose groups")
+        raise InputError(
+            f"{trajectory.path}: {settings.moment} of some {settings.centre} is missing; choose groups=[..]"
+        )
     time = joined["time"] if np.isfinite(joined["time"]).all() else None
     charges = joined[settings.charge] if settings.charge else None
     paths = continuous(joined["mobile"], joined["cell"])

@@ -225,6 +225,6 @@ def check_fold(framework: Framework, axis: str, fold: tuple[int, int], tolerance
         match = (np.hypot(across, along) <= tolerance) & (framework.numbers[:, None] == framework.numbers[None])
         if not match.any(axis=1).all():
             raise InputError(
-                f"fold {list(fold)}: the framework does not repeat {fold[direction]} times along its in-plane vector "
-                f"{direction + 1} within {tolerance} Å; use the true repeat, or [1, 1] for the whole cell"
+                f"fold: {list(fold)} asked for, but the framework does not repeat {fold[direction]} times along its "
+                f"in-plane vector {direction + 1} within {tolerance} Å; take the true repeat, or [1, 1]"
             )

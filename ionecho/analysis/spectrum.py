@@ -109,7 +109,7 @@ def read_tensors(trajectory: Trajectory, options: SpectrumOptions) -> Tensors:
     assert trajectory.centres is not None
     chosen = np.flatnonzero(trajectory.numbers[trajectory.centres] == atomic_numbers[element])
     if not len(chosen):
-        raise InputError(f"{trajectory.path}: none of its centres is {element}; correct isotope")
+        raise InputError(f"{trajectory.path}: none of its centres is {element}; correct isotope=..")
     blocks = list(options.read.frames(trajectory, BLOCK, names))
     arrays = {name: np.concatenate([np.asarray(b.arrays[name], float)[:, chosen] for b in blocks]) for name in names}
     if not all(np.isfinite(values).all() for values in arrays.values()):

@@ -10,6 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ionecho.checkpoints.upgrades import UPGRADES, Weights
 from ionecho.data.fetch import sha256
-from ionecho.data.files import replace_folder, write_json
+from ionecho.data.files import read_yaml, replace_folder, write_json
 from ionecho.data.lock import locked
 from ionecho.data.outputs import drives_ions
 from ionecho.errors import InputError, explain
@@ -103,7 +104,9 @@ class Checkpoint:
 
 def save(folder: Path, config: CheckpointConfig, model: Ensemble, metrics: dict[str, Any], card: str) -> None:
     """Write a checkpoint folder, completely or not at all."""
-    packages = sorted({f"{dist.name}=={dist.version}" for dist in distributions()}, key=str.lower)
+    packages = sorted(
+        {f"{dist.name}=={dist.version}" for dist in distributions()}, key=lambda package: (package.lower(), package)
+    )
     texts = {
         "config.yaml": yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True),
         "metrics.json": json.dumps(metrics, indent=1, allow_nan=False) + "\n",
@@ -162,24 +165,45 @@ def load(folder: Path) -> Checkpoint:
     if (folder / MANIFEST).exists():
         verify(folder)
     try:
-        raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        raw = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
-    except (UnicodeDecodeError, yaml.YAMLError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: unreadable ({error}); fetch the checkpoint anew") from error
     raw, weights = _upgraded(raw, weights, folder)
     config = _validated(raw, folder)
     if config.dispersion and "domain.mean" not in weights:
         raise InputError(f"{folder}: config.yaml has a dispersion, the weights no domain; fetch the checkpoint anew")
-    overrides = config.member_overrides or [{}] * config.members
-    members = [build_model(config.model, config.hyperparameters | own) for own in overrides]
-    domain = _domain(weights.get("domain.mean"))
-    model = Ensemble(members, config.calibration, domain, dispersions(config.dispersion))
-    expected = model.state_dict()
-    if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:
-        raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
+    if (held := len({name.split(".")[1] for name in weights if name.startswith("members.")})) != config.members:
+        raise InputError(f"{folder}: config.yaml tells of {config.members} members, the weights are those of {held}")
+    if not (folder / MANIFEST).exists():  # what nothing vouches for is not given memory before it fits
+        with torch.device("meta"):
+            _refuse_misfit(_ensemble(config, weights, folder), weights, config, folder)
+    model = _ensemble(config, weights, folder)
+    _refuse_misfit(model, weights, config, folder)
     stored = next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
     model.to(stored).load_state_dict(weights)
     return Checkpoint(model.eval(), config, sha256(folder / WEIGHTS), folder)
+
+
+def _ensemble(config: CheckpointConfig, weights: Weights, folder: Path) -> Ensemble:
+    """The model of a checkpoint, its weights not loaded yet."""
+    overrides = config.member_overrides or [{}] * config.members
+    try:
+        members = [build_model(config.model, config.hyperparameters | own) for own in overrides]
+        return Ensemble(
+            members, config.calibration, _domain(weights.get("domain.mean")), dispersions(config.dispersion)
+        )
+    except InputError:
+        raise
+    except Exception as error:  # of any model's constructor
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{folder}/config.yaml: no {config.model} has these hyperparameters ({told})") from error
+
+
+def _refuse_misfit(model: Ensemble, weights: Weights, config: CheckpointConfig, folder: Path) -> None:
+    expected = model.state_dict()
+    if wrong := sorted({*weights} ^ {*expected}) or [n for n in expected if weights[n].shape != expected[n].shape]:
+        raise InputError(f"{folder}: weights do not fit model {config.model}: {', '.join(wrong[:4])} (of {len(wrong)})")
 
 
 def _domain(mean: Tensor | None) -> Domain | None:
@@ -189,7 +213,11 @@ def _domain(mean: Tensor | None) -> Domain | None:
 
 def read_config(folder: Path) -> CheckpointConfig:
     """What a checkpoint of the present format says of itself; its model need not be installed here."""
-    return _validated(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), folder)
+    try:
+        raw = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder}/config.yaml: cannot be read ({error}); fetch the checkpoint anew") from error
+    return _validated(raw, folder)
 
 
 def _validated(raw: dict[str, Any], folder: Path) -> CheckpointConfig:

@@ -7,6 +7,7 @@ import stat
 import tarfile
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -94,6 +95,13 @@ def _bounded(path: Path, files: int, size: int) -> None:
     packed = path.stat().st_size
     if files > MOST_FILES or size > max(MOST_GROWTH * packed, ALWAYS_ALLOWED):
         raise InputError(f"{path}: {packed} bytes that unpack to {size} in {files} files or more; not unpacked")
+
+
+def refuse_lost(group: Any, names: Iterable[str], path: Path) -> None:
+    """Raise InputError for arrays of which parts are not on disk: zarr reads them as zeros."""
+    for name in names:
+        if lost := group[name].nchunks - group[name].nchunks_initialized:
+            raise InputError(f"{path}: {lost} parts of {name} are missing on disk; make it anew")
 
 
 def refuse_swollen(group: Any, path: Path) -> None:

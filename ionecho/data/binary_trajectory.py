@@ -97,7 +97,7 @@ def _dcd(path: Path) -> Iterator[Frame]:
         said = np.frombuffer(file.read(12)[8:], "<i4")
     with DCDReader(str(path), dt=1.0) as reader:
         if len(said) and reader.n_frames < said[0] < 1 << 24:
-            raise InputError(f"{path}: holds {reader.n_frames} of the {said[0]} frames that it says; is it cut?")
+            raise InputError(f"{path}: holds {reader.n_frames} of the {said[0]} frames that its head counts")
         for step in reader:
             yield np.array(step.positions, float), _standard_cell(step.dimensions), None
 

@@ -16,6 +16,7 @@ from ionecho.data.archives import pack
 from ionecho.data.card import DatasetCard, ImportRecipe
 from ionecho.data.fetch import fetch, home, unpack
 from ionecho.data.files import remove_folder, write_json
+from ionecho.data.frames import refuse_holes
 from ionecho.data.importers import importer
 from ionecho.data.lock import locked
 from ionecho.data.quality import describe, flag, told_flags, told_labels
@@ -164,6 +165,7 @@ def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configurat
             configuration.labels.pop(name, None)
         step = configuration.frame
         configuration.source = f"{relative.as_posix()}#{step}"
+        refuse_holes(configuration)
         if recipe.frames is None:
             configuration.group = relative.as_posix()
         else:
@@ -173,7 +175,7 @@ def _read(path: Path, folder: Path, recipe: ImportRecipe) -> Iterator[Configurat
         empty = False
         yield configuration
     if empty:
-        raise InputError(f"{path}: holds no finished configuration; is the run complete?")
+        raise InputError(f"{path}: holds no finished configuration")
 
 
 def _whole(path: Path, configurations: Iterator[Configuration]) -> Iterator[Configuration]:
@@ -267,6 +269,9 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
     writer.group["quality"][:] = flags
     for line in (*told_labels(Dataset(working)), describe(flags), *told_flags(Dataset(working))):
         report(line)
+    if not len(Dataset(working).good):
+        told = "; ".join(told_flags(Dataset(working))).removeprefix("flagged, ")
+        raise InputError(f"{block.name}: no configuration is left to train on, all are flagged: {told}")
     writer.group.update_attributes(
         {
             "name": block.name,

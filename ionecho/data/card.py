@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ionecho.data.files import read_yaml
 from ionecho.data.quality import QualityGate
 from ionecho.data.splits import SplitRecipe
 from ionecho.errors import InputError, explain
@@ -104,9 +105,9 @@ def front_matter(path: Path) -> dict[str, Any]:
     """The YAML front matter of a card."""
     try:
         match = FRONT_MATTER.match(path.read_text(encoding="utf-8"))
-        content = None if match is None else yaml.safe_load(match.group(1))
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its front matter cannot be read ({' '.join(str(error).split())})") from error
+        content = None if match is None else read_yaml(match.group(1))
+    except ValueError as error:
+        raise InputError(f"{path}: its front matter cannot be read ({error})") from error
     if match is None:
         raise InputError(f"{path}: a card begins with YAML between two lines of ---; none found")
     if not isinstance(content, dict):

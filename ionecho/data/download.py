@@ -139,7 +139,7 @@ def check_dataset(folder: Path) -> None:
         If it is missing, damaged, or another.
     """
     if not (folder / "README.md").exists():
-        raise InputError("the repository holds no card (README.md); is it a dataset of IonEcho?")
+        raise InputError("the repository holds no card (README.md), which a dataset of IonEcho has")
     card = read_card(folder / "README.md")
     path = folder / card.filename
     problems = verify(path) + against_card(path, card) if path.exists() else [f"{card.filename} is missing"]

@@ -11,7 +11,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ionecho.data.schema import Configuration
+from ionecho.data.schema import ARRAYS, Configuration
 from ionecho.errors import InputError
 
 SMALLEST_VOLUME = 0.1  # Å³ an atom; less means wrong units or a missing cell
@@ -152,7 +152,7 @@ class Trajectory:
         """Which frames (T,) are used; None: no runs are told apart."""
         if self.group is None:
             if groups is not None:
-                raise InputError(f"{self.path}: holds no `group` to choose {list(groups)} from; set groups to null")
+                raise InputError(f"{self.path}: holds no `group` to choose {list(groups)} from; set groups=null")
             return None
         labels = self.group.astype(str)
         runs = list(dict.fromkeys(labels))
@@ -170,6 +170,23 @@ class Trajectory:
             told = ", ".join(short)
             raise InputError(f"{self.path}: no frame after skip={skip} of {told}; expected one of each trajectory")
         return chosen
+
+
+def refuse_holes(configuration: Configuration) -> None:
+    """Raise InputError for positions or a cell that cannot be, and for a label of which parts are no numbers."""
+    numbers, pbc = np.asarray(configuration.numbers), np.asarray(configuration.pbc)
+    one = Frames(np.asarray(configuration.positions, float)[None], np.asarray(configuration.cell, float)[None])
+    refuse_unusable(one, numbers, pbc, f"{configuration.source}: ", configuration.frame)
+    for name, value in configuration.labels.items():
+        shape = (len(numbers), *ARRAYS[name].shape) if ARRAYS[name].per == "atom" else ARRAYS[name].shape
+        if ARRAYS[name].per == "grid" or np.shape(value) != shape:
+            continue  # another shape is refused where it is stored
+        rows = np.asarray(value, float).reshape(len(numbers) if ARRAYS[name].per == "atom" else 1, -1)
+        if (odd := ~np.isfinite(rows).all(1) & ~np.isnan(rows).all(1)).any():
+            atom = int(odd.argmax())
+            where = f" of {chemical_symbols[numbers[atom]]} {atom}" if ARRAYS[name].per == "atom" else ""
+            told = f"{name}{where} is {rows[atom].tolist()}, expected numbers, or nan alone where it is missing"
+            raise InputError(f"{configuration.source}: {told}")
 
 
 def refuse_unusable(
@@ -202,5 +219,5 @@ def refuse_unusable(
     if flat.any():
         frame = int(flat.argmax())
         what = f"{area[frame] / frames.positions.shape[1]:.2g} Å³ an atom" if pbc.all() else "no area"
-        told = f"a cell of {what} ({frames.cell[frame].tolist()}); is it missing, or not in Å?"
+        told = f"a cell of {what} ({frames.cell[frame].tolist()}); expected lattice vectors in Å"
         raise InputError(f"{where}frame {first + frame}: {told}")

@@ -74,8 +74,10 @@ def find_inputs(given: str | Path | Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for name in given if isinstance(given, Sequence) and not isinstance(given, str) else [given]:
-        if not isinstance(name, str | Path) or not str(name):
+        if not isinstance(name, str | Path):
             raise InputError(f"input: expected names of files or datasets, found {name!r}; put it into quotes")
+        if not str(name):
+            raise InputError("input: expected names of files or datasets, found an empty one")
         path = find_input(str(name))
         if path.exists() or not PATTERN.search(str(name)):
             found.append(path)
@@ -84,6 +86,8 @@ def find_inputs(given: str | Path | Sequence[str | Path]) -> list[Path]:
         if not fitting:
             raise InputError(f"input: nothing fits {name} in {Path.cwd()}")
         found += fitting
+    if not found:
+        raise InputError("input: expected names of files or datasets, found none")
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, ZipStore
 
-from ionecho.data.archives import refuse_odd_zip, refuse_swollen
+from ionecho.data.archives import refuse_lost, refuse_odd_zip, refuse_swollen
 from ionecho.data.files import damage_told, sweep
 from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Configuration, Quality
 from ionecho.errors import InputError
@@ -177,6 +177,8 @@ class Dataset:
             self.frame: NDArray[np.int64] = self.zarr["frame"][:]
             self.quality: NDArray[np.int64] = self.zarr["quality"][:]
             self._check_lengths()
+            some = {"numbers": True, "positions": (np.diff(self.offsets) > 1).any(), "cell": self.zarr["pbc"][:].any()}
+            refuse_lost(self.zarr, [name for name, never_zero in some.items() if never_zero], self.path)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -38,7 +38,7 @@ class TextTrajectory(Trajectory):
     species
         Element of every LAMMPS type, where the dump has no element column.
     cell
-        Cell (3, 3) Å for files that hold none; the trajectory is then periodic.
+        Cell (3, 3) Å for files that hold no periodic one; the trajectory is then periodic.
     time_step
         fs between frames, for formats that hold no time.
     """
@@ -63,8 +63,8 @@ class TextTrajectory(Trajectory):
     def _images(self) -> Iterator[ase.Atoms]:
         for atoms in self._read():
             if self.cell is not None:
-                if atoms.cell.rank:
-                    raise InputError(f"{self.path}: it holds a cell; leave out cell=")
+                if atoms.pbc.any():
+                    raise InputError(f"{self.path}: it holds a periodic cell; leave out cell=..")
                 atoms.set_cell(self.cell)
                 atoms.pbc = True
             yield atoms

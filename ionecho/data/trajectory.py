@@ -13,7 +13,7 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.archives import refuse_swollen
+from ionecho.data.archives import refuse_lost, refuse_swollen
 from ionecho.data.binary_trajectory import ENDINGS, BinaryTrajectory
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
@@ -91,11 +91,7 @@ class ZarrTrajectory(Trajectory):
     def _blocks(self, start: int, size: int, names: Sequence[str]) -> Iterator[Frames]:
         assert self.n_frames is not None
         with damage_told(self.path):
-            for name in names:  # of arrays made elsewhere, one of zeros may have no parts on disk
-                array = self.zarr[name]
-                if array.nchunks_initialized < array.nchunks and (array.nchunks_initialized or WHOLE in array.attrs):
-                    lost = array.nchunks - array.nchunks_initialized
-                    raise InputError(f"{self.path}: {lost} parts of {name} are missing on disk; make it anew")
+            refuse_lost(self.zarr, [name for name in names if self._whole(name)], self.path)
         for first in range(start, self.n_frames, size):
             stop = min(first + size, self.n_frames)
             with damage_told(self.path):
@@ -105,6 +101,11 @@ class ZarrTrajectory(Trajectory):
                 arrays = {name: self.zarr[name][first:stop] for name in names}
                 positions = self.zarr["positions"][first:stop]
             yield Frames(positions, cells, **extra, arrays=arrays)
+
+    def _whole(self, name: str) -> bool:
+        """Whether all parts of an array have to be on disk: earlier versions left out counts and flags of 0."""
+        array = self.zarr[name]
+        return array.nchunks_initialized > 0 or WHOLE in array.attrs or array.dtype.kind == "f"
 
 
 def _check_shapes(group: zarr.Group, names: Collection[str], atoms: int, path: Path) -> None:
@@ -117,10 +118,7 @@ def _check_shapes(group: zarr.Group, names: Collection[str], atoms: int, path: P
         if name in expected and shape != expected[name] and not (name == "cell" and shape == (1, 3, 3)):
             raise InputError(f"{path}: {name} should have shape {expected[name]}, found {shape}")
     some = {"numbers": True, "positions": atoms > 1, "cell": any(group.attrs.get("pbc", [True]))}  # type: ignore[arg-type]
-    for name in (name for name, never_zero in some.items() if never_zero):  # zarr keeps no parts that are zero
-        array: Any = group[name]
-        if array.nchunks_initialized < array.nchunks:
-            raise InputError(f"{path}: {array.nchunks - array.nchunks_initialized} parts of {name} are missing on disk")
+    refuse_lost(group, [name for name, never_zero in some.items() if never_zero], path)
     kinds = group["numbers"][:]  # type: ignore[index]
     if not ((np.asarray(kinds) >= 1) & (np.asarray(kinds) <= 118)).all():  # type: ignore[operator]
         raise InputError(f"{path}: numbers outside 1..118")
@@ -213,6 +211,8 @@ def open_trajectory(
         if (format, species, cell, time_step, topology) != (None,) * 5:
             raise InputError(f"{path}: format, species, cell and time_step are for text files; zarr holds its own")
         return DatasetTrajectory(path, groups) if is_dataset(path) else ZarrTrajectory(path)
+    if path.is_dir() and not any(path.glob("metadata.*")):  # as ASE's bundles have
+        raise InputError(f"{path}: a folder without zarr.json; expected a file, or a trajectory or dataset in zarr")
     if format is None and path.suffix.lower() in ENDINGS:
         return BinaryTrajectory(path, topology, cell, time_step)
     if topology is not None:

@@ -56,8 +56,9 @@ def unknown_settings(config: str, words: Sequence[str]) -> list[str]:
 def _most_like(key: str, known: Sequence[str]) -> str | None:
     """One of the same last word elsewhere, or else one spelled alike."""
     last = key.rpartition(".")[2]
-    same = [other for other in known if other.rpartition(".")[2] == last]
-    return next(iter([*same, *get_close_matches(key, known, 1, ALIKE)]), None)
+    values = [other for other in known if not any(longer.startswith(f"{other}.") for longer in known)]
+    same = [other for other in values if other.rpartition(".")[2] == last]
+    return next(iter([*same, *get_close_matches(key, values, 1, ALIKE)]), None)
 
 
 def _keys(config: DictConfig, within: str = "") -> Iterator[str]:

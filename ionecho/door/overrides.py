@@ -10,7 +10,19 @@ from hydra.errors import HydraException
 
 from ionecho.errors import InputError
 
-PATHS = ("input", "output", "structure", "structures", "reference", "initial", "final", "checkpoint", "start")
+HOME = "~/"
+PATHS = (
+    "input",
+    "output",
+    "structure",
+    "structures",
+    "reference",
+    "initial",
+    "final",
+    "checkpoint",
+    "start",
+    "topology",
+)
 
 
 def readable(overrides: Sequence[str]) -> list[str]:
@@ -29,16 +41,26 @@ def _readable(override: str) -> str:
     if not equals or value[:1] in ("'", '"'):
         return override
     listed = value.startswith("[") and value.endswith("]") and not Path(value).exists()
-    names = [name.strip() for name in value[1:-1].split(",")] if listed else [value]
-    in_quotes = f"{key}=[{','.join(map(_quoted, names))}]" if listed else f"{key}={_quoted(value)}"
+    typed = [name.strip() for name in value[1:-1].split(",")] if listed else [value]
+    names = [_at_home(name) for name in typed]
+    in_quotes = f"{key}=[{','.join(map(_quoted, names))}]" if listed else f"{key}={_quoted(names[0])}"
+    if names != typed:
+        return in_quotes
+    of_a_file = key.rpartition(".")[2].lstrip("+") in PATHS
     try:
         read = OverridesParser.create().parse_override(override)
-        means_itself = listed or (not read.is_sweep_override() and str(read.value()) == value)
+        text = not read.is_sweep_override() and isinstance(read.value(), str)
+        means_itself = listed or (read.value() == value and "${" not in value if text else not of_a_file)
     except HydraException as error:
-        if key.lstrip("+") in PATHS or all(_there(name) for name in names):
+        if of_a_file or all(_there(name) for name in names):
             return in_quotes
         raise InputError(f"{key}: {value!r} cannot be read as it stands; put it into quotes: '{in_quotes}'") from error
     return override if means_itself or not _there(value) else in_quotes
+
+
+def _at_home(name: str) -> str:
+    """`~/` is the user's folder also behind the = of a line, where no shell says so."""
+    return name if not name.startswith(HOME) or _there(name) else str(Path(name).expanduser())
 
 
 def _there(name: str) -> bool:
@@ -52,4 +74,5 @@ def _quoted(name: str) -> str:
     if name[:1] in ("'", '"'):
         return name
     escaped = name.replace("\\", "\\\\") if name.endswith("\\") else name
+    escaped = escaped.replace("${", "\\${")
     return '"' + escaped.replace('"', '\\"') + '"'

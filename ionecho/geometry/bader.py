@@ -75,7 +75,7 @@ def bader(density: Floats, cell: Floats, positions: Floats, spin_density: Floats
         found = None if spin_density is None else spin_density.shape
         raise InputError(f"bader: expected densities on one grid (n1, n2, n3), found {density.shape} and {found}")
     if not density.sum() > 0:
-        raise InputError("bader: the density integrates to nothing; is it the charge density?")
+        raise InputError("bader: the density integrates to nothing, expected the charge density")
     values = np.asarray(density, dtype=float).ravel()
     order = np.argsort(-values, kind="stable")
     flow = _flow(values, order, density.shape, np.asarray(cell) / np.array(density.shape)[:, None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,7 @@ COORDINATES = (("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("x", "y", "z"), ("xs"
 IMAGES = ("ix", "iy", "iz")
 FEMTOSECONDS = {"metal": 1e3, "real": 1.0}  # of one unit of time; both have Å
 UNSAID = "C"  # in the column `element` of a dump without dump_modify element
+SPECIES = "species=[..], the element of every type in order"
 SAME_MASS = 0.02  # of an element's, u
 
 
@@ -84,8 +85,8 @@ def _frames(file: IO[str], path: Path) -> Iterator[dict[str, list[str]]]:
                 raise InputError(f"{where}: no {', '.join(sorted(missing))} before its atoms")
             count = _whole(items["NUMBER OF ATOMS"][0], where)
             rows = list(islice(file, count))
-            if len(rows) < count or not rows or not rows[-1].strip():
-                raise InputError(f"{where} breaks off after {len(rows)} of {count} atoms; leave it out")
+            if len(rows) < count or not rows or not rows[-1].strip() or not rows[-1].endswith("\n"):
+                raise InputError(f"{where} breaks off within row {max(len(rows), 1)} of {count}; leave that frame out")
             yield {**items, "ATOMS": rows, "columns": name.split()[1:]}
             items, frame = {}, frame + 1
         elif name.startswith("BOX BOUNDS"):
@@ -156,24 +157,29 @@ def _elements(table: dict[str, tuple[str, ...]], species: Sequence[str] | None, 
     if "element" in table:
         if set(table["element"]) == {UNSAID} and len(types := set(table.get("type", ()))) > 1:
             told = f"all of its {len(types)} types are {UNSAID}, which LAMMPS writes where no one says more"
-            raise InputError(f"{where}: {told}; give species=[..], the element of every type in order")
+            raise InputError(f"{where}: {told}; give {SPECIES}")
         if unknown := sorted(set(table["element"]) - set(chemical_symbols[1:])):
-            raise InputError(f"{where}: {', '.join(unknown)} are no elements; give species=[..], one of every type")
+            raise InputError(
+                f"{where}: {', '.join(unknown)} in its column element, which are no elements; {_cure(table)}"
+            )
         return np.array([atomic_numbers[name] for name in table["element"]])
     if "mass" in table:
         masses = _floats(table, ["mass"], where)[:, 0]
         apart = np.abs(masses[:, None] - np.nan_to_num(atomic_masses[1:104], nan=np.inf))
         if (apart.min(axis=1) > SAME_MASS).any():
             odd = float(masses[apart.min(axis=1) > SAME_MASS][0])
-            raise InputError(f"{where}: no element has a mass of {odd:g}; give species=[..], one of every type")
+            raise InputError(f"{where}: no element has a mass of {odd:g}; {_cure(table)}")
         return 1 + apart.argmin(axis=1)
     if "type" in table and set(table["type"]) <= set(chemical_symbols[1:]):
         return np.array([atomic_numbers[name] for name in table["type"]])  # dump_modify types labels
     known = sorted(set(table.get("type", ())), key=lambda kind: (len(kind), kind))
     found = f"types {', '.join(known)}" if known else f"columns {', '.join(table)}"
-    raise InputError(
-        f"{where}: the dump has {found} but names no elements; give species=[..], the element of every type in order"
-    )
+    raise InputError(f"{where}: the dump has {found} but names no elements; {_cure(table)}")
+
+
+def _cure(table: Mapping[str, object]) -> str:
+    """How elements are told of a dump with these columns."""
+    return f"give {SPECIES}" if "type" in table else "dump id element x y z, with dump_modify element"
 
 
 def _box(lines: list[str], where: str) -> tuple[NDArray[np.floating], NDArray[np.floating], list[bool]]:

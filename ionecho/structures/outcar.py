@@ -169,7 +169,7 @@ def read_outcar(path: Path, run: Run) -> Iterator[IonicStep]:
 def _rows(file: IO[str], count: int, where: str) -> list[str]:
     rows = list(islice(file, count))
     if len(rows) < count:
-        raise InputError(f"{where}: a table of {count} rows breaks off; is the file cut?")
+        raise InputError(f"{where}: the file ends in row {len(rows) + 1} of a table of {count}")
     return rows
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ionecho.errors import InputError
 from ionecho.structures.lammps_dump import is_dump, read_dump
 from ionecho.structures.outcar import Run, read_outcar
-from ionecho.structures.text import extended_comment, head, open_text
+from ionecho.structures.text import extended_comment, head, open_text, refuse_endless
 from ionecho.structures.xdatcar import is_xdatcar, read_xdatcar
 
 
@@ -42,7 +42,7 @@ def images(
     InputError
         If it cannot be read, its sites are partly occupied, or nothing tells its elements.
     """
-    begin = head(path)
+    begin, read = head(path), 0
     dump = format == "lammps-dump-text" or (format is None and is_dump(begin))
     if species is not None and not dump:
         raise InputError(f"{path}: no LAMMPS dump, whose types species= is for; leave it out")
@@ -56,6 +56,8 @@ def images(
         else:
             kind = format or filetype(str(path))
             extended = kind == "extxyz"
+            if kind == "vasp":
+                refuse_endless(path)
             options: dict[str, Any] = {"properties_parser": extended_comment} if extended else {}
             with open_text(path) if extended else nullcontext(path) as file:
                 for atoms in ase.io.iread(file, index=index, format=kind, do_not_split_by_at_sign=True, **options):
@@ -65,12 +67,17 @@ def images(
                     if (unknown := np.flatnonzero(atoms.numbers < 1)).size:
                         raise InputError(f"{path}: atom {unknown[0]} is of no element (X); name it in the file")
                     yield atoms
+                    read += 1
     except InputError:
         raise
     except UnknownFileTypeError as error:
         raise InputError(f"{path}: neither content nor name tells its format; give it as ASE names it") from error
     except Exception as error:  # of any of ASE's readers
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})") from error
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, KeyError) and str(error.args[0]).isalpha():
+            told = f"{error.args[0]!r} names no element"
+        told = str(error) if isinstance(error, EOFError) else told
+        raise InputError(f"{path}: cannot be read{f' from frame {read} on' if read else ''} ({told})") from error
 
 
 def _chosen(frames: Iterator[ase.Atoms], index: str) -> Iterator[ase.Atoms]:

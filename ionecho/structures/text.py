@@ -25,8 +25,12 @@ SKEW = 1e-3  # of the largest component, how far a printed stress may be from sy
 SIX = re.compile(r"""\b(stress|virial)\s*=\s*(["'{\[])([^"'}\]]*)["'}\]]""")
 # as codes write it in plain XYZ
 CLOCK = re.compile(r"(?i)(?:^\s*(step)|\b(timestep):)\s*[:=#]?\s*(\d+)(?=[\s,;]|$)(?!\s*fs)")
+LAST = re.compile(r"(?:^|\s)[-+]?\d+(?:\.(\d*))?\s*$")
 UNREAD = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress (.Z)"}
 HEAD = 4096  # characters by which a format is known
+SHORTEST_ROW = 6  # bytes of an atom, "0 0 0" and the end of its line
+PACKED = 1_000  # times smaller than its text a compressed file may be
+DECIMALS = 5  # of a number written to a fixed width
 
 
 def open_text(path: Path) -> IO[str]:
@@ -47,6 +51,7 @@ class Bounded(io.TextIOWrapper):
     """Text whose end is given some times, not for ever: a reader may ask for more lines than there are."""
 
     left = 10_000
+    before = ""  # the line before
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
         """The next line.
@@ -54,13 +59,22 @@ class Bounded(io.TextIOWrapper):
         Raises
         ------
         EOFError
-            If the end was given too often.
+            If the end was given too often, or cuts a number.
         """
         line = super().readline(size)
+        if line[-1:].isdigit() and _decimals(line) < _decimals(self.before) >= DECIMALS:
+            raise EOFError(f"it ends within a number, {line.split()[-1]}; leave that frame out, or end the line")
+        self.before = line
         self.left -= not line
         if self.left < 0:
             raise EOFError("it ends before the atoms that it counts")
         return line
+
+
+def _decimals(line: str) -> int:
+    """Digits behind the point of the number that ends a line; -1 where none does."""
+    match = LAST.search(line)
+    return -1 if match is None else len(match[1] or "")
 
 
 def head(path: Path) -> str:
@@ -70,6 +84,23 @@ def head(path: Path) -> str:
             return file.read(HEAD)
     except (OSError, EOFError, lzma.LZMAError):
         return ""
+
+
+def refuse_endless(path: Path) -> None:
+    """Hold the atoms that the head of a POSCAR or CHGCAR counts against the size of the file.
+
+    Raises
+    ------
+    InputError
+        If it has no room for a row each: readers set memory aside before they look for them.
+    """
+    with path.open("rb") as file:
+        packed = file.read(6).startswith(tuple(MAGIC))
+    size = path.stat().st_size * (PACKED if packed else 1)
+    for line in head(path).splitlines()[5:7]:
+        counts = [int(word) for word in line.split() if word.isdigit()]
+        if SHORTEST_ROW * sum(counts) > size:
+            raise InputError(f"{path}: its head counts {sum(counts)} atoms ({line.strip()!r}), a file of {size} bytes")
 
 
 def numbers(row: str, count: int, where: str) -> list[float]:

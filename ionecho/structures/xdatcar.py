@@ -47,7 +47,9 @@ def read_xdatcar(path: Path) -> Iterator[ase.Atoms]:
                 if "configuration=" not in line:
                     raise InputError(f"{where}: expected 'Direct configuration=', found {line.strip()!r}")
             if not len(kinds):
-                raise InputError(f"{path}: no cell and elements before the first configuration; is its head cut off?")
+                raise InputError(
+                    f"{path}: no cell and elements before its first configuration, which a head of seven lines tells"
+                )
             if not line.lstrip().startswith("Direct"):
                 raise InputError(f"{where}: expected fractional coordinates ('Direct'), found {line.strip()!r}")
             rows = list(islice(file, len(kinds)))

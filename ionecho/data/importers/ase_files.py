@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -76,12 +77,12 @@ def from_atoms(atoms: ase.Atoms, keys: Mapping[str, str], source: str, frame: in
     for name, names in CALCULATOR_KEYS.items():
         found = next((results[key] for key in names if results.get(key) is not None), None)
         if name not in labels and found is not None:
-            labels[name] = _shaped(np.asarray(found, dtype=float), name, len(atoms))
+            labels[name] = _shaped(_numbers(found, name, source), name, len(atoms))
     if (
         "stress" not in keys
         and (virial := next((atoms.info[key] for key in atoms.info if key.lower() in VIRIALS), None)) is not None
     ):
-        _join_virial(labels, np.asarray(virial, dtype=float), atoms, source)
+        _join_virial(labels, _numbers(virial, "virial", source), atoms, source)
     return Configuration(
         numbers=atoms.numbers.copy(),
         positions=atoms.positions.copy(),
@@ -118,7 +119,14 @@ def _lookup(atoms: ase.Atoms, name: str, key: str, source: str) -> NDArray[np.fl
     if value is None:
         available = ", ".join(sorted({*store, *results}))
         raise InputError(f"{source}: no key {key!r} for {name}; the file has {available}")
-    return _shaped(np.asarray(value, dtype=float), name, len(atoms))
+    return _shaped(_numbers(value, name, source), name, len(atoms))
+
+
+def _numbers(value: Any, name: str, source: str) -> NDArray[np.floating]:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}: {name}: expected numbers, found {value!r}") from error
 
 
 def _shaped(value: NDArray[np.floating], name: str, n_atoms: int) -> NDArray[np.floating]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
-from ionecho.structures.text import open_text
+from ionecho.structures.text import open_text, refuse_endless
 
 Grid = NDArray[np.float32]
 LEAST_VOLUME = 1e-6  # Å³
@@ -47,6 +47,7 @@ def read_chgcar(path: Path, keepbits: int | None = None) -> Iterator[Configurati
     InputError
         If the file is cut, non-collinear, or holds more than one configuration.
     """
+    refuse_endless(path)
     with open_text(path) as file:
         try:
             atoms = read_vasp_configuration(file)
@@ -79,7 +80,7 @@ def _vasp_blocks(file: IO[Any], path: Path) -> list[NDArray[np.floating]]:
         else:
             raise InputError(f"{path}: {line.strip()!r} after a grid; a file with one configuration expected")
     if owed or spare:
-        raise InputError(f"{path}: it ends after {len(blocks)} grids, in what stands before another; is the file cut?")
+        raise InputError(f"{path}: it ends after {len(blocks)} grids, in what stands before another")
     return blocks
 
 
@@ -100,9 +101,9 @@ def _numbers(lines: Iterator[str], size: int, path: Path) -> NDArray[np.floating
     try:
         values = np.fromiter((word for line in lines for word in line.split()), dtype=float)
     except ValueError as error:
-        raise InputError(f"{path}: a grid of {size} values breaks off ({error}); is the file cut?") from error
+        raise InputError(f"{path}: among {size} grid values: {error}") from error
     if len(values) < size or values[size:].any():  # some tools fill the last line up with zeros
-        raise InputError(f"{path}: {size} grid values expected, found {len(values)}; is the file cut?")
+        raise InputError(f"{path}: {size} grid values expected, found {len(values)}")
     return values[:size]
 
 
@@ -156,12 +157,15 @@ def read_cube(
         raise InputError(f"{path}: not a whole cube file ({type(error).__name__}: {error})") from error
     if len(content["datas"]) != 1:
         raise InputError(f"{path}: {len(content['datas'])} values a point; a file with one density expected")
+    if content["origin"].shape != (3,):
+        raise InputError(f"{path}: line 3: expected a count and an origin of 3 numbers, found {header[2].strip()!r}")
     atoms = content["atoms"]
     atoms.positions -= content["origin"]
     atoms.pbc = pbc
     found = content["data"].mean() * atoms.get_volume() / Bohr**3
     if electrons is not None and abs(found - electrons) > ELECTRONS_TOLERANCE * electrons:
-        raise InputError(f"{path}: {electrons} electrons expected, found {found:.2f}; was it written with a stride?")
+        told = f"{electrons} electrons expected, found {found:.2f}"
+        raise InputError(f"{path}: {told}; a stride that does not divide the grid does that: write it with 1")
     yield _configuration(path, atoms, {label: content["data"] / Bohr**3}, keepbits)
 
 

@@ -49,7 +49,7 @@ def read(path: Path) -> Iterator[Configuration]:
     configuration = from_atoms(atoms, {}, source=f"{path.name}#0", frame=0)
     for name, key in KEYS.items():
         if (rows := len(re.findall(rf"^\s*{key}\s", text, re.MULTILINE))) > len(atoms):
-            raise InputError(f"{path}: {rows} rows of {key} for {len(atoms)} atoms; is an atom in it twice?")
+            raise InputError(f"{path}: {rows} rows of {key} for {len(atoms)} atoms, expected one each")
         if rows and key not in atoms.arrays:
             raise InputError(
                 f"{path}: no line `units {key}` in it, without which ASE leaves out its {rows} rows of {key}"
@@ -66,8 +66,13 @@ def read(path: Path) -> Iterator[Configuration]:
 def _refuse_missing(text: str, path: Path) -> None:
     """Raise InputError where not every atom has one row of its own, which ASE has no word for."""
     atoms = re.findall(r"^\s*atom\s+\S+\s+(\S+\s+\d+)\s", text, re.MULTILINE)
+    blocks = re.findall(r"^\s*[\[<](\w+)[\]>]", text, re.MULTILINE)
+    if unclosed := [name for name in blocks if not re.search(rf"^\s*[\[<]/{name}[\]>]", text, re.MULTILINE)]:
+        raise InputError(f"{path}: ends within its block {unclosed[0]}, before a line [/{unclosed[0]}]")
     for key in KEYS.values():
         rows = re.findall(rf"^\s*{key}\s+(\S+\s+\d+)\s", text, re.MULTILINE)
+        if strangers := sorted({*map(_words, rows)} - {*map(_words, atoms)}):
+            raise InputError(f"{path}: {key} of {', '.join(strangers)}, expected some of its atoms {', '.join(atoms)}")
         if 0 < len(rows) < len(atoms):
             raise InputError(f"{path}: {key} is not there for every atom: {len(rows)} rows for {len(atoms)} atoms")
         if twice := [row for row, often in Counter(map(_words, rows)).items() if often > 1]:

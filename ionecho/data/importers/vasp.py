@@ -82,7 +82,7 @@ def read(
         raise InputError(f"{path}: not a complete OUTCAR ({type(error).__name__}: {error})") from error
     if not number:
         what = "only steps of VASP's machine-learned force field" if learned else "no finished configuration"
-        raise InputError(f"{path}: holds {what}; is the run complete?")
+        raise InputError(f"{path}: holds {what}")
     if learned:
         told = f"{path}: {learned} steps of VASP's machine-learned force field left out, which are no DFT"
         warnings.warn(told, IonEchoWarning, stacklevel=2)
@@ -95,7 +95,7 @@ def _nmr_labels(step: IonicStep, source: str) -> dict[str, NDArray[np.floating]]
     labels = {} if step.efg is None else {"efg": voigt_to_tensor(step.efg[:, VASP_ORDER])}
     if step.shift is not None:
         if step.shift_g0 is None or step.isotropic_shift is None:
-            raise InputError(f"{source}: a shielding block without its G=0 or core part; is the run unfinished?")
+            raise InputError(f"{source}: a shielding block without its G=0 or core part, which follow it")
         shift = step.shift + step.shift_g0.T
         isotropic = np.trace(shift, axis1=1, axis2=2) / 3
         labels["shielding"] = -(shift + (step.isotropic_shift - isotropic)[:, None, None] * np.eye(3))
