@@ -111,7 +111,7 @@ def test_the_report_tells_a_transfer_with_a_hop_from_one_without(trajectory: Pat
     report.write(tmp_path / "report")
     assert list(pd.read_csv(tmp_path / "report/transfers.csv").frame) == [60, 90]
     assert (tmp_path / "report/states.png").exists()
-    assert "2 transfers of charge, 1 hops of Na" in report.headline
+    assert "There are 2 transfers of charge and 1 hops of Na." in report.headline
 
 
 def test_what_cannot_be_analysed_is_refused(trajectory: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import wandb
 from conftest import train_config
 
 from ionecho.analysis import analyze
@@ -24,6 +25,7 @@ def test_the_result_holds_config_errors_parity_hashes_and_figures(toy_checkpoint
     track(replace(settings, logger={"name": "csv"}), metrics, folder)
     assert not (folder / "wandb").exists()
     track(replace(settings, logger={"name": "wandb", "project": "toy", "offline": True}), metrics, folder)
+    wandb.teardown()  # waits until all is on disk
     (run,) = (folder / "wandb").glob("offline-run-*")
     (record,) = run.glob("*.wandb")
     content = record.read_bytes()
