@@ -51,4 +51,5 @@ for line in (*report.summary["headline"], *report.notes):
 # The notes say the rest. A run should last 20 correlation times and this one lasts eight; at 1000 K frequencies
 # average within the pulses, and no echo would be seen. An experiment works at 300 K, where hops are a million times
 # rarer: run at several temperatures, give all of them as `input`, and the Arrhenius line is read at 300 K with its
-# interval ([spin-alignment echo](../spin-echo.md)). The potential knows another compound; rates need one of Li3PS4.
+# interval ([spin-alignment echo](../spin-echo.md)). The potential knows another compound: for rates take `painn-lps`,
+# which learned Li3PS4 and is slower.
