@@ -1,6 +1,7 @@
-"""Time until a report of many frames is painted and until it answers, and its size: python -m benchmarks.report_page.
+"""Time until a report of many frames is drawn and answers, and its size: python -m benchmarks.report_page.
 
-A browser without a window opens the page from disk; the page itself tells when.
+A browser without a window opens the page from disk; the page itself tells when its text has been read and when its
+figures and atoms are drawn. Without a window frames are painted when the browser likes, so no paint is timed.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from ionecho.structures.prototypes import PROTOTYPES
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = "--headless --no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader"
 TELL = """<script>const wait = setInterval(() => {{
-  const answers = document.body.dataset.drawn, paint = performance.getEntriesByName("first-contentful-paint")[0];
-  if (!answers || !paint) return;
+  const drawn = document.body.dataset.drawn, read = performance.getEntriesByType("navigation")[0].domInteractive;
+  if (!drawn) return;
   clearInterval(wait);
-  new Image().src = `http://127.0.0.1:{port}/?painted=${{paint.startTime}}&answers=${{answers}}`;
+  new Image().src = `http://127.0.0.1:{port}/?read=${{read}}&drawn=${{drawn}}`;
 }}, 5);</script></body>"""
 
 
@@ -62,7 +63,7 @@ def report(frames: int) -> Report:
 
 
 def opened(browser: str, page: Path) -> dict[str, float]:
-    """Milliseconds from the start of loading to the first paint, and until the figures and atoms answer."""
+    """Milliseconds from the start of loading until the text is read, and until figures and atoms are drawn."""
     told: dict[str, float] = {}
 
     class Ear(BaseHTTPRequestHandler):
