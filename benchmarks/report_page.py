@@ -76,7 +76,7 @@ def opened(browser: str, page: Path) -> dict[str, float]:
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Ear) as server, tempfile.TemporaryDirectory() as profile:
-        server.timeout = 120
+        server.timeout = 600
         shown = page.with_name("opened.html")
         shown.write_text(page.read_text().replace("</body>", TELL.format(port=server.server_port)))
         line = [browser, *FLAGS.split(), f"--user-data-dir={profile}", "--window-size=1100,900", shown.as_uri()]
