@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from ionecho.data.shared import CONF
+from ionecho.door import help
 from ionecho.door.config import content, unknown_settings
 from ionecho.door.overrides import readable
 from ionecho.errors import InputError, IonEchoWarning, explain
@@ -93,6 +94,9 @@ def command(config: str) -> Callable[[Callable[[dict[str, Any]], Returned]], Cal
             os.environ["HYDRA_FULL_ERROR"] = "1"
 
             def run() -> None:
+                if help.ASKED & set(sys.argv[1:]):
+                    print(help.text(config, str(work.__doc__), sys.argv[1:]))
+                    return
                 sys.argv[1:] = readable(sys.argv[1:])
                 try:
                     application()

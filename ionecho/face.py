@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import ase
 import torch
@@ -46,6 +46,8 @@ class Model:
         block: int = 512,
         batch: int | None = None,
         output: str | Path | None = None,
+        states: Literal["model", "input"] = "model",
+        grids: Mapping[str, Any] | None = None,
     ) -> dict[str, NDArray]:
         """What the model gives, with spreads and derived quantities, by name; the settings are those of `predict.py`.
 
@@ -57,6 +59,10 @@ class Model:
             Of derived quantities by key, such as `contact_shift`; those not given are the checkpoint's.
         output
             File to stream a named trajectory into (.zarr, .extxyz, .csv), in bounded memory; a killed call goes on.
+        states
+            Of redox-active ions: those that the model finds, or those that the input tells.
+        grids
+            Densities too, into the dataset `<output>-grids.zarr`: `{"every": 20, "spacing": 0.2}` and more.
 
         Returns
         -------
@@ -67,9 +73,12 @@ class Model:
         if output is not None:
             if not isinstance(structures, str | Path):
                 raise InputError("output: frames in memory are returned; name a file to stream it")
-            path = find_input(str(structures))
-            return {"centres": predict_file(self.checkpoint, path, Path(output), parameters or {}, settings).centres}
-        arrays = predict_arrays(self.checkpoint, _opened(structures), parameters or {}, settings)
+            path, given = find_input(str(structures)), parameters or {}
+            made = predict_file(self.checkpoint, path, Path(output), given, settings, states=states, grids=grids)
+            return {"centres": made.centres}
+        if grids is not None:
+            raise InputError("grids: densities are streamed into files; name one with output")
+        arrays = predict_arrays(self.checkpoint, _opened(structures), parameters or {}, settings, states)
         if isinstance(structures, ase.Atoms):
             return {name: values if name == "centres" else values[0] for name, values in arrays.items()}
         return arrays

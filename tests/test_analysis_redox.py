@@ -117,7 +117,7 @@ def test_the_report_tells_a_transfer_with_a_hop_from_one_without(trajectory: Pat
     report.write(tmp_path / "report")
     assert list(pd.read_csv(tmp_path / "report/transfers.csv").frame) == [60, 90]
     assert (tmp_path / "report/states.png").exists()
-    assert "2 transfers of charge, 1 hops of Na" in report.headline
+    assert "There are 2 transfers of charge and 1 hops of Na." in report.headline
 
 
 def test_a_reference_and_slices_of_fields_stand_beside_the_run(trajectory: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_temperatures_give_the_planted_energy(report: Report):
     low, high = fit["extrapolated_interval"]
     exact = 1e9 / np.exp(intercept + slope / (8.617333e-5 * 300))
     assert low < exact < high
-    assert any("Ea of 1 / tau" in line for line in report.summary["headline"])
+    assert any("activation energy of 1 / tau" in line for line in report.summary["headline"])
 
 
 def test_notes_say_what_is_sparse_short_and_not_seen_by_an_experiment(report: Report, tmp_path: Path):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import run_entry
 
+from ionecho.door.help import text
+
 RUN = "simulate.py checkpoint=uf3-p2_painn structure=p2_p63mcm output={o}"
 
 
@@ -39,3 +41,20 @@ def test_bad_input_is_one_line(toy_checkpoint: Path, toy_dataset: Path, tmp_path
     assert found.stderr.startswith(script)
     assert said in found.stderr
     assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "shown"),
+    [
+        ("train", ["model=painn"], ["losses: # the best epoch", "[painn]", "trainer.schedule: # cosine", "seed: 0"]),
+        ("predict", [], ["checkpoint: ??? # name", "workers  dask, local, slurm", "ionecho predict checkpoint="]),
+        ("analyze", ["analysis=redox"], ["hold: 3                     # frames", "output: ??? # folder"]),
+        ("simulate/simulate", [], ["structure: ??? # a trajectory", "threads: null"]),
+        ("explore", ["engine=p2_gpaw"], ["[p2_gpaw]", "cutoff: 500 # eV", "moments: {Mn: 3", "name: explored"]),
+    ],
+)
+def test_help_shows_the_files_of_settings_that_a_line_takes(command: str, words: list[str], shown: list[str]) -> None:
+    found = text(command, "What it does.", words)
+    assert [part for part in shown if part not in found] == []
+    assert "hydra" not in found.replace("${run_id:${hydra:", "")
+    assert "_self_" not in found

@@ -33,13 +33,13 @@ from ionecho.door.config import content
 from ionecho.dynamics.calculator import Potential
 from ionecho.entry import run_id
 from ionecho.errors import InputError, explain
-from ionecho.exploration import versions
+from ionecho.exploration import runs, versions
 from ionecho.exploration.active_learning import explore
 from ionecho.exploration.honest_test import FORCES, by_frame, predictions
 from ionecho.exploration.report import report as report_of
 from ionecho.exploration.report import table
 from ionecho.exploration.rounds import Round
-from ionecho.exploration.runs import displaced_cells, explore_by, plan
+from ionecho.exploration.runs import displaced_cells, explore_all, plan
 from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points
 from ionecho.exploration.settings import ExplorationSettings, exploration_settings
 from ionecho.labelling.engine import make_engine
@@ -83,9 +83,10 @@ def thread(_: object) -> Iterator[Executor]:
 
 @pytest.fixture(autouse=True, scope="module")
 def here() -> Iterator[None]:
-    """Label in this process."""
+    """Label and simulate in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(versions, "executor", thread)
+        for module in (versions, runs):
+            patch.setattr(module, "executor", thread)
         yield
 
 
@@ -391,9 +392,8 @@ def test_the_quantile_window_bounds_the_errors_of_what_the_last_round_labelled(
 def test_a_run_that_is_lost_at_once_is_told_not_fatal(
     explored: tuple[Path, list[dict[str, Any]]], copper: Path, tmp_path: Path
 ) -> None:
-    config, checkpoint = configured(copper), load(Path(explored[1][0]["checkpoint"]))
-    run = plan(config, 1, [])[0]
-    lost = explore_by(run, checkpoint, 1e-9, config, tmp_path / "lost.zarr")
+    config, checkpoint = configured(copper), Path(explored[1][0]["checkpoint"])
+    (lost,) = explore_all(plan(config, 1, [])[:1], checkpoint, 1e-9, config, tmp_path)
     assert len(lost.frames) == len(lost.largest) == 0
     assert lost.stopped is not None
     assert "force spread" in lost.stopped

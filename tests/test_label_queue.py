@@ -245,7 +245,7 @@ def test_a_dask_cluster_gives_the_same_content(home: Path, monkeypatch: pytest.M
     cells = rattled(6)
     cells[4].numbers[0] = 11
     ase.io.write("cells.xyz", cells)
-    cluster = ["workers=dask", "workers.number=2", "+workers.cluster.dashboard_address=null"]
+    cluster = ["workers=dask", "workers.number=2"]
     hashes = {}
     for name, workers in (("local", ["workers.number=1"]), ("dask", cluster)):
         commands.run_labels(name, ["input=cells.xyz", *EMT_ENGINE, *workers])

@@ -13,6 +13,9 @@ from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
 from ionecho.analysis import analyze
+from ionecho.analysis.errors import read_predictions
+from ionecho.analysis.errors_scene import worst
+from ionecho.data.store import Dataset
 from ionecho.door.config import content
 from ionecho.errors import InputError
 
@@ -62,3 +65,23 @@ def test_errors_by_element_and_energies_an_atom(tmp_path: Path) -> None:
 def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected validation_LABEL\.csv of a finished training run"):
         report(tmp_path, "analysis.settings.part=validation")
+
+
+def test_atoms_of_the_worst_configurations_are_coloured_by_their_error(
+    toy_checkpoint: Path, toy_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = toy_checkpoint.parent, Dataset(toy_dataset)
+    found = read_predictions(run, "test")
+    assert worst(run, found, {"hyperfine_contact": "MHz"}) is None  # the dataset is not at hand
+    monkeypatch.setattr("ionecho.analysis.errors_scene.find_dataset", lambda _: toy_dataset)
+    scene = worst(run, found, {"hyperfine_contact": "MHz"})
+    values = found["hyperfine_contact"]
+    error = values.predicted - values["true"]
+    size = (error**2).groupby(values.configuration).mean().pow(0.5)
+    assert scene is not None
+    first = int(size.idxmax())
+    np.testing.assert_array_equal(scene.positions[0], data[first].positions)
+    coloured = np.isfinite(scene.values[0])
+    assert set(scene.numbers[coloured]) == {11}
+    np.testing.assert_allclose(scene.values[0][coloured], error[values.configuration == first])
+    assert np.sqrt(np.nanmean(scene.values**2, axis=1)).tolist() == pytest.approx(sorted(size, reverse=True)[:24])

@@ -103,7 +103,7 @@ def _headline(paths: Paths, reference: str | None, compared: Comparison | None) 
     first, (_, begun) = next(iter(paths.items()))
     headline = [_line(name, band, found) for name, (band, found) in paths.items()]
     headline += [
-        f"Barrier of {name} less that of {first}: {found.forward - begun.forward:+.3f} eV."
+        f"The barrier of {name} differs from that of {first} by {found.forward - begun.forward:+.3f} eV."
         for name, (_, found) in list(paths.items())[1:]
     ]
     return headline if compared is None else [*headline, _compared_line(first, str(reference), compared)]
@@ -148,19 +148,22 @@ def _numbers(found: Barrier) -> dict[str, Any]:
 
 
 def _line(name: str, band: Band, found: Barrier) -> str:
-    fit = "" if found.fit is None else f" ({found.fit.forward:.3f} and {found.fit.backward:.3f} by the fit)"
+    fit = "" if found.fit is None else f" ({found.fit.forward:.3f} and {found.fit.backward:.3f} eV by the fit)"
+    over = f"{len(band.length)} images over {band.length[-1]:.2f} Å"
     return (
-        f"{name} ({band.computed_by}): barrier {found.forward:.3f} eV, back {found.backward:.3f} eV{fit}; reaction "
-        f"energy {found.reaction_energy:.3f} eV; {len(band.length)} images over {band.length[-1]:.2f} Å."
+        f"The barrier of {name} is {found.forward:.3f} eV, back {found.backward:.3f} eV{fit}, the reaction energy "
+        f"{found.reaction_energy:.3f} eV, by {band.computed_by}: {over}."
     )
 
 
 def _compared_line(first: str, reference: str, compared: Comparison) -> str:
-    line = f"{reference} ({compared.computed_by}) on {compared.labelled} images of {first}: "
+    line = f"On {compared.labelled} of these images {reference} ({compared.computed_by}) finds "
     if compared.forward_difference is not None:
-        line += f"barrier {compared.barrier.forward:.3f} eV, that of {first} {compared.forward_difference:+.3f} eV; "
-    line += f"energies of {first} off by {1e3 * compared.energy_rmse:.0f} meV"
-    return line + ("." if compared.force_rmse is None else f", forces by {1e3 * compared.force_rmse:.0f} meV/Å (RMSE).")
+        line += f"a barrier of {compared.barrier.forward:.3f} eV, from which {first} differs by "
+        line += f"{compared.forward_difference:+.3f} eV, and "
+    line += f"energies from which {first} differs by {1e3 * compared.energy_rmse:.0f} meV"
+    forces = "" if compared.force_rmse is None else f", forces by {1e3 * compared.force_rmse:.0f} meV/Å"
+    return f"{line}{forces} (root mean square)."
 
 
 def _notes(paths: Paths, reference: str | None, compared: Comparison | None) -> list[str]:

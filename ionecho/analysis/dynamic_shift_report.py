@@ -135,18 +135,22 @@ def total_shift(result: DynamicShift) -> str:
 
 def _headline(result: DynamicShift) -> list[str | Number]:
     lines: list[str | Number] = []
+    isotope = result.settings.isotope
     for name, system in list(result.systems.items())[:SHOWN]:
-        runs = f", {system.blocks.runs} runs" if system.blocks.runs > 1 else ""
+        runs = f" over {system.blocks.runs} runs" if system.blocks.runs > 1 else ""
         if len(system.lines.lines) == 1:
-            lines.append(Number(f"{name}{runs}", system.blocks.mean, system.budget.total, "ppm"))
+            over = f", the mean of {system.centres} ions over {system.frames} frames"
+            name = f"{isotope} shift of {name}{runs}"
+            lines.append(Number(name, system.blocks.mean, system.budget.total, "ppm", remark=over))
         else:
             told = ", ".join(
                 f"{rounded(line.position, line.error)} ppm (area {line.area:.2f})" for line in system.lines.lines
             )
-            lines.append(f"{name}{runs}: {len(system.lines.lines)} lines, {told}")
+            lines.append(f"The {isotope} spectrum of {name}{runs} has {len(system.lines.lines)} lines: {told}.")
     if len(result.systems) > SHOWN:
-        lines.append(f"and {len(result.systems) - SHOWN} systems more in the table.")
-    return [*lines, f"{total_shift(result)}; 1 MHz is {result.conversion.ppm_per_mhz:.6g} ppm."]
+        lines.append(f"The table has {len(result.systems) - SHOWN} systems more.")
+    made = f"A coupling of 1 MHz makes {result.conversion.ppm_per_mhz:.6g} ppm"
+    return [*lines, f"{made}, and {total_shift(result)}."]
 
 
 def _numbers(group: GroupResult, result: DynamicShift) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from ase.data import chemical_symbols
 from pydantic import Field
 
+from ionecho.analysis.errors_scene import worst
 from ionecho.analysis.options import Options, one
 from ionecho.data.metrics import errors, reliability
 from ionecho.data.schema import ARRAYS
@@ -59,6 +60,7 @@ def run(inputs: Sequence[Path], settings: Settings) -> Report:
         units=dict.fromkeys(("rmse", "mae", "bias"), "unit") | {"r2": "", "n": ""},
         tables={"errors": Table(pd.DataFrame(rows), "Errors", caption)},
         figures={label: _figure(label, values, settings) for label, values in found.items()},
+        scene=worst(folder, found, {label: unit_of(label) for label in found}),
         settings=settings,
         conventions=CONVENTIONS,
     )

@@ -156,13 +156,13 @@ def _headline(found: Redox, settings: Settings) -> list[str | Number]:
     right = float(np.mean(found.holes.sum(1) == read.expected))
     lines: list[str | Number] = [
         f"{read.expected} of {read.moments.shape[1]} {settings.centre} hold a hole by composition, and in {right:.1%} "
-        f"of {len(read.moments)} frames by their moments",
-        f"{together.transfers} transfers of charge, {together.hops} hops of {settings.ion}",
+        f"of {len(read.moments)} frames by their moments.",
+        f"There are {together.transfers} transfers of charge and {together.hops} hops of {settings.ion}.",
     ]
     if together.transfers:
         lines.append(
             Number(
-                f"transfers with a hop within {settings.window} frames",
+                f"Share of the transfers with a hop within {settings.window} frames",
                 together.share,
                 together.error,
                 "",
@@ -171,7 +171,7 @@ def _headline(found: Redox, settings: Settings) -> list[str | Number]:
         )
     difference, error = _difference(found)
     if np.isfinite(difference):
-        name = f"{settings.centre}-{settings.ligand} shortens with a hole by"
+        name = f"{settings.centre}-{settings.ligand} is shorter where {settings.centre} holds a hole by"
         lines.append(Number(name, difference, error if np.isfinite(error) else None, "Å"))
     return lines
 

@@ -194,16 +194,16 @@ def _headline(
 ) -> list[str | Number]:
     lines: list[str | Number] = []
     for name, result in list(results.items())[:SHOWN]:
-        where = f"{name}, {'temperature not known' if result.temperature is None else f'{result.temperature:g} K'}"
-        lines.append(f"{where}: {told(result.echo.main)}; {_hopping(result, settings)}")
+        at = " (temperature not known)" if result.temperature is None else f" at {result.temperature:g} K"
+        lines.append(f"In {name}{at} {told(result.echo.main)}; {_hopping(result, settings)}.")
     if len(results) > SHOWN:
-        lines.append(f"and {len(results) - SHOWN} trajectories more in the table.")
+        lines.append(f"The table has {len(results) - SHOWN} trajectories more.")
     for name, fit in fits.items():
         what = "1 / tau" if name == "echo" else "the hop rate"
         low, high = fit.interval
         text = (
-            f"Ea of {what} = {rounded(fit.activation_energy, fit.error)} eV, {settings.confidence:.0%} interval "
-            f"{low:.3f} to {high:.3f} eV, from {len(fit.values)} trajectories"
+            f"The activation energy of {what} is {rounded(fit.activation_energy, fit.error)} eV, "
+            f"{settings.confidence:.0%} interval {low:.3f} to {high:.3f} eV, from {len(fit.values)} trajectories"
         )
         if settings.extrapolate is not None:
             entry = _energy(fit, settings)
@@ -217,16 +217,16 @@ def told(curve: Curve) -> str:
     """The decay of a correlation function in words."""
     decay = curve.decay
     if decay is None:
-        return "too few ions or lags for a decay"
+        return "there are too few ions or lags for a decay"
     if decay.time is None or decay.residual is None or decay.stretching is None:
         assert decay.longer_than is not None
         limit = f"to zero it would take longer than {decay.longer_than / NANOSECOND:.2g} ns"
-        return f"no decay of nu_Q ({decay.none}); {limit}"
+        return f"there is no decay of nu_Q ({decay.none}); {limit}"
     tau = rounded(decay.time.value / NANOSECOND, decay.time.error / NANOSECOND)
     residual = rounded(decay.residual.value, decay.residual.error)
     sites = "" if decay.effective_sites is None else f" (about {decay.effective_sites:.2g} sites)"
     stretching = rounded(decay.stretching.value, decay.stretching.error)
-    return f"tau of nu_Q = {tau} ns, g = {stretching}, residual {residual}{sites}"
+    return f"nu_Q is forgotten with tau = {tau} ns (g = {stretching}, residual {residual}){sites}"
 
 
 def _hopping(result: Trajectory, settings: Settings) -> str:

@@ -15,10 +15,13 @@ def main(config: dict[str, Any]) -> float | None:
     """Train, test and write the checkpoint into the run's folder; gives the error of the validation part."""
     from ionecho.checkpoints.run import train
     from ionecho.door.results import leading, show
+    from ionecho.door.tracking import track
     from ionecho.training.settings import training_settings
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    metrics = train(training_settings(config), folder)
+    settings = training_settings(config)
+    metrics = train(settings, folder)
     show(metrics, folder)
+    track(settings, metrics, folder)
     held = metrics.get("validation")
     return held[leading(held)]["rmse"] if held else None

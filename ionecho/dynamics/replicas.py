@@ -40,9 +40,5 @@ def run_replicas(settings: SimulationSettings, workers: Mapping[str, Any] | None
 
 
 def _quietly(settings: SimulationSettings) -> Path:
-    """In the worker, whose progress nobody looks at."""
-    before, simulate.console.quiet = simulate.console.quiet, True
-    try:
+    with simulate.quiet():
         return simulate.run_simulation(settings)
-    finally:
-        simulate.console.quiet = before

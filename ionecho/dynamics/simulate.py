@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ class NoFrame(InputError):
     def __init__(self, output: Path, reason: str | None) -> None:
         super().__init__(f"{output}: no frame was reached, the run stopped {reason}")
         self.reason = reason
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """In a worker, whose progress nobody looks at."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def run_simulation(settings: SimulationSettings) -> Path:

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import rich.table
 
-from ionecho.report import Axis, Bins, Curve, Figure, Level, Panel, Report, Table
+from ionecho.data.trajectory import open_trajectory
+from ionecho.report import Axis, Bins, Curve, Figure, Level, Panel, Report, Scene, Table
 from ionecho.report.panel import Mark, diagonal
+from ionecho.report.scene import evenly
 from ionecho.report.style import GREY, PALETTE, shades
 
 Round = Mapping[str, Any]
@@ -45,8 +47,8 @@ def report(rounds: Sequence[Round]) -> Report:
         analysis="exploration",
         title="Active learning",
         headline=[
-            f"{'Converged' if last['converged'] else 'Not converged'} after {len(explored)} rounds",
-            f"{last['configurations']['train']} training configurations, {last['dataset']['size']} in all",
+            f"The exploration has {'' if last['converged'] else 'not '}converged after {len(explored)} rounds.",
+            f"The last model learned {last['configurations']['train']} of {last['dataset']['size']} configurations.",
         ],
         numbers={"rounds": rounds},
         units=UNITS,
@@ -58,9 +60,34 @@ def report(rounds: Sequence[Round]) -> Report:
             "runs": Table(runs, "Simulations", "Largest score of a frame, mean spread of the forces."),
         },
         figures=_figures(rounds),
+        scene=_least_sure(explored),
         settings={"window": next((each["window"] for each in rounds if "window" in each), {})},
         conventions=CONVENTIONS,
         source={f"round {each['round']}": each["dataset"] for each in rounds},
+    )
+
+
+def _least_sure(rounds: Sequence[Round]) -> Scene | None:
+    """The run with the largest score of the last round that simulated, from its least sure frame on."""
+    if not rounds:
+        return None
+    run = max(rounds[-1]["runs"], key=lambda run: run["largest_score"])
+    path = Path(rounds[-1]["checkpoint"]).with_name(f"{run['run']}.zarr")
+    if not run["frames"] or not path.exists():
+        return None
+    trajectory = open_trajectory(path)
+    spread = trajectory.array("forces_std").astype(float)
+    chosen = np.union1d(evenly(len(spread), spread.shape[1]), spread.max(1).argmax())
+    frames = [next(trajectory.blocks(int(row), 1)) for row in chosen]
+    return Scene(
+        numbers=trajectory.numbers,
+        positions=np.concatenate([frame.positions[:1] for frame in frames]).astype(float),
+        cell=np.concatenate([frame.cell[:1] for frame in frames]).astype(float),
+        values=spread[chosen],
+        label="Spread of the force / eV Å⁻¹",
+        times=[f"frame {row}, largest spread {spread[row].max():.3g} eV/Å" for row in chosen.tolist()],
+        caption=f"{run['run']}, {run['temperature']:g} K: atoms by how far the members disagree on their forces.",
+        first=int(spread[chosen].max(1).argmax()),
     )
 
 

@@ -22,7 +22,7 @@ from ionecho.data.schema import Configuration
 from ionecho.data.store import Dataset
 from ionecho.errors import InputError
 from ionecho.exploration.honest_test import FORCES, by_frame, honest_test, predictions
-from ionecho.exploration.runs import Explored, explore_by, plan
+from ionecho.exploration.runs import Explored, explore_all, plan
 from ionecho.exploration.selection import MeanSOAP, Window, conformal_factor, farthest_points, least_held_out
 from ionecho.exploration.settings import ExplorationSettings
 from ionecho.exploration.versions import card_of, described, finished, labelled
@@ -161,9 +161,9 @@ class Round:
 
     @cached_property
     def _explored(self) -> list[Explored]:
-        limit, checkpoint = self.window.spread_limit, self.checkpoint
         planned = plan(self.config, self.number, self._known)
-        return [explore_by(run, checkpoint, limit, self.config, self.place / f"{run.name}.zarr") for run in planned]
+        checkpoint = self.place / "checkpoint"
+        return explore_all(planned, checkpoint, self.window.spread_limit, self.config, self.place)
 
     def _select(self, explored: Sequence[Explored]) -> Report:
         """Frames in the window that are no duplicates, the farthest from all that is known first."""

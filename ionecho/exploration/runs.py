@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ionecho.checkpoints.store import Checkpoint
+from ionecho.checkpoints.store import Checkpoint, load
 from ionecho.data.schema import Configuration
 from ionecho.data.trajectory import open_trajectory
 from ionecho.dynamics.calculator import Potential
-from ionecho.dynamics.simulate import NoFrame, simulate
+from ionecho.dynamics.simulate import NoFrame, quiet, simulate
 from ionecho.dynamics.start import read_structure
 from ionecho.exploration.settings import ExplorationSettings
 from ionecho.labelling.structures import group_names
+from ionecho.labelling.workers import executor, in_order
 from ionecho.prediction.device import usable
 from ionecho.structures.displace import displace
 from ionecho.structures.read import describe
@@ -78,20 +80,51 @@ def plan(config: ExplorationSettings, number: int, training: Sequence[Configurat
     return planned
 
 
-def explore_by(
-    planned: Planned, checkpoint: Checkpoint, spread_limit: float, config: ExplorationSettings, path: Path
-) -> Explored:
-    """Simulate, up to the first frame whose spread passes the limit, and read what was visited."""
-    settings = config.md
-    potential = Potential(checkpoint.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
+def explore_all(
+    planned: Sequence[Planned], checkpoint: Path, spread_limit: float, config: ExplorationSettings, place: Path
+) -> list[Explored]:
+    """Simulate on the workers, each up to the first frame whose spread passes the limit, and read what was visited.
+
+    A run takes one thread, wherever it is, so that how many there are changes no number. A worker that dies costs its
+    run what it did since the last block on disk.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    calls = [
+        (run, checkpoint.absolute(), spread_limit, config, place.absolute() / f"{run.name}.zarr") for run in planned
+    ]
+    with executor(config.workers) as pool:
+        visits = in_order(pool, config.workers["number"], _visit, calls, lambda call: f"the run {call[0].name}")
+        return [_read(call[0], call[-1], lost) for call, lost in visits]
+
+
+def _visit(
+    planned: Planned, checkpoint: Path, spread_limit: float, config: ExplorationSettings, path: Path
+) -> str | None:
+    """In the worker; why not one frame was reached."""
+    settings, loaded = config.md, _loaded(checkpoint)
+    potential = Potential(loaded.model, getattr(torch, settings.dtype), usable(settings.device, settings.dtype))
     thermostat = settings.thermostat(planned.temperature, planned.seed)
-    run = settings.run(spread_limit)
-    identity = {**checkpoint.identity, "dtype": settings.dtype, **describe(planned.atoms)}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = {**loaded.identity, "dtype": settings.dtype, **describe(planned.atoms)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        simulate(planned.atoms, potential, thermostat, run, identity, path)
+        with quiet():
+            simulate(planned.atoms, potential, thermostat, settings.run(spread_limit), identity, path)
     except NoFrame as lost:
-        return Explored(planned, [], np.empty(0), np.empty(0), lost.reason)
+        return str(lost.reason)
+    finally:
+        torch.set_num_threads(threads)
+    return None
+
+
+@lru_cache(maxsize=1)
+def _loaded(checkpoint: Path) -> Checkpoint:
+    return load(checkpoint)
+
+
+def _read(planned: Planned, path: Path, lost: str | None) -> Explored:
+    if lost is not None:
+        return Explored(planned, [], np.empty(0), np.empty(0), lost)
     trajectory = open_trajectory(path)
     frames = list(trajectory.configurations(planned.name, planned.name))
     spread = trajectory.array("forces_std").astype(float)

@@ -106,7 +106,7 @@ def _listed(structures: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExplorationSettings:
-    """Of `conf/explore.yaml`; `engine` and `workers` are for the labelling, `model` holds its name and arguments."""
+    """Of `conf/explore.yaml`; `workers` label with `engine` and simulate, `model` holds its name and arguments."""
 
     name: str
     output: str

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 from pydantic import PositiveInt
 
 from ionecho.errors import InputError
-from ionecho.labelling.objects import make
+from ionecho.labelling.objects import TARGET, make
 
 WORKERS = {name: f"ionecho.labelling.workers.{name}" for name in ("local", "dask")}
 TRIES = 3  # of a call whose worker dies
@@ -28,8 +30,17 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 @contextmanager
 def executor(settings: Mapping[str, Any]) -> Iterator[Executor]:
     """The executor of settings as in `conf/workers/*.yaml`, closed when the work is done or given up."""
+    if str(settings.get(TARGET)) == WORKERS["dask"]:
+        _hush()
     with make(settings, WORKERS.values(), "workers") as opened:
         yield opened
+
+
+def _hush() -> None:
+    """Let Dask say nothing but errors; it sets its loggers when it is imported, before its cluster is made."""
+    if find_spec("distributed"):
+        import_module("distributed")
+        logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
 def in_order(
@@ -60,6 +71,10 @@ def in_order(
             except ProcessExpired:
                 if tries < TRIES:
                     future = executor.submit(function, *call)
+            except Exception as error:
+                if type(error).__name__ != "KilledWorker":  # Dask's, when it has tried as often itself
+                    raise
+                break
         raise InputError(
             f"workers: {TRIES} of them died over {told(call)}; the system may have killed them for their memory: "
             "try fewer workers, or smaller parts"
@@ -121,7 +136,6 @@ def dask(number: PositiveInt, cluster: Any) -> Iterator[Executor]:
     """
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.WARNING)
     with cluster:
         with _no_tracebacks():
             cluster.scale(number)

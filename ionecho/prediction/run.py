@@ -60,13 +60,17 @@ def predict_file(
 
 
 def predict_arrays(
-    checkpoint: Checkpoint, trajectory: Trajectory, requested: Mapping[str, Any], settings: PredictionSettings
+    checkpoint: Checkpoint,
+    trajectory: Trajectory,
+    requested: Mapping[str, Any],
+    settings: PredictionSettings,
+    states: Literal["model", "input"] = "model",
 ) -> dict[str, NDArray]:
     """Predictions (T, ...) along the whole trajectory by name, and the `centres` (K,)."""
-    predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings)
+    predictor = Predictor(checkpoint, conversions(checkpoint, requested), trajectory, settings, states)
     parts: list[dict[str, NDArray]] = []
     done = 0
-    for frames in trajectory.blocks(0, settings.block):
+    for frames in trajectory.blocks(0, settings.block, predictor.told):
         parts.append(predictor(frames, done))
         done += len(frames)
     return {**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, "centres": predictor.centres}

@@ -67,8 +67,19 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-class FinishedRun(pl.Callback):
-    """Ends the logger's run where it began, in one of several processes: the next member is a run of its own."""
+class LoggedRun(pl.Callback):
+    """Tells the logger what is trained on what, and ends its run where it began, in one of several processes.
+
+    The next member is a run of its own.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before the first epoch."""
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the last epoch was kept."""
@@ -80,6 +91,7 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
     logger = make(LOGGERS, settings.logger, "logger")(save_dir=str(folder), name=settings.name)
     recipe = settings.trainer
     has_validation = len(data.parts["validation"]) > 0
+    config = {**settings.request, "dataset_sha256": data.dataset.attrs["content_sha256"]}
     epochs = folder / "epochs"
     keepers = [KeptEpoch(epochs, "last")]
     if has_validation:
@@ -91,7 +103,7 @@ def descend(module: TrainingModule, data: GraphDataModule, settings: TrainingSet
         strategy=DDPStrategy(find_unused_parameters=True, start_method="spawn") if recipe.devices > 1 else "auto",
         use_distributed_sampler=False,
         gradient_clip_val=recipe.gradient_clip,
-        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(recipe, has_validation), FinishedRun()],
+        callbacks=[*keepers, LearningRateMonitor("epoch"), *_callbacks(recipe, has_validation), LoggedRun(config)],
         logger=logger,
         plugins=[WholeFiles()],
         default_root_dir=folder,
