@@ -40,7 +40,7 @@ def reference(phase: str, cells: Sequence[ase.Atoms]) -> list[float]:
     """The same with DFT, kept on disk one by one."""
     folder = Path("outputs/equation_of_state")
     folder.mkdir(parents=True, exist_ok=True)
-    engine = EngineCalculator(make_engine(engine_config("lps_gpaw", ["engine.labels=[energy]"])))
+    engine = EngineCalculator(make_engine(engine_config("lps_gpaw", ["engine.labels=[energy,forces]"])))
     found = []
     for strain, cell in zip(STRAINS, cells, strict=True):
         path = folder / f"{phase}_{strain:+.3f}.txt"
