@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,14 @@ def test_the_wheel_holds_every_room() -> None:
     packages = {name.rpartition(".")[0] if MODULES[name].name != "__init__.py" else name for name in MODULES}
     assert set(settings["packages"]) == packages | set(settings["package-dir"])
     assert all((REPOSITORY / folder).is_dir() for folder in settings["package-dir"].values())
+
+
+@pytest.mark.parametrize("path", sorted([*REPOSITORY.glob("validation/*.py"), *REPOSITORY.glob("benchmarks/*.py")]))
+def test_what_is_run_now_and_then_still_finds_what_it_imports(path: Path) -> None:
+    """Names of IonEcho that a module of validation or benchmarks imports, without the peers that it compares with."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ionecho"):
+            module = importlib.import_module(node.module or "")
+            for name in node.names:
+                known = hasattr(module, name.name) or find_spec(f"{node.module}.{name.name}")
+                assert known, f"{path.name}: {node.module} has no {name.name}"

@@ -46,6 +46,9 @@ def test_errors_of_tensors_are_shown_with_their_units(tmp_path: Path, capsys: py
     one = {"rmse": 2.0, "mae": 1.0, "r2": None}
     tested = {"efg": one | {"baseline": 9.0}, "quadrupolar_frequency": one | {"baseline": 30.0}, "axis_angle": one}
     assert leading(tested) == "quadrupolar_frequency"
+    potential = {name: {"rmse": 1.0, "baseline": 2.0} for name in ("energy_per_atom", "forces", "pressure_GPa")}
+    assert leading(potential) == "forces"
+    assert leading({"energy_per_atom": {"rmse": 1.0, "baseline": 2.0}}) == "energy_per_atom"
     show({"data": {}, "validation": tested}, tmp_path)
     shown = capsys.readouterr().out
     for unit in ("V/Å²", "kHz", "degree"):

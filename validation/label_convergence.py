@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ionecho.data.files import write_json
-from ionecho.data.registry import REPOSITORY
 from ionecho.data.schema import Configuration
+from ionecho.data.shared import SHARED
 from ionecho.door.config import compose
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.structures import read_structures
@@ -93,7 +93,7 @@ def main(name: str) -> None:
 
 def _first(name: str, group: str) -> Configuration:
     """The first configuration of a group, of those that `ionecho sample` wrote."""
-    structures = read_structures([str(REPOSITORY / "datasets" / name / "structures.zarr.zip")], every=1)
+    structures = read_structures([str(SHARED / "datasets" / name / "structures.zarr.zip")], every=1)
     return next(found for found in structures if found.group == group)
 
 

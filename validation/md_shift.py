@@ -19,7 +19,8 @@ import yaml
 from ionecho.analysis import analyze
 from ionecho.checkpoints.resolve import resolve
 from ionecho.checkpoints.store import load
-from ionecho.data.registry import REPOSITORY, find_dataset
+from ionecho.data.registry import find_dataset
+from ionecho.data.shared import CONF
 from ionecho.data.store import Dataset
 from ionecho.dynamics.calculator import Potential
 from ionecho.dynamics.integrators import Thermostat
@@ -42,7 +43,7 @@ def row(name: str, group: dict[str, Any]) -> str:
 
 def main(checkpoints: Sequence[str] = CHECKPOINTS, time: str = "10ps", start: int = 200) -> None:
     """Run every potential, and print its shifts under those of the DFT frames."""
-    settings = yaml.safe_load((REPOSITORY / "conf" / "analysis" / "dynamic_shift.yaml").read_text())["settings"]
+    settings = yaml.safe_load((CONF / "analysis" / "dynamic_shift.yaml").read_text())["settings"]
     dataset = Dataset(find_dataset("p2_nmmo"))
     frame = [int(index) for index in dataset.good if dataset.group[index] == PHASE][start]
     atoms = next(dataset.configurations(frame, frame + 1)).atoms

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ionecho.data.files import write_json
-from ionecho.data.registry import REPOSITORY
+from ionecho.data.shared import SHARED
 from ionecho.labelling.engine import make_engine
 from ionecho.labelling.structures import read_structures
 from validation.label_convergence import engine_config
@@ -38,7 +38,7 @@ def main() -> None:
     store = Path("outputs/nickel_moments.json")
     store.parent.mkdir(exist_ok=True)
     stored: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-    structures = read_structures([str(REPOSITORY / "datasets" / NAME / "structures.zarr.zip")], every=1)
+    structures = read_structures([str(SHARED / "datasets" / NAME / "structures.zarr.zip")], every=1)
     cells = {cell.group: cell for cell in structures if cell.group in CELLS and cell.frame == 0}
     table = Table(
         "cell", "setting", "energy (meV a formula unit)", "Ni (μB)", "Mn (μB)", "Na contact (MHz)", "slope", "scatter"

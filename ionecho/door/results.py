@@ -43,8 +43,9 @@ def show(metrics: Mapping[str, Any], folder: Path) -> None:
 
 
 def leading(quantities: Mapping[str, Any]) -> str:
-    """The quantity that stands for a part: the last that a constant predicts too."""
-    return [name for name, values in quantities.items() if "baseline" in values][-1]
+    """The quantity that stands for a part: the last that a constant predicts too, of atoms where there is one."""
+    names = [name for name, values in quantities.items() if "baseline" in values]
+    return ([name for name in names if _per(name) == "atom"] or names)[-1]
 
 
 def _lines(metrics: Mapping[str, Any], folder: Path) -> list[str]:
@@ -77,6 +78,12 @@ def _figures(folder: Path) -> Path:
 
 def _unit(name: str) -> str:
     return next(known[name].unit for known in (DERIVED, COMPARISONS, ARRAYS) if name in known)
+
+
+def _per(name: str) -> str:
+    """What has a value each; comparisons are of atoms."""
+    label = DERIVED[name].label if name in DERIVED else name
+    return ARRAYS[label].per if label in ARRAYS else "atom"
 
 
 def _cell(value: Any) -> str:
