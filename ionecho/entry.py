@@ -60,7 +60,7 @@ def guarded(name: str, work: Callable[[], Returned]) -> Returned:
         else:
             shown(message, category, *where)
 
-    warnings.showwarning = show
+    warnings.showwarning = show  # type: ignore[assignment]  # its parameters are named
     try:
         return work()
     except ValidationError as error:

@@ -146,7 +146,7 @@ def test_a_reference_and_slices_of_fields_stand_beside_the_run(trajectory: Path,
     assert [panel.title for panel in panels] == titles
     settings = Settings.parse({**SETTINGS, "valences": VALENCES}, "redox")
     read = read_run(open_trajectory(trajectory), settings)
-    fields, plane = Fields(Dataset(tmp_path / "grids.zarr"), read, None), Plane.of(read, farthest(read))
+    fields, plane = Fields(Dataset(tmp_path / "grids.zarr"), "spin_density", read, None), Plane.of(read, farthest(read))
     fractional = plane.points() @ np.linalg.inv(cell)
     np.testing.assert_allclose(fields.slice(1, plane), np.cos(2 * np.pi * fractional[..., 0]), atol=5e-3)
     wrong = {**beside, "reference": str(tmp_path / "grids.zarr"), "reference_groups": ["two"]}

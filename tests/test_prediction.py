@@ -280,7 +280,7 @@ def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Pat
     assert served["hyperfine_contact"].shape == (1, 2)
     shrunk = frames[0].copy()
     shrunk.set_cell(0.1 * np.array(shrunk.cell), scale_atoms=True)
-    with pytest.raises(InputError, match="not in Å"):
+    with pytest.raises(InputError, match="expected lattice vectors in Å"):
         run(checkpoint, written("nm.extxyz", shrunk), tmp_path / "r.zarr")
     broken = tmp_path / "XDATCAR"
     ase.io.write(broken, frames[:3], format="vasp-xdatcar")
@@ -288,7 +288,7 @@ def test_refusals(checkpoint: Checkpoint, frames: list[ase.Atoms], tmp_path: Pat
     with pytest.raises(InputError, match="XDATCAR"):
         run(checkpoint, broken, tmp_path / "s.zarr")
     assert not (tmp_path / "p.zarr").exists()
-    with pytest.raises(InputError, match=r"ni\.extxyz: it holds a cell; leave out cell="):
+    with pytest.raises(InputError, match=r"ni\.extxyz: it holds a periodic cell; leave out cell="):
         open_trajectory(tmp_path / "ni.extxyz", cell=np.eye(3))
     with pytest.raises(InputError, match="no LAMMPS dump, whose types species= is for"):
         open_trajectory(tmp_path / "ni.extxyz", species=["Na"])

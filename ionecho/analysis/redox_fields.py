@@ -14,7 +14,6 @@ from ionecho.errors import InputError
 from ionecho.report import Axis, Curve, Mesh, Panel
 from ionecho.report.panel import Mark
 
-FIELD = "spin_density"
 EXTENT, POINTS = 9.0, 72  # Å along each side of a slice, and its points along each side
 MOST = 3  # frames that are shown
 SIGNED = "RdBu_r"
@@ -69,12 +68,12 @@ class Plane:
 
 
 class Fields:
-    """Spin densities of some frames of a run, or of the same atoms, from a dataset with grids."""
+    """Grids `name` of some frames of a run, or of the same atoms, from a dataset."""
 
-    def __init__(self, dataset: Dataset, run: Run, groups: Sequence[str] | None) -> None:
-        self.dataset, self.run, self.ion, path = dataset, run, farthest(run), dataset.path
-        if FIELD not in dataset.labels:
-            raise InputError(f"{path}: holds no {FIELD}; its labels are {', '.join(dataset.labels)}")
+    def __init__(self, dataset: Dataset, name: str, run: Run, groups: Sequence[str] | None) -> None:
+        self.dataset, self.name, self.run, self.ion, path = dataset, name, run, farthest(run), dataset.path
+        if name not in dataset.labels:
+            raise InputError(f"{path}: holds no {name}; its labels are {', '.join(dataset.labels)}")
         self.frames = [k for k in range(len(self.dataset)) if groups is None or self.dataset.group[k] in groups]
         if wrong := [k for k in self.frames if not np.array_equal(self.dataset[k].numbers, run.numbers)]:
             raise InputError(f"{path}: configuration {wrong[0]} holds other atoms, or in another order, than the run")
@@ -89,7 +88,7 @@ class Fields:
     def slice(self, frame: int, plane: Plane) -> Floats:
         """Values at the points of the plane, between grid points linear."""
         index = self.frames[frame]
-        grid, cell = self.dataset.grid(FIELD, index), self.dataset[index].cell
+        grid, cell = self.dataset.grid(self.name, index), self.dataset[index].cell
         fractional = plane.points() @ np.linalg.inv(cell) * grid.shape
         return map_coordinates(grid, np.moveaxis(fractional, -1, 0), order=1, mode="grid-wrap")
 

@@ -21,7 +21,7 @@ class Settings(TrajectoryOptions):
     """Which arrays tell the states, of which ions; valences are those of the centres without a hole.
 
     `reference` is a dataset of the same atoms (of it `reference_groups`), whose charges and spin densities stand
-    beside; `grids` the predicted densities of the run, of which slices are shown.
+    beside; `grids` the predicted densities of the run, of which slices of `field` are shown.
     """
 
     centre: str
@@ -37,6 +37,7 @@ class Settings(TrajectoryOptions):
     reference: str | None = None
     reference_groups: list[str] | None = None
     grids: str | None = None
+    field: str
 
 
 def read_run(trajectory: Trajectory, settings: Settings) -> Run:

@@ -23,7 +23,7 @@ from ionecho.analysis.redox import (
     split,
     transfers,
 )
-from ionecho.analysis.redox_fields import FIELD, Fields
+from ionecho.analysis.redox_fields import Fields
 from ionecho.analysis.redox_figures import STATES, figures
 from ionecho.analysis.redox_reading import Settings as Settings
 from ionecho.analysis.redox_reading import read_reference, read_run
@@ -85,9 +85,9 @@ def _fields(run: Run, settings: Settings) -> dict[str, Fields]:
     """Spin densities of the run, and of the reference where it has some."""
     if settings.grids is None or not run.paths.shape[1]:
         return {}
-    fields = {"model": Fields(Dataset(find_input(settings.grids)), run, None)}
-    if settings.reference is not None and FIELD in (other := Dataset(find_input(settings.reference))).labels:
-        fields["reference"] = Fields(other, run, settings.reference_groups)
+    fields = {"model": Fields(Dataset(find_input(settings.grids)), settings.field, run, None)}
+    if settings.reference is not None and settings.field in (other := Dataset(find_input(settings.reference))).labels:
+        fields["reference"] = Fields(other, settings.field, run, settings.reference_groups)
     return fields
 
 

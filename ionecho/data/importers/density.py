@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ionecho.data.importers.ase_files import from_atoms
 from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
-from ionecho.structures.text import open_text, refuse_endless
+from ionecho.structures.text import head, open_text, refuse_endless
 
 Grid = NDArray[np.float32]
 LEAST_VOLUME = 1e-6  # Å³
@@ -146,9 +146,8 @@ def read_cube(
     """
     if label not in GRIDS:
         raise InputError(f"{path}: label {label!r} is none of {', '.join(GRIDS)}")
-    with open_text(path) as file:
-        header = [file.readline() for _ in range(6)]
-    if any(line.lstrip().startswith("-") for line in header[2:]):
+    header = head(path).splitlines()
+    if any(line.lstrip().startswith("-") for line in header[2:6]):
         raise InputError(f"{path}: a negative count (orbitals, or lengths in Å); a density in bohr expected")
     try:
         with open_text(path) as file:
