@@ -368,7 +368,7 @@ def test_ions_that_jump_back_diffuse_less_than_they_jump():
     ("changes", "said"),
     [
         ({"element": "Li"}, "element=Li is not in it"),
-        ({"framework": ["O"]}, "framework: O not in it"),
+        ({"framework": ["O"]}, "framework=.*: O not in it"),
         ({"framework": ["Na"]}, "the mobile Na"),
         ({"skip": 199}, "expected at least 4"),
         ({"unwrap": False}, "unwrap=true"),
@@ -422,7 +422,7 @@ def test_ambiguous_steps_uneven_times_and_bad_numbers_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"several trajectories \(a, b\)"):
         read(path)
     ase.io.write(tmp_path / "d.extxyz", [ase.Atoms(numbers, frame, cell=CELL, pbc=True) for frame in positions[:9]])
-    with pytest.raises(InputError, match=r"read\.time_step"):
+    with pytest.raises(InputError, match="give time_step="):
         read(tmp_path / "d.extxyz")
     with pytest.raises(InputError, match=r"longest_step.*fit\.lag_max"):
         options(fit={"msd_min": 4.5, "lag_max": 2.0, "points": 10, "exponent_min": 0.2}, longest_step=0.6)

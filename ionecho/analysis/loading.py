@@ -139,7 +139,8 @@ def _columns(trajectory: Trajectory, element: str, read: ReadOptions) -> Iterato
     selected = np.flatnonzero(mobile[trajectory.centres])
     if not selected.size:
         count = len(trajectory.centres)
-        raise InputError(f"{trajectory.path}: none of the {count} predicted centres is element={element}; correct it")
+        told = f"element={element}: none of the {count} predicted centres is {element}"
+        raise InputError(f"{trajectory.path}: {told}; correct it")
     predicted = [name for name in (COUPLING, COUPLING + MEMBERS, COUPLING + SPREAD) if name in trajectory.stored]
     flags = [name for name in ("quality",) if name in trajectory.stored]
     for block in read.frames(trajectory, BLOCK, [*predicted, *flags]):
