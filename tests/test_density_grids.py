@@ -278,7 +278,9 @@ def test_cube_of_cp2k_is_read_in_e_per_cubic_angstrom(mirror: Path) -> None:
 def test_cube_of_a_stride_that_does_not_divide_the_grid_is_found_by_its_electrons(mirror: Path) -> None:
     """Every second point of 45 x 45 x 48: 23 voxels are 2 % longer than the cell, which holds 4 Cr (14) and 5 O (6)."""
     path = mirror / "density" / "benzene_or_elec.cube.gz"
-    with pytest.raises(InputError, match=r"86 electrons expected, found 89\.21; a stride that does not divide the grid does that"):
+    with pytest.raises(
+        InputError, match=r"86 electrons expected, found 89\.21; a stride that does not divide the grid does that"
+    ):
         list(density.read_cube(path, electrons=86))
     assert len(list(density.read_cube(path, electrons=89))) == 1
 
