@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,10 @@ from planted_echo import COMPONENT, write_planted
 from scipy.spatial.transform import Rotation
 
 from ionecho.analysis.gradients import name_counts
-from ionecho.analysis.spin_echo_report import UNITS, Settings, analyze, run
+from ionecho.analysis.spin_echo_report import UNITS, Settings, analyze, run, told
+from ionecho.analysis.spin_echo_tables import Trajectory
 from ionecho.errors import InputError
+from ionecho.nmr.decay import Decay, Quantity
 from ionecho.nmr.quadrupole import powder_components
 from ionecho.report import Report
 from ionecho.report.plain import plain
@@ -211,3 +215,13 @@ def test_inputs_that_hold_no_gradients_are_refused(runs: list[Path], tmp_path: P
     del group["efg"]
     with pytest.raises(InputError, match="no array efg"):
         run([tmp_path / "bad.zarr"], settings())
+
+
+@pytest.mark.parametrize(("error", "known"), [(1e-12, True), (1e-10, False), (np.nan, False)])
+def test_a_time_is_told_where_its_error_is_known_and_smaller(error: float, known: bool) -> None:
+    """Of a tau at the end of its range no error is known: no temperature may be fitted through it."""
+    time, other = Quantity(2e-11, error, 1e-11, 3e-11), Quantity(0.3, 0.1, 0.2, 0.4)
+    curve: Any = SimpleNamespace(decay=Decay(time, other, other, other))
+    run: Any = SimpleNamespace(echo=SimpleNamespace(main=curve))
+    assert (Trajectory.tau.fget(run) is not None) == known  # type: ignore[attr-defined]
+    assert ("tau = 0.0200" in told(curve)) == known

@@ -222,6 +222,8 @@ def told(curve: Curve) -> str:
         assert decay.longer_than is not None
         limit = f"to zero it would take longer than {decay.longer_than / NANOSECOND:.2g} ns"
         return f"there is no decay of nu_Q ({decay.none}); {limit}"
+    if not decay.time.error <= decay.time.value:
+        return "nu_Q is forgotten, in a time that this run does not determine"
     tau = rounded(decay.time.value / NANOSECOND, decay.time.error / NANOSECOND)
     residual = rounded(decay.residual.value, decay.residual.error)
     sites = "" if decay.effective_sites is None else f" (about {decay.effective_sites:.2g} sites)"
@@ -239,11 +241,15 @@ def _hopping(result: Trajectory, settings: Settings) -> str:
 
 def _notes(result: Trajectory, settings: Settings) -> list[str]:
     echo, notes = result.echo, list(result.stopped)
-    tau = None if echo.main.decay is None or echo.main.decay.time is None else echo.main.decay.time
+    decay = echo.main.decay
+    tau = None if decay is None or decay.time is None else decay.time
     if tau is not None and result.tau is None:
         notes.append(
-            "tau is not determined: its error is as large as itself; the run is too short or the decay too small."
+            "tau is not determined: its error is as large as itself, or not known; the run is too short, the frames "
+            "too sparse, or the decay too small."
         )
+    if decay is not None and decay.stretching is not None and np.isnan(decay.stretching.error):
+        notes.append(f"g stands at {decay.stretching.value:g}, the end of its range, and errors are of the rest alone.")
     if tau is not None and echo.spacing > tau.value / SPARSE:
         notes.append(f"frames are too sparse: {echo.spacing * 1e12:.3g} ps is more than tau / {SPARSE}.")
     if tau is not None and echo.run < SHORT * tau.value:

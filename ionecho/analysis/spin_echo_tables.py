@@ -33,9 +33,10 @@ class Trajectory:
 
     @property
     def tau(self) -> Quantity | None:
-        """Of nu_Q in a powder, s; None where there is no decay, or tau is less than its error."""
+        """Of nu_Q in a powder, s; None where there is no decay, or tau is less than its error, or that is not known."""
         decay = self.echo.main.decay
-        return None if decay is None or decay.time is None or decay.time.error > decay.time.value else decay.time
+        known = decay is not None and decay.time is not None and decay.time.error <= decay.time.value
+        return decay.time if decay is not None and known else None
 
     @property
     def ratio(self) -> tuple[float, float] | None:
