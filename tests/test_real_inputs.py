@@ -38,6 +38,20 @@ PLACES = np.random.default_rng(0).uniform(0, 8, (6, 5, 3))  # six frames of five
 KINDS = ["Na", "Na", "Mn", "O", "O"]
 TYPES = [1, 1, 2, 3, 3]
 
+IMPORT = [
+    "import",
+    "mine",
+    "in",
+    "--importer",
+    "extxyz",
+    "--pattern",
+    "*.extxyz",
+    "--licence",
+    "mit",
+    "--citation",
+    "me",
+]
+
 
 def read(path: Path, **options: object) -> np.ndarray:
     """Positions (T, N, 3) of a trajectory."""
@@ -304,32 +318,19 @@ def test_an_import_tells_its_labels_and_flags_what_cannot_be(home: Path, capsys:
     from ionecho.data.commands import app
 
     Path("in").mkdir()
-    line = [
-        "import",
-        "mine",
-        "in",
-        "--importer",
-        "extxyz",
-        "--pattern",
-        "*.extxyz",
-        "--licence",
-        "mit",
-        "--citation",
-        "me",
-    ]
     extxyz(Path("in/a.extxyz"), ["energy=-1"])
     text = Path("in/a.extxyz").read_text()
     Path("in/a.extxyz").write_text(
         text + extxyz(Path("b"), ["energy=-2"], forces=False).read_text() + text.replace("energy=-1", "energy=1e300")
     )
-    app(line, standalone_mode=False)
+    app(IMPORT, standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())
     assert "energy (eV): 3 of 3 configurations" in told
     assert "forces (eV/Å): 2 of 3 configurations; missing in a.extxyz#1" in told
     assert "flagged, absurd value: a.extxyz#2" in told
     extxyz(Path("in/a.extxyz"), [""], forces=False)
     with pytest.raises(InputError, match=r"no label in it.*--options"):
-        app([*line[:1], "other", *line[2:]], standalone_mode=False)
+        app([*IMPORT[:1], "other", *IMPORT[2:]], standalone_mode=False)
 
 
 MAGRES = """#$magres-abinitio-v1.0
@@ -607,19 +608,6 @@ def test_an_import_names_the_frame_and_atom_that_cannot_be(home: Path) -> None:
     from ionecho.data.commands import app
 
     Path("in").mkdir()
-    line = [
-        "import",
-        "mine",
-        "in",
-        "--importer",
-        "extxyz",
-        "--pattern",
-        "*.extxyz",
-        "--licence",
-        "mit",
-        "--citation",
-        "me",
-    ]
     whole = extxyz(Path("in/a.extxyz"), ["energy=-1", "energy=-2"]).read_text()
     for spoiled, said in (
         (whole.replace("energy=-2", "energy=abc"), r"a\.extxyz#1: energy: expected numbers, found 'abc'"),
@@ -634,4 +622,4 @@ def test_an_import_names_the_frame_and_atom_that_cannot_be(home: Path) -> None:
     ):
         Path("in/a.extxyz").write_text(spoiled)
         with pytest.raises(InputError, match=said):
-            app(line, standalone_mode=False)
+            app(IMPORT, standalone_mode=False)

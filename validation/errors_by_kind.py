@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,17 +16,13 @@ import numpy as np
 import pandas as pd
 
 from ionecho.data.registry import find_dataset
+from ionecho.data.splits import families
 from ionecho.data.store import Dataset
 from ionecho.nmr.comparison import COMPARISONS
 from ionecho.nmr.derived import Quadrupole
 
+KIND = r"^(.*?)_\d"
 NUCLEUS = Quadrupole(isotope="7Li", tolerance=0.001)
-
-
-def kind(group: str) -> str:
-    """The beginning of the name of a group."""
-    match = re.match(r"(.*?)_\d", group)
-    return match[1] if match else group
 
 
 def table(run: Path) -> pd.DataFrame:
@@ -41,7 +36,7 @@ def table(run: Path) -> pd.DataFrame:
         predicted, true = (rows[name].to_numpy().reshape(-1, 3, 3) for name in ("predicted", "true"))
         frequency = COMPARISONS["quadrupolar_frequency"].function(predicted, true, NUCLEUS)
         part = {
-            "kind": [kind(str(dataset.group[index])) for index in rows.configuration[::9]],
+            "kind": families(dataset.group[rows.configuration[::9]].tolist(), KIND),
             "nu_Q": np.abs(frequency).mean(1),
             "error": ((predicted - true) ** 2).sum((1, 2)),
             "size": (true**2).sum((1, 2)),

@@ -34,11 +34,11 @@ def worst(folder: Path, found: Mapping[str, pd.DataFrame], units: Mapping[str, s
     label, values = labels[0], found[labels[0]]
     squared = ((values.predicted - values["true"]) ** 2).groupby(values.configuration).mean()
     ranked = [int(index) for index in squared.sort_values(ascending=False).index]
-    numbers = dataset[ranked[0]].numbers
+    elements = np.split(dataset.rows("numbers", 0, len(dataset)), dataset.offsets[1:-1])
+    numbers = elements[ranked[0]]
     predicted_for = np.isin(numbers, [atomic_numbers[symbol] for symbol in values.element.unique()])
-    alike = [k for k in ranked if np.array_equal(dataset[k].numbers, numbers)][
-        : max(1, min(FRAMES, ATOMS // len(numbers)))
-    ]
+    alike = [k for k in ranked if np.array_equal(elements[k], numbers)][: max(1, min(FRAMES, ATOMS // len(numbers)))]
+    structures = [next(dataset.configurations(k, k + 1)) for k in alike]
     coloured = np.full((len(alike), len(numbers)), np.nan)
     for row, configuration in enumerate(alike):
         rows = values[values.configuration == configuration]
@@ -50,8 +50,8 @@ def worst(folder: Path, found: Mapping[str, pd.DataFrame], units: Mapping[str, s
     size = "length of the error" if errors.shape[1] > 1 else "error, predicted less true"
     return Scene(
         numbers=numbers,
-        positions=np.stack([dataset[k].positions for k in alike]),
-        cell=np.stack([dataset[k].cell for k in alike]),
+        positions=np.stack([structure.positions for structure in structures]),
+        cell=np.stack([structure.cell for structure in structures]),
         values=coloured,
         label=f"Error of {label} / {unit}",
         times=[f"{dataset.group[k]}#{dataset.frame[k]}, RMSE {np.sqrt(squared[k]):.3g} {unit}" for k in alike],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase.geometry import find_mic
 from scipy.ndimage import map_coordinates
 
 from ionecho.analysis.redox import Floats, Run
@@ -26,8 +27,7 @@ def farthest(run: Run) -> int:
 
 def moved(places: Floats, run: Run, ion: int) -> Floats:
     """Vectors (T, 3) Å from where the ion of the run begins to places (T, 3), the shortest of all images."""
-    offset = (places - run.paths[0, ion]) @ np.linalg.inv(run.cell[0])
-    return (offset - np.round(offset)) @ run.cell[0]
+    return find_mic(places - run.paths[0, ion], run.cell[0])[0]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Plane:
         """Through the way of the ion and the centre nearest to its middle."""
         start, way = run.paths[0, ion], run.paths[:, ion] - run.paths[0, ion]
         middle = way[np.linalg.norm(way, axis=1).argmax()] / 2
-        offset = (run.places[0] - start - middle) @ np.linalg.inv(run.cell[0])
-        towards = (offset - np.round(offset)) @ run.cell[0]
-        nearest = towards[np.linalg.norm(towards, axis=1).argmin()]
+        towards, distances = find_mic(run.places[0] - start - middle, run.cell[0])
+        nearest = towards[distances.argmin()]
         across = middle / np.linalg.norm(middle)
         up = nearest - (nearest @ across) * across
         return cls(start, middle, across, up / np.linalg.norm(up))
@@ -75,9 +74,12 @@ class Fields:
         if name not in dataset.labels:
             raise InputError(f"{path}: holds no {name}; its labels are {', '.join(dataset.labels)}")
         self.frames = [k for k in range(len(self.dataset)) if groups is None or self.dataset.group[k] in groups]
-        if wrong := [k for k in self.frames if not np.array_equal(self.dataset[k].numbers, run.numbers)]:
-            raise InputError(f"{path}: configuration {wrong[0]} holds other atoms, or in another order, than the run")
-        places = np.array([self.dataset[k].positions[run.mobile[self.ion]] for k in self.frames])
+        structures = [next(dataset.configurations(k, k + 1)) for k in self.frames]
+        for k, structure in zip(self.frames, structures, strict=True):
+            if not np.array_equal(structure.numbers, run.numbers):
+                raise InputError(f"{path}: configuration {k} holds other atoms, or in another order, than the run")
+        self.cells = [structure.cell for structure in structures]
+        places = np.array([structure.positions[run.mobile[self.ion]] for structure in structures])
         self.vectors = moved(places, run, self.ion)
         self.ways = np.linalg.norm(self.vectors, axis=1)
 
@@ -87,9 +89,8 @@ class Fields:
 
     def slice(self, frame: int, plane: Plane) -> Floats:
         """Values at the points of the plane, between grid points linear."""
-        index = self.frames[frame]
-        grid, cell = self.dataset.grid(self.name, index), self.dataset[index].cell
-        fractional = plane.points() @ np.linalg.inv(cell) * grid.shape
+        grid = self.dataset.grid(self.name, self.frames[frame])
+        fractional = plane.points() @ np.linalg.inv(self.cells[frame]) * grid.shape
         return map_coordinates(grid, np.moveaxis(fractional, -1, 0), order=1, mode="grid-wrap")
 
 

@@ -222,7 +222,7 @@ def told(curve: Curve) -> str:
         assert decay.longer_than is not None
         limit = f"to zero it would take longer than {decay.longer_than / NANOSECOND:.2g} ns"
         return f"there is no decay of nu_Q ({decay.none}); {limit}"
-    if not decay.time.error <= decay.time.value:
+    if decay.known_time is None:
         return "nu_Q is forgotten, in a time that this run does not determine"
     tau = rounded(decay.time.value / NANOSECOND, decay.time.error / NANOSECOND)
     residual = rounded(decay.residual.value, decay.residual.error)

@@ -35,8 +35,7 @@ class Trajectory:
     def tau(self) -> Quantity | None:
         """Of nu_Q in a powder, s; None where there is no decay, or tau is less than its error, or that is not known."""
         decay = self.echo.main.decay
-        known = decay is not None and decay.time is not None and decay.time.error <= decay.time.value
-        return decay.time if decay is not None and known else None
+        return None if decay is None else decay.known_time
 
     @property
     def ratio(self) -> tuple[float, float] | None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import yaml
-
+from ionecho.data.files import read_yaml
 from ionecho.data.shared import CONF
 
 ASKED = {"--help", "-h"}
@@ -59,7 +58,7 @@ def _choices(path: Path, said: Mapping[str, str], within: str = "") -> dict[str,
 
 
 def _defaults(path: Path) -> list[Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", [])
+    return read_yaml(path.read_text(encoding="utf-8")).get("defaults", [])
 
 
 def _file(group: str, name: str | None) -> Path | None:

@@ -48,6 +48,11 @@ class Decay:
     longer_than: float | None = None
 
     @property
+    def known_time(self) -> Quantity | None:
+        """tau; None where there is no decay, or its error exceeds it or is not known."""
+        return self.time if self.time is not None and self.time.error <= self.time.value else None
+
+    @property
     def mean_time(self) -> float | None:
         """Area under exp(-(t / tau)^g), tau / g Gamma(1 / g)."""
         if self.time is None or self.stretching is None:
