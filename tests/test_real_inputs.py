@@ -17,7 +17,7 @@ import pytest
 import zarr
 from ase import Atoms
 from ase.build import bulk
-from conftest import p2_crystal
+from conftest import p2_crystal, toy_configuration
 
 import ionecho
 from ionecho.analysis.options import ReadOptions
@@ -25,14 +25,14 @@ from ionecho.analysis.paths import follow
 from ionecho.data.archives import refuse_odd_zip, unpack_tar
 from ionecho.data.importers import ase_files, density, magres, vasp
 from ionecho.data.registry import find_inputs, find_one
-from ionecho.data.store import Dataset
+from ionecho.data.store import Dataset, DatasetWriter
 from ionecho.data.trajectory import open_trajectory
 from ionecho.data.trajectory_writer import append
 from ionecho.data.verify import verify
 from ionecho.door.overrides import readable
 from ionecho.errors import InputError, IonEchoWarning
 from ionecho.nmr.quadrupole import quadrupole_coupling
-from ionecho.structures.read import last_image
+from ionecho.structures.read import images, last_image
 
 PLACES = np.random.default_rng(0).uniform(0, 8, (6, 5, 3))  # six frames of five atoms
 KINDS = ["Na", "Na", "Mn", "O", "O"]
@@ -469,6 +469,20 @@ def test_a_damaged_dataset_says_what_is_wrong_with_it(toy_dataset: Path, tmp_pat
         ionecho.dataset(path)
 
 
+def test_a_dataset_without_a_part_of_zeros_is_refused(tmp_path: Path) -> None:
+    """zarr leaves parts of zeros out of a file, so that a lost one would read as zeros."""
+    writer = DatasetWriter(tmp_path / "a.zarr", ["energy", "forces"])
+    writer.append([toy_configuration(0, energy=np.zeros(()))])
+    for name in writer.names:
+        part = next(path for path in (tmp_path / "a.zarr" / name / "c").rglob("*") if path.is_file())
+        whole = part.read_bytes()
+        part.unlink()
+        with pytest.raises(InputError, match=f"1 parts of {name} are missing on disk"):
+            Dataset(tmp_path / "a.zarr")
+        part.write_bytes(whole)
+    Dataset(tmp_path / "a.zarr")
+
+
 def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "t.zarr", mode="w")
     group.create_array("numbers", data=np.array([11, 17]))
@@ -572,6 +586,13 @@ def test_a_count_without_rows_takes_no_memory(tmp_path: Path) -> None:
     for work in (lambda: last_image(str(tmp_path / "POSCAR")), lambda: list(density.read_chgcar(tmp_path / "CHGCAR"))):
         with pytest.raises(InputError, match=r"its head counts 600000001 atoms \('1 600000000'\), a file of \d+ bytes"):
             work()
+
+
+def test_more_columns_than_a_row_has_take_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text('1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:999999999999\nNa 0 0 0\n')
+    with pytest.raises(InputError, match=r"a\.xyz: cannot be read \(ValueError: Properties counts 1000000000000 col"):
+        list(images(path))
 
 
 def test_a_cube_without_a_whole_origin_is_refused(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import zarr
+
 from ionecho.errors import InputError
 
+WHOLE = "parts_of_zeros_are_kept"  # attribute of an array none of whose parts may be missing on disk
 METADATA = 1 << 24  # bytes
 MOST_FILES = 1_000_000
 MOST_GROWTH = 1_000  # times the size of the archive
@@ -95,6 +99,16 @@ def _bounded(path: Path, files: int, size: int) -> None:
     packed = path.stat().st_size
     if files > MOST_FILES or size > max(MOST_GROWTH * packed, ALWAYS_ALLOWED):
         raise InputError(f"{path}: {packed} bytes that unpack to {size} in {files} files or more; not unpacked")
+
+
+def keeping_zeros() -> AbstractContextManager[object]:
+    """Write parts of zeros too, as arrays with the attribute `WHOLE` have them: one that is lost is noticed."""
+    return zarr.config.set({"array.write_empty_chunks": True})
+
+
+def kept_whole(group: Any) -> set[str]:
+    """Arrays none of whose parts may be missing on disk."""
+    return {name for name, array in group.arrays() if WHOLE in array.attrs}
 
 
 def refuse_lost(group: Any, names: Iterable[str], path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from ionecho.data.archives import pack
+from ionecho.data.archives import keeping_zeros, pack
 from ionecho.data.card import DatasetCard, ImportRecipe
 from ionecho.data.fetch import fetch, home, unpack
 from ionecho.data.files import remove_folder, write_json
@@ -266,7 +266,8 @@ def _finish(working: Path, card: DatasetCard, report: Report, splits: Splits) ->
     block = card.ionecho
     writer = DatasetWriter(working, Dataset(working).labels)
     flags = flag(Dataset(working), block.quality_gate)
-    writer.group["quality"][:] = flags
+    with keeping_zeros():
+        writer.group["quality"][:] = flags
     for line in (*told_labels(Dataset(working)), describe(flags), *told_flags(Dataset(working))):
         report(line)
     if not len(Dataset(working).good):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, ZipStore
 
-from ionecho.data.archives import refuse_lost, refuse_odd_zip, refuse_swollen
+from ionecho.data.archives import WHOLE, keeping_zeros, kept_whole, refuse_lost, refuse_odd_zip, refuse_swollen
 from ionecho.data.files import damage_told, sweep
 from ionecho.data.schema import ARRAYS, LABELS, SCHEMA_VERSION, Configuration, Quality
 from ionecho.errors import InputError
@@ -25,7 +25,6 @@ GRID_CHUNK = 262_144  # 1 MiB of float32
 CHUNKS = {"atom": ATOM_CHUNK, "configuration": CONFIGURATION_CHUNK, "grid": GRID_CHUNK}
 GRID_CODEC = BloscCodec(cname="zstd", clevel=9, shuffle="shuffle", typesize=4)  # bytes of like weight side by side
 LAYOUT = ("atom_offsets", "grid_offsets", "grid_shape")  # where a configuration's atoms and grid points lie
-HASH_ROWS = 65_536
 
 
 def open_zarr(store: Any, mode: Literal["r", "a"]) -> Any:
@@ -43,8 +42,7 @@ class DatasetWriter:
     """
 
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        unknown = set(labels) - set(LABELS)
-        if unknown:
+        if unknown := set(labels) - set(LABELS):
             raise InputError(f"{path}: unknown labels {sorted(unknown)}; the schema knows {', '.join(LABELS)}")
         self.names = [name for name, array in ARRAYS.items() if not array.is_label or name in labels]
         self.has_grids = any(ARRAYS[name].per == "grid" for name in self.names)
@@ -59,19 +57,17 @@ class DatasetWriter:
     def _create(self) -> None:
         for name in self.names:
             array = ARRAYS[name]
-            dtype: Any = str if array.dtype == "str" else array.dtype
-            created = self.group.create_array(
+            self.group.create_array(
                 name,
                 shape=(0, *array.shape),
                 chunks=(CHUNKS[array.per], *array.shape),
-                dtype=dtype,
+                dtype=str if array.dtype == "str" else array.dtype,
                 compressors=(GRID_CODEC if array.per == "grid" else ZstdCodec(), Crc32cCodec()),
+                attributes={"unit": array.unit, "description": array.description, WHOLE: True},
                 overwrite=True,
             )
-            created.update_attributes({"unit": array.unit, "description": array.description})
-        layout: dict[str, tuple[int, ...]] = {"atom_offsets": (1,)}
-        if self.has_grids:
-            layout |= {"grid_offsets": (1,), "grid_shape": (0, 3)}
+        grids: dict[str, tuple[int, ...]] = {"grid_offsets": (1,), "grid_shape": (0, 3)} if self.has_grids else {}
+        layout = {"atom_offsets": (1,), **grids}
         for name, shape in layout.items():
             chunks = (CONFIGURATION_CHUNK, *shape[1:])
             self.group.create_array(name, shape=shape, chunks=chunks, dtype="int64", overwrite=True)
@@ -79,8 +75,8 @@ class DatasetWriter:
 
     def _truncate(self) -> None:
         configurations, atoms = self.committed
-        rows = {"configuration": configurations, "atom": atoms}
         self.group["atom_offsets"].resize((configurations + 1,))
+        rows = {"configuration": configurations, "atom": atoms}
         if self.has_grids:
             self.group["grid_offsets"].resize((configurations + 1,))
             self.group["grid_shape"].resize((configurations, 3))
@@ -113,10 +109,10 @@ class DatasetWriter:
             rows = [arrays[name] for arrays in columns]
             if ARRAYS[name].per == "grid":
                 for row in rows:
-                    self.group[name].append(row.ravel())
+                    self._extend(name, row.ravel())
                 continue
             stacked = np.concatenate(rows) if ARRAYS[name].per == "atom" else np.stack(rows)
-            self.group[name].append(stacked.astype(ARRAYS[name].stored_dtype))
+            self._extend(name, stacked)
         if self.has_grids:
             shapes = np.array([configuration.grid_shape for configuration in block])
             self.group["grid_offsets"].append(self.group["grid_offsets"][-1] + np.cumsum(shapes.prod(1)))
@@ -124,6 +120,10 @@ class DatasetWriter:
         offsets = atoms + np.cumsum([len(configuration) for configuration in block])
         self.group["atom_offsets"].append(offsets)
         self.group.attrs["committed"] = [configurations + len(block), int(offsets[-1])]
+
+    def _extend(self, name: str, values: NDArray) -> None:
+        with keeping_zeros():
+            self.group[name].append(values.astype(ARRAYS[name].stored_dtype))
 
     def append_fields(
         self, configuration: Configuration, names: Sequence[str], shape: tuple[int, int, int], slabs: Iterable[NDArray]
@@ -135,11 +135,10 @@ class DatasetWriter:
         configurations, atoms = self.committed
         arrays = {name: configuration.array(name) for name in self.names if ARRAYS[name].per != "grid"}
         for name, values in arrays.items():
-            rows = values if ARRAYS[name].per == "atom" else values[None]
-            self.group[name].append(rows.astype(ARRAYS[name].stored_dtype))
+            self._extend(name, values if ARRAYS[name].per == "atom" else values[None])
         for slab in slabs:
             for name, values in zip(names, slab, strict=True):
-                self.group[name].append(values.astype(ARRAYS[name].dtype).ravel())
+                self._extend(name, values.ravel())
         self.group["grid_offsets"].append(self.group["grid_offsets"][-1:] + int(np.prod(shape)))
         self.group["grid_shape"].append(np.array([shape]))
         self.group["atom_offsets"].append(np.array([atoms + len(configuration)]))
@@ -177,8 +176,9 @@ class Dataset:
             self.frame: NDArray[np.int64] = self.zarr["frame"][:]
             self.quality: NDArray[np.int64] = self.zarr["quality"][:]
             self._check_lengths()
-            some = {"numbers": True, "positions": (np.diff(self.offsets) > 1).any(), "cell": self.zarr["pbc"][:].any()}
-            refuse_lost(self.zarr, [name for name, never_zero in some.items() if never_zero], self.path)
+            some = {"positions": (np.diff(self.offsets) > 1).any(), "cell": self.zarr["pbc"][:].any()}
+            never_zero = {"numbers", "source", *(name for name, found in some.items() if found)}
+            refuse_lost(self.zarr, never_zero | kept_whole(self.zarr), self.path)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -256,7 +256,7 @@ class Dataset:
         if per == "configuration":
             return values[index - start]
         offsets = self.offsets if per == "atom" else self.grid_offsets
-        part = values[offsets[index] - offsets[start] : offsets[index + 1] - offsets[start]]
+        part = values[slice(*offsets[index : index + 2] - offsets[start])]
         return part if per == "atom" else part.reshape(self.grid_shape[index])
 
     def blocks(self, names: Iterable[str], size: int = 512) -> Iterator[tuple[int, int, dict[str, NDArray]]]:
@@ -284,7 +284,7 @@ def content_sha256(group: Any) -> str:
             continue
         array = group[name]
         digest.update(json.dumps([name, list(array.shape)]).encode())
-        rows = max(HASH_ROWS, array.chunks[0])
+        rows = max(ATOM_CHUNK, array.chunks[0])
         for start in range(0, array.shape[0], rows):
             digest.update(_canonical_bytes(array[start : start + rows]))
     return digest.hexdigest()

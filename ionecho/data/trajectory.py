@@ -13,13 +13,12 @@ from ase.cell import Cell
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ionecho.data.archives import refuse_lost, refuse_swollen
+from ionecho.data.archives import WHOLE, refuse_lost, refuse_swollen
 from ionecho.data.binary_trajectory import ENDINGS, BinaryTrajectory
 from ionecho.data.frames import Frames, Trajectory
 from ionecho.data.schema import ARRAYS
 from ionecho.data.store import Dataset, damage_told, open_zarr
 from ionecho.data.text_trajectory import TextTrajectory
-from ionecho.data.trajectory_writer import WHOLE
 from ionecho.errors import InputError
 
 __all__ = [

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-WHOLE = "parts_of_zeros_are_kept"  # attribute of an array none of whose parts may be missing on disk
+from ionecho.data.archives import WHOLE, keeping_zeros
 
 
 def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **state: Any) -> int:
@@ -32,7 +31,7 @@ def append(group: Any, done: int, arrays: Mapping[str, NDArray], block: int, **s
         Frames committed now.
     """
     length = done
-    with zarr.config.set({"array.write_empty_chunks": True}):
+    with keeping_zeros():
         for name, values in arrays.items():
             if name not in group:
                 dtype: Any = str if values.dtype.kind in "OTU" else values.dtype

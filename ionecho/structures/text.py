@@ -28,6 +28,7 @@ CLOCK = re.compile(r"(?i)(?:^\s*(step)|\b(timestep):)\s*[:=#]?\s*(\d+)(?=[\s,;]|
 LAST = re.compile(r"(?:^|\s)[-+]?\d+(?:\.(\d*))?\s*$")
 UNREAD = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress (.Z)"}
 HEAD = 4096  # characters by which a format is known
+MOST_COLUMNS = 10_000  # of an atom's row in extended XYZ
 SHORTEST_ROW = 6  # bytes of an atom, "0 0 0" and the end of its line
 PACKED = 1_000  # times smaller than its text a compressed file may be
 DECIMALS = 5  # of a number written to a fixed width
@@ -148,7 +149,15 @@ def extended_comment(line: str) -> dict[str, Any]:
         name = match[1] or match[2]
         told = {key: value for key, value in told.items() if key.lower() not in (name.lower(), f"{name.lower()}:")}
         told[name] = int(match[3])
+    _refuse_endless_rows(str(told.get("Properties", "")))
     return told
+
+
+def _refuse_endless_rows(properties: str) -> None:
+    """Raise ValueError for more columns than a row holds: readers set memory aside before they look for them."""
+    counts = [int(word) for word in properties.split(":")[2::3] if word.isdigit()]
+    if sum(counts) > MOST_COLUMNS:
+        raise ValueError(f"Properties counts {sum(counts)} columns an atom")
 
 
 def _refuse_skew(name: str, text: str) -> None:
