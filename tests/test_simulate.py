@@ -455,7 +455,7 @@ def test_what_holds_no_work_is_replaced_and_what_cannot_be_read_is_kept(tmp_path
     assert (partial / "positions").exists()
 
 
-@pytest.mark.parametrize("name", ["p2_p63mcm", "p2_p6322"])
+@pytest.mark.parametrize("name", ["p2_p63mcm", "p2_p6322", "p2_ni_p6322"])
 @pytest.mark.parametrize("seed", range(4))
 def test_p2_cells_have_the_distances_of_the_published_structures(name: str, seed: int) -> None:
     atoms = PROTOTYPES[name](seed)

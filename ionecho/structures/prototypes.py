@@ -18,6 +18,7 @@ from ionecho.errors import InputError
 from ionecho.structures.lps import GLASS, LPS
 
 P2_SHIFT = {"p63mcm": 0, "p6322": 1}  # honeycomb of the second layer, in sites of the first: Mg over Mg, or over Mn
+DIVALENT = {"p2": "Mg", "p2_ni": "Ni"}  # both in the cell of the Mg compound
 P2_CELL = Cell.fromcellpar([5.0095, 5.0095, 11.218, 90, 90, 120])  # Å, a quarter of Chem. Sci. 2022, 13, 7863
 P2_OXYGEN = 1.04  # height of the oxygen planes over the metal planes, Å
 NEAREST, NEXT_PRISM = 2.5, 1.8  # Å, least distance of two Na; prisms that share a face are 1.67 Å apart
@@ -34,20 +35,22 @@ NVP_LENGTHS = ((8.43, 21.52), (8.73, 21.80))  # a, c in Å of NaV2(PO4)3 and Na3
 NVP_SITES = {"V": (0, 0, 0.1465), "P": (0.289, 0, 0.25), "O1": (0.178, -0.027, 0.192), "O2": (0.190, 0.169, 0.086)}
 
 
-def p2_layered(stacking: str, seed: int) -> ase.Atoms:
+def p2_layered(stacking: str, seed: int, divalent: str = "Mg") -> ase.Atoms:
     """P2-type Na4[Mg2Mn4]O12, two honeycomb layers in a sqrt(3) x sqrt(3) cell of 22 atoms.
 
     Parameters
     ----------
     stacking
         `p63mcm`: Mg over Mg along c; `p6322`: Mg over Mn.
+    divalent
+        The element in the place of Mg.
     seed
         Draws two of the six prismatic sites of each interlayer (three share faces with the octahedra, three edges), no
         two closer than 2.5 Å.
     """
     rng = np.random.default_rng(seed)
     filled = [_draw(_allowed_pairs(interlayer), rng) for interlayer in P2_PRISMS]
-    return _p2(stacking, np.concatenate(filled))
+    return _p2(stacking, np.concatenate(filled), divalent)
 
 
 def p2_hop(stacking: str, seed: int) -> tuple[ase.Atoms, ase.Atoms]:
@@ -66,20 +69,20 @@ def p2_hop(stacking: str, seed: int) -> tuple[ase.Atoms, ase.Atoms]:
     return _p2(stacking, np.concatenate([start, rest])), _p2(stacking, np.concatenate([end, rest]))
 
 
-def _p2(stacking: str, sodium: NDArray[np.floating]) -> ase.Atoms:
-    """The two layers with Na at these fractional sites (N, 3); atoms in the order Na, Mg, Mn, O."""
+def _p2(stacking: str, sodium: NDArray[np.floating], divalent: str = "Mg") -> ase.Atoms:
+    """The two layers with Na at these fractional sites (N, 3); atoms in the order Na, Mg (or other), Mn, O."""
     if stacking not in P2_SHIFT:
         raise InputError(f"stacking: expected {' or '.join(P2_SHIFT)}, found {stacking!r}")
     symbols, sites = ["Na"] * len(sodium), list(sodium)
     for layer, (height, lower, upper) in enumerate(((0.25, BELOW, ABOVE), (0.75, ABOVE, BELOW))):
         for index, site in enumerate(METAL):
-            symbols += ["Mg" if index == P2_SHIFT[stacking] * layer else "Mn", "O", "O"]
+            symbols += [divalent if index == P2_SHIFT[stacking] * layer else "Mn", "O", "O"]
             sites.append(np.array([*site, height]))
             sites.append(np.array([*(site + lower), height - P2_OXYGEN / P2_CELL.lengths()[2]]))
             sites.append(np.array([*(site + upper), height + P2_OXYGEN / P2_CELL.lengths()[2]]))
     atoms = ase.Atoms(symbols, scaled_positions=np.array(sites), cell=P2_CELL, pbc=True)
     atoms.wrap()
-    return atoms[np.argsort([["Na", "Mg", "Mn", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
+    return atoms[np.argsort([["Na", divalent, "Mn", "O"].index(symbol) for symbol in atoms.symbols], kind="stable")]
 
 
 def _allowed_pairs(interlayer: NDArray[np.floating]) -> list[NDArray[np.floating]]:
@@ -157,7 +160,11 @@ def _plain(atoms: ase.Atoms) -> ase.Atoms:
 
 
 PROTOTYPES: Mapping[str, Callable[[int], ase.Atoms]] = {
-    **{f"p2_{stacking}": partial(p2_layered, stacking) for stacking in P2_SHIFT},
+    **{
+        f"{prefix}_{stacking}": partial(p2_layered, stacking, divalent=divalent)
+        for prefix, divalent in DIVALENT.items()
+        for stacking in P2_SHIFT
+    },
     **LPS,
     **GLASS,
     **{f"nvp_{sodium}": partial(nvp, sodium) for sodium in range(2, 7)},
