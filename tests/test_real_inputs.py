@@ -526,6 +526,10 @@ def test_a_damaged_trajectory_ends_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"b\.zarr: damaged"):
             open_trajectory(tmp_path / "b.zarr")
         shutil.rmtree(tmp_path / "b.zarr")
+    (tmp_path / "t.zarr/positions/zarr.json").write_text(told)
+    group.attrs["pbc"] = [True] * 7
+    with pytest.raises(InputError, match="pbc should hold three of true and false"):
+        read(tmp_path / "t.zarr")
 
 
 def test_a_stress_that_is_not_to_be_trusted_relaxes_no_cell() -> None:

@@ -21,7 +21,7 @@ from ionecho.nmr.quadrupole import (
     quadrupolar_frequency,
     quadrupole_coupling,
 )
-from ionecho.nmr.relaxation import quadrupolar_relaxation
+from ionecho.nmr.relaxation import SLOWEST, Decays, quadrupolar_relaxation
 
 Floats = NDArray[np.float64]
 
@@ -47,13 +47,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """R1 and R2 with errors over ions, 1/s; `parts` are the two exponentials of each; `window` (s) was integrated."""
+    """R1 and R2 with errors over ions, 1/s; `parts` are the two exponentials of each.
+
+    Motion slower than `slowest` (s) is not in them.
+    """
 
     longitudinal: tuple[float, float]
     transverse: tuple[float, float]
     longitudinal_parts: tuple[float, float]
     transverse_parts: tuple[float, float]
-    window: float
+    slowest: float
     unresolved: float
 
 
@@ -193,18 +196,19 @@ def _echoes(components: NDArray, lags: NDArray[np.int64], preparation: float, de
 def _relaxation(
     gradients: Gradients, lags: NDArray[np.int64], options: SpinEchoOptions, rng: np.random.Generator
 ) -> Relaxation:
-    """From the gradients less the mean of each ion, integrated until their correlation is lost in its error."""
-    nucleus, ions = options.nucleus, gradients.efg.shape[1]
-    moving = (gradients.efg - gradients.efg.mean(axis=0)).reshape(*gradients.efg.shape[:2], 9)
+    """From the gradients less the mean of each ion over the run."""
+    nucleus, (frames, ions) = options.nucleus, gradients.efg.shape[:2]
+    moving = (gradients.efg - gradients.efg.mean(axis=0)).reshape(frames, ions, 9)
     curves = correlation(moving, moving, lags)
     copies = resampled_means(curves, options.correlation.resamples, rng)
-    mean = curves.mean(axis=1)
-    lost = np.flatnonzero(mean <= copies.std(axis=0))
-    stop = max(int(lost[0]) + 1 if lost.size else len(lags), 2)
-    time = lags[:stop] * gradients.spacing * FEMTOSECOND
+    mean, error = curves.mean(axis=1), copies.std(axis=0)
+    spacing = gradients.spacing * FEMTOSECOND
     means, spreads = (
         quadrupolar_relaxation(
-            time, part[..., :stop], nucleus.quadrupole_moment, nucleus.spin, options.larmor_frequency
+            Decays.fit(lags, part, error, frames, spacing),
+            nucleus.quadrupole_moment,
+            nucleus.spin,
+            options.larmor_frequency,
         )
         for part in (mean, copies)
     )
@@ -216,6 +220,6 @@ def _relaxation(
         transverse=(float(means.transverse), float(np.std(spreads.transverse) * widen)),
         longitudinal_parts=(float(means.longitudinal_parts[0]), float(means.longitudinal_parts[1])),
         transverse_parts=(float(means.transverse_parts[0]), float(means.transverse_parts[1])),
-        window=float(time[-1]),
+        slowest=SLOWEST * frames * spacing,
         unresolved=float(1 - mean[1] / mean[0]) if mean[0] > 0 else 0.0,
     )

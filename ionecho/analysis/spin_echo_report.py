@@ -36,13 +36,14 @@ CONVENTIONS = {
     "cos-cos": "the same with cosines: the part of the echo of longitudinal order that depends on t_m",
     "hop": "the medians over `window` frames before and after differ by more than `distance`; its rate is not 1 / tau: "
     "of N equal sites 1 / tau is N / (N - 1) times as large, and hops between sites of one tensor leave no trace",
-    "relaxation": "Redfield limit, of the gradient less each ion's mean over the run; R1 and R2 are initial rates",
+    "relaxation": "Redfield limit, of the gradient less each ion's mean over the run, as a sum of exponentials up to "
+    "`slowest`; R1 and R2 are initial rates",
     "map": "density over that of random directions; the field lies along the first of `directions`, else along z",
     "arrhenius": "ln k = ln k0 - Ea / (kB T) of 1 / tau and of the hop rate; Student's intervals",
 }
 UNITS = by_unit(
     {
-        "ns": "tau tau_error tau_interval mean_time longer_than run window lag time extrapolated_tau "
+        "ns": "tau tau_error tau_interval mean_time longer_than run slowest lag time extrapolated_tau "
         "extrapolated_interval",
         "ps": "spacing",
         "µs": "t_p",
@@ -183,7 +184,7 @@ def _numbers(result: Trajectory) -> dict[str, Any]:
             "R2": echo.relaxation.transverse[0],
             "R2_error": echo.relaxation.transverse[1],
             "R2_parts": echo.relaxation.transverse_parts,
-            "window": echo.relaxation.window / NANOSECOND,
+            "slowest": echo.relaxation.slowest / NANOSECOND,
             "unresolved": echo.relaxation.unresolved,
         },
     }

@@ -76,6 +76,8 @@ class ZarrTrajectory(Trajectory):
             self.attrs = self.zarr.attrs.asdict()
             self.numbers = self.zarr["numbers"][:].astype(np.int64)
             self.pbc = np.asarray(self.attrs.get("pbc", [True] * 3), dtype=bool)
+            if self.pbc.shape != (3,):
+                raise InputError(f"{path}: pbc should hold three of true and false, found {self.attrs['pbc']}")
             self.n_frames = int(self.zarr["positions"].shape[0])
             self.temperature = simulated_temperature(self.zarr)
             ensemble = _ensemble(self.zarr)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import spherical_jn
+from scipy.optimize import nnls
 
 from ionecho.errors import InputError
 from ionecho.nmr.quadrupole import GRADIENT
 
 Floats = NDArray[np.float64]
+SLOWEST = 1 / 6  # of a run, the slowest exponential that is told from the mean of the run
+PER_DECADE = 12  # exponentials
+SMALLEST_ERROR = 0.2  # of the largest
 
 
 @dataclass(frozen=True)
@@ -34,31 +37,50 @@ class QuadrupolarRelaxation:
     transverse_parts: tuple[Floats, Floats] | None
 
 
-def spectral_density(time: ArrayLike, correlation: ArrayLike, angular_frequency: float) -> Floats:
-    """J(w) = integral from 0 of G(t) cos(w t) dt, G straight between its points, exactly.
+@dataclass(frozen=True)
+class Decays:
+    """A correlation function as a sum of exponentials; `weights` (..., M) of `times` (M,) s, none below zero."""
 
-    Parameters
-    ----------
-    time
-        (L,) s, from 0, evenly spaced or not.
-    correlation
-        G (..., L).
-    angular_frequency
-        w in rad/s.
-    """
-    times, curve = np.asarray(time, float), np.asarray(correlation, float)
-    widths, middles = np.diff(times), (times[1:] + times[:-1]) / 2
-    means, steps = (curve[..., 1:] + curve[..., :-1]) / 2, np.diff(curve, axis=-1)
-    half = angular_frequency * widths / 2
-    even = np.cos(angular_frequency * middles) * spherical_jn(0, half)
-    odd = np.sin(angular_frequency * middles) * spherical_jn(1, half)
-    return (widths * (means * even - steps / 2 * odd)).sum(axis=-1)
+    times: Floats
+    weights: Floats
+
+    @classmethod
+    def fit(cls, lags: ArrayLike, curves: ArrayLike, errors: ArrayLike, frames: int, spacing: float) -> Decays:
+        """Fitted to curves of series less their own mean over the run.
+
+        That mean takes 2 tau / T [1 - tau / T (1 - exp(-T / tau))] from an exponential of a run of length T, at all
+        lags alike. What is lost before the first frame counts as if it lasted half of their spacing; nothing slower
+        than `SLOWEST` of the run is looked for.
+
+        Parameters
+        ----------
+        lags
+            (L,) frames, from 0.
+        curves, errors
+            (..., L), and their errors (L,); those far below the largest are not taken at their word.
+        frames, spacing
+            Length of the run, and time between frames in s.
+        """
+        lag, curve = np.asarray(lags), np.atleast_2d(np.asarray(curves, float))
+        slowest = max(SLOWEST * frames, 1.0)
+        times = np.geomspace(1.0, slowest, max(int(np.ceil(PER_DECADE * np.log10(slowest))), 1))
+        lengths = frames / times
+        own_mean = 2 / lengths * (1 - (1 - np.exp(-lengths)) / lengths)
+        basis = np.column_stack([lag == 0, np.exp(-lag[:, None] / times) - own_mean])
+        trusted = np.maximum(errors, SMALLEST_ERROR * np.max(errors))
+        trusted = np.where(trusted > 0, trusted, 1.0)
+        weights = np.array([nnls(basis / trusted[:, None], each / trusted)[0] for each in curve])
+        return cls(np.r_[0.5, times] * spacing, weights.reshape(*np.shape(curves)[:-1], -1))
+
+    def density(self, angular_frequency: float) -> Floats:
+        """J(w) = integral from 0 of G(t) cos(w t) dt, w in rad/s."""
+        return (self.weights * self.times / (1 + (angular_frequency * self.times) ** 2)).sum(axis=-1)
 
 
 def quadrupolar_relaxation(
-    time: ArrayLike, correlation: ArrayLike, quadrupole_moment: float, spin: float, larmor_frequency: float
+    correlation: Decays, quadrupole_moment: float, spin: float, larmor_frequency: float
 ) -> QuadrupolarRelaxation:
-    """Rates from <dV(0):dV(t)>, dV the part of the gradient that fluctuates.
+    """Rates from <dV(0):dV(t)>, dV the part of the gradient that fluctuates, in (V/Å²)².
 
     With J_n = f (e Q / hbar)² / 40 * integral of <dV(0):dV(t)> cos(n w0 t) dt and f = (2I + 3) / (I² (2I - 1)):
     R1 = 2/5 (J_1 + 4 J_2), R2 = 1/5 (3 J_0 + 5 J_1 + 2 J_2), both 2 J_0 in extreme narrowing. That is
@@ -66,10 +88,6 @@ def quadrupolar_relaxation(
 
     Parameters
     ----------
-    time
-        (L,) s.
-    correlation
-        (..., L) (V/Å²)².
     quadrupole_moment
         Barn.
     spin
@@ -85,7 +103,7 @@ def quadrupolar_relaxation(
     if spin < 1:
         raise InputError(f"a nucleus of spin {spin} has no quadrupolar relaxation, expected 1 or more")
     strength = (2 * spin + 3) / (spin**2 * (2 * spin - 1)) * (2 * np.pi * GRADIENT * quadrupole_moment) ** 2 / 40
-    j0, j1, j2 = (strength * spectral_density(time, correlation, n * 2 * np.pi * larmor_frequency) for n in range(3))
+    j0, j1, j2 = (strength * correlation.density(n * 2 * np.pi * larmor_frequency) for n in range(3))
     two = spin == 1.5
     return QuadrupolarRelaxation(
         longitudinal=2 / 5 * (j1 + 4 * j2),
