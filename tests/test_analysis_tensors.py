@@ -53,6 +53,15 @@ def test_fast_motion_averages_tensors_and_not_couplings(tmp_path: Path) -> None:
     assert report.units["C_Q_error"] == "MHz"
 
 
+def test_a_frame_without_a_gradient_has_no_eta_and_takes_none_from_the_others(tmp_path: Path) -> None:
+    efg = np.array([gradient(1.0, 0.3, Rotation.identity()), np.zeros((3, 3)), gradient(1.0, 0.5, Rotation.identity())])
+    report = analyze("tensors", write(tmp_path / "zero.zarr", efg=efg[:, None]), SETTINGS)
+    (row,) = report.tables["efg"].frame.to_dict("records")
+    assert row["eta_rigid"] == pytest.approx(np.sqrt((0.3**2 + 0.5**2) / 2))
+    assert row["eta_deviation"] == pytest.approx(0.1)
+    assert row["V_zz_rigid"] == pytest.approx(np.sqrt(2 / 3))
+
+
 def test_a_shielding_becomes_a_shift_by_its_line(tmp_path: Path) -> None:
     turn = Rotation.from_euler("zyz", [20, 50, 10], degrees=True).as_matrix()
     shielding = turn @ np.diag([470.0, 490.0, 530.0]) @ turn.T

@@ -41,8 +41,8 @@ def site_tensors(trajectory: Trajectory, read: ReadOptions, conventions: Convent
 
     A column `x` is of the mean tensor and `x_error` its standard error: x is expanded about the mean tensor to first
     order, and the series of the first-order term averaged over blocks of time. `x_rigid` and `x_deviation` are the root
-    mean square and the standard deviation of x over single frames, as if nothing moved while it is measured; the signs
-    of V_zz and C_Q are undecided where eta is near 1. Angles have none.
+    mean square and the standard deviation of x over the single frames where it is defined, as if nothing moved while it
+    is measured; the signs of V_zz and C_Q are undecided where eta is near 1. Angles have none.
     Tensors of all frames are held, 72 bytes a site and frame.
 
     Raises
@@ -95,6 +95,7 @@ def _columns(
         averages = [block_average(each, groups) for each in series]
         unsettled += sum(not each.converged for each in averages)
         columns[f"{name}_error"] = np.array([each.error for each in averages])
-        columns[f"{name}_rigid"] = np.sqrt(np.square(single[name]).mean(axis=0))
-        columns[f"{name}_deviation"] = single[name].std(axis=0)
+        defined = np.ma.masked_invalid(single[name])
+        columns[f"{name}_rigid"] = np.sqrt(np.ma.mean(defined**2, axis=0)).filled(np.nan)
+        columns[f"{name}_deviation"] = np.ma.std(defined, axis=0).filled(np.nan)
     return columns, single, unsettled
