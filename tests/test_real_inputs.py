@@ -592,6 +592,12 @@ def test_a_count_without_rows_takes_no_memory(tmp_path: Path) -> None:
             work()
 
 
+def test_an_empty_file_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "run.xyz").write_text("")
+    with pytest.raises(InputError, match=r"run\.xyz: an empty file"):
+        list(images(tmp_path / "run.xyz"))
+
+
 def test_more_columns_than_a_row_has_take_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.xyz"
     path.write_text('1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:999999999999\nNa 0 0 0\n')

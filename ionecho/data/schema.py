@@ -161,14 +161,18 @@ class Configuration:
 
     @property
     def atoms(self) -> ase.Atoms:
-        """For ASE, with its labels: by `get_forces()` and the like, others in `arrays[label]`; grids are left out."""
+        """For ASE, with its labels: by `get_forces()` and the like, others in `arrays[label]`; grids are left out.
+
+        Tensors are nine columns, row by row, as ASE writes arrays of no more than two axes.
+        """
         atoms = ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
         results = {ASE_RESULTS[name]: value for name, value in self.labels.items() if name in ASE_RESULTS}
         if results:
             atoms.calc = SinglePointCalculator(atoms, **_as_ase_has_them(results))
         for name, value in self.labels.items():
             if name not in ASE_RESULTS and ARRAYS[name].per == "atom":
-                atoms.arrays[name] = np.asarray(value)
+                values = np.asarray(value)
+                atoms.arrays[name] = values.reshape(len(self), -1) if values.ndim > 2 else values
         return atoms
 
     def array(self, name: str) -> NDArray:

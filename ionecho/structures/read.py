@@ -43,6 +43,8 @@ def images(
         If it cannot be read, its sites are partly occupied, or nothing tells its elements.
     """
     begin, read = head(path), 0
+    if path.exists() and not path.stat().st_size:
+        raise InputError(f"{path}: an empty file; write it anew")
     dump = format == "lammps-dump-text" or (format is None and is_dump(begin))
     if species is not None and not dump:
         raise InputError(f"{path}: no LAMMPS dump, whose types species= is for; leave it out")
