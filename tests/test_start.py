@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ionecho.training.start import Start, train_last
 
 SMALL = PROPERTY_MODELS | {name: POTENTIALS[name] for name in ("painn", "deep_pot")}
 BY_ELEMENT = ("spin_transfer", "painn_nmr", "painn")
-FE, NI, LI = 26, 28, 3
+FE, NI, LI, MG = 26, 28, 3, 12
 
 
 def hyperparameters(name: str, numbers: list[int] = NUMBERS) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def trained(name: str) -> tuple[Any, Start]:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     identity = {"checkpoint": "toy", "sha256": "0" * 64, "dataset": {"name": "toy", "version": "1.0.0"}}
-    return model, Start(identity, name, [hyperparameters(name)], [model])
+    return model, Start(identity, name, [hyperparameters(name)], [model], {})
 
 
 def outputs(model: Any, elements: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
@@ -109,7 +110,23 @@ def test_weights_go_by_element(name: str, numbers: list[int]) -> None:
     for key, values in expected.items():
         if not (key.startswith("auxiliary") or key == "stress"):
             torch.testing.assert_close(found[key], values, rtol=1e-10, atol=1e-10, msg=key)
-    assert start.unknown(numbers) == (["Ni"] if 28 in numbers else [])
+
+
+@pytest.mark.parametrize("name", BY_ELEMENT)
+def test_an_unknown_element_begins_as_the_one_that_is_named(name: str) -> None:
+    """A crystal with Ni in the place of Mg has the outputs of the one with Mg."""
+    source, start = trained(name)
+    if name in POTENTIALS:
+        source.shortest[:] = 0
+    model = made(name, 1, [NI if number == MG else number for number in NUMBERS])
+    replace(start, like={"Ni": "Mg"}).give(model, 0)
+    atoms = p2_crystal(50)
+    expected = outputs(source)
+    atoms.numbers[atoms.numbers == MG] = NI
+    with torch.no_grad():
+        found = model(graph_of([atoms], model.cutoff, model.pairs_of, model.centres))
+    for key, values in expected.items():
+        torch.testing.assert_close(found[key], values, rtol=1e-10, atol=1e-10, msg=key)
 
 
 @pytest.mark.parametrize("name", ["nn_nmr", "deep_pot"])
@@ -148,6 +165,10 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = [
         lambda given: given | {"hyperparameters": given["hyperparameters"] | {"numbers": [3, 8], "centres": [3]}},
         "start=toy was trained for Na, and knows nothing of Li",
     ),
+    (
+        lambda given: given | {"hyperparameters": given["hyperparameters"] | {"numbers": [*NUMBERS, NI, FE]}},
+        r"start=toy does not know Ni, Fe; say which of Mg, Mn, Na, O behaves most alike: start_as=\{Ni: \.\., Fe",
+    ),
 ]
 
 
@@ -158,6 +179,13 @@ def test_a_start_that_does_not_fit_is_refused(change: Callable[..., dict[str, An
     start.check(**given)
     with pytest.raises(InputError, match=message):
         start.check(**change(given))
+
+
+@pytest.mark.parametrize("like", [{"Mn": "Mg"}, {"Ni": "Co"}])
+def test_elements_that_begin_as_others_are_unknown_and_the_others_known(like: dict[str, str]) -> None:
+    _, start = trained("painn_nmr")
+    with pytest.raises(InputError, match=r"start_as=.*: expected elements that start=toy does not know, as one of"):
+        replace(start, like=like).check("painn_nmr", hyperparameters("painn_nmr", NUMBERS), 0, 3)
 
 
 def test_a_run_tells_what_it_began_with(toy_dataset: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
@@ -171,7 +199,7 @@ def test_a_run_tells_what_it_began_with(toy_dataset: Path, toy_checkpoint: Path,
     assert all(key.startswith("members.0.head") for key in moved)
     config = load(tmp_path / "checkpoint").config
     assert config.start is not None
-    assert config.start == {**as_start(load(toy_checkpoint)).identity, "fresh_elements": []}
+    assert config.start == {**as_start(load(toy_checkpoint), {}).identity, "like": {}}
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert "it began with the weights of `toy`" in card
     assert "the last layers trained" in card

@@ -73,8 +73,7 @@ def _start(config: CheckpointConfig) -> list[str]:
     if (start := config.start) is None:
         return []
     trained = {"all": "all layers", "last": "the last layers"}[config.training["trains"]]
-    fresh = ", ".join(start["fresh_elements"])
-    told = f" It did not know {fresh}: their weights were random." if fresh else ""
+    told = "".join(f" It did not know {one}, which began as {other}." for one, other in start.get("like", {}).items())
     data = f"{start['dataset']['name']} {start['dataset']['version']}"
     return [
         f"Fine-tuned: it began with the weights of `{start['checkpoint']}` ({start['sha256'][:16]}…, trained on "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,26 +31,25 @@ def start_of(settings: TrainingSettings) -> Start | None:
     """
     if settings.start is None:
         return None
-    start = as_start(load(resolve(settings.start)))
+    start = as_start(load(resolve(settings.start)), settings.start_as)
     for number in range(settings.ensemble):
         start.check(settings.model["name"], settings.of_member(number), number, settings.trainer.max_epochs)
     return start
 
 
-def as_start(checkpoint: Checkpoint) -> Start:
-    """A checkpoint as what a training begins with."""
+def as_start(checkpoint: Checkpoint, like: Mapping[str, str]) -> Start:
+    """A checkpoint as what a training begins with; elements that it does not know begin `like` others."""
     config = checkpoint.config
     dataset = {key: config.dataset[key] for key in ("name", "version")}
     identity = {"checkpoint": config.name, "sha256": checkpoint.sha256, "dataset": dataset}
     overrides = config.member_overrides or [{}] * config.members
     hyperparameters = [config.hyperparameters | own for own in overrides]
-    return Start(identity, config.model, hyperparameters, list(checkpoint.model.members))
+    return Start(identity, config.model, hyperparameters, list(checkpoint.model.members), like)
 
 
 def keep(folder: Path, trained: Trained) -> None:
     """Write what was trained as a checkpoint with its card."""
     settings, metrics, start = trained.settings, trained.metrics, trained.start
-    fresh = start.unknown(settings.hyperparameters["numbers"]) if start else []
     config = CheckpointConfig(
         format_version=FORMAT_VERSION,
         name=settings.name,
@@ -61,7 +61,7 @@ def keep(folder: Path, trained: Trained) -> None:
         dispersion={name: each.to_dict() for name, each in trained.ensemble.dispersion.items()},
         parameters={key: parameters.to_dict() for key, parameters in trained.parameters.items()},
         dataset=metrics["data"],
-        start=None if start is None else {**start.identity, "fresh_elements": fresh},
+        start=None if start is None else {**start.identity, "like": dict(start.like)},
         training={"seed": settings.seed, **asdict(settings.trainer)},
     )
     save(folder, config, trained.ensemble, metrics, model_card(config, metrics))

@@ -112,6 +112,7 @@ class ExplorationSettings:
     output: str
     seed: NonNegativeInt
     start: str | None
+    start_as: dict[str, str]
     ensemble: int = Field(ge=2)  # a spread needs two members
     member_overrides: list[dict[str, Any]]
     rounds: PositiveInt
@@ -150,6 +151,7 @@ class ExplorationSettings:
             seed=self.seed,
             resume="auto",
             start=self.start,
+            start_as=self.start_as,
             ensemble=self.ensemble,
             member_overrides=self.member_overrides,
             cv=CrossValidation(folds=None),

@@ -64,10 +64,11 @@ class Model(nn.Module):
         """As `fit`, of a model that has the weights of another: set the scaling of the labels alone."""
         self.fit(statistics, batches)
 
-    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+    def entries(self, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
         """What the entries of weights stand for that go by elements: name of the weight -> axis -> one key an entry.
 
-        They are taken over by key where a model begins with the weights of another; those not named here, whole.
+        They are taken over by key where a model begins with the weights of another; those not named here, whole. An
+        element in `like` goes by another's number.
         """
         return {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import schnetpack.nn as snn
@@ -24,6 +24,12 @@ def network(features: int, interactions: int, cutoff: float, basis: nn.Module) -
         n_atom_basis=features, n_interactions=interactions, radial_basis=basis, cutoff_fn=snn.CosineCutoff(cutoff)
     )
     return representation, snn.build_mlp(features, 1, n_layers=2)
+
+
+def embeddings(representation: Representation, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
+    """What the rows of its embedding stand for: atomic numbers."""
+    rows = len(representation.embedding.weight)
+    return {"representation.embedding.weight": {0: [like.get(number, number) for number in range(rows)]}}
 
 
 class PaiNN(PotentialModel):
@@ -78,6 +84,10 @@ class PaiNN(PotentialModel):
         one_body, scale = one_body_and_scale(self.species, len(self.numbers), batches)
         self.one_body.copy_(one_body)
         self.scale.fill_(scale)
+
+    def entries(self, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
+        """The embedding goes by elements."""
+        return embeddings(self.representation, like)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights by the names and in the shapes of `painn_batched`, without its first axis."""

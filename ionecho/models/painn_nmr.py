@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import schnetpack.nn as snn
 from schnetpack import properties
@@ -12,7 +12,7 @@ from ionecho.data.outputs import Output
 from ionecho.geometry.graph import Graph
 from ionecho.models.base import AtomicModel
 from ionecho.models.domain import FEATURES
-from ionecho.models.painn import network
+from ionecho.models.painn import embeddings, network
 
 
 class PaiNNNMR(AtomicModel):
@@ -45,6 +45,10 @@ class PaiNNNMR(AtomicModel):
         super().__init__(numbers, centres, cutoff)
         basis = snn.GaussianRBF(n_rbf=radial, cutoff=cutoff)
         self.representation, self.head = network(features, interactions, cutoff, basis)
+
+    def entries(self, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
+        """The embedding goes by elements."""
+        return embeddings(self.representation, like)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
         """`hyperfine_contact` (K,) in MHz."""

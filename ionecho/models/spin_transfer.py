@@ -8,7 +8,7 @@ the sources, each pathway modulated by the surroundings of its atoms: equivarian
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -124,9 +124,10 @@ class SpinTransfer(AtomicModel):
         self.local = nn.Parameter(features**-0.5 * torch.randn(2, kinds, features))
         self.dipolar = nn.Linear(features, channels)
 
-    def entries(self) -> dict[str, dict[int, list[Hashable]]]:
+    def entries(self, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
         """Radial functions of a pair, and features of an atom, by the elements that they belong to."""
-        elements: list[Hashable] = [("element", number) for number in self.numbers]
+        numbers, centres = ([like.get(number, number) for number in of] for of in (self.numbers, self.centres))
+        elements: list[Hashable] = [("element", number) for number in numbers]
 
         def columns(layer: Any, first: int, *of_pairs: Sequence[int]) -> dict[int, list[Hashable]]:
             """Of a layer that takes radial functions, by the elements of a pair, from its input `first` on."""
@@ -134,13 +135,13 @@ class SpinTransfer(AtomicModel):
             return {1: [*range(first), *radial, *range(first, layer.in_features - len(radial))]}
 
         around: Any = self.surroundings.features[0]
-        pairs = (self.centres, self.numbers)
+        pairs = (centres, numbers)
         return {
-            "surroundings.mixing": {1: elements, 2: list(product(self.numbers, range(self.radial)))},
+            "surroundings.mixing": {1: elements, 2: list(product(numbers, range(self.radial)))},
             "surroundings.features.0.weight": {1: [*range(around.in_features - len(elements)), *elements]},
             "bridge.weight": columns(self.bridge, 0, *pairs),
             "source.weight": columns(self.source, 0, *pairs),
-            "bond.weight": columns(self.bond, 0, self.numbers, self.numbers),
+            "bond.weight": columns(self.bond, 0, numbers, numbers),
             "pair.0.weight": columns(self.pair[0], sum(self.pooled), *pairs),
             "local": {1: elements},
         }

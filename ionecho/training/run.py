@@ -80,7 +80,7 @@ def _train(asked: TrainingSettings, folder: Path, keep: Keep, begin: Begin) -> d
     if (line := told(settings, asked)) is not None:
         console.print(line)
     if start is not None:
-        _tell_start(start, settings)
+        _tell_start(start)
     _check_request(settings, dataset, folder, start)
     if settings.learning_curve is not None:
         metrics = learning_curve(settings, dataset, folder, keep, start)
@@ -92,10 +92,9 @@ def _train(asked: TrainingSettings, folder: Path, keep: Keep, begin: Begin) -> d
     return metrics
 
 
-def _tell_start(start: Start, settings: TrainingSettings) -> None:
-    """Say what the training begins with, and what of it is fresh."""
-    fresh = start.unknown(settings.hyperparameters["numbers"])
-    told = f"; it does not know {', '.join(fresh)}: their weights are fresh" if fresh else ""
+def _tell_start(start: Start) -> None:
+    """Say what the training begins with."""
+    told = "".join(f", {one} as {other}" for one, other in start.like.items())
     console.print(f"starts with the weights of {start.identity['checkpoint']}{told}")
 
 

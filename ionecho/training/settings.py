@@ -121,13 +121,15 @@ class CrossValidation:
 class TrainingSettings:
     """Of `conf/train.yaml`: `model` holds its `name` and hyperparameters, `member_overrides` those that differ.
 
-    `start` names the checkpoint whose weights the members begin with.
+    `start` names the checkpoint whose weights the members begin with; an element that it does not know begins as the
+    one that `start_as` names, by symbol.
     """
 
     name: str
     seed: NonNegativeInt
     resume: Literal["auto", "never"]
     start: str | None
+    start_as: dict[str, str]
     ensemble: PositiveInt
     member_overrides: list[dict[str, Any]]
     cv: CrossValidation
@@ -143,6 +145,8 @@ class TrainingSettings:
             raise ValueError("learning_curve and cv.folds: give one of them, they are two runs")
         if self.trainer.trains != "all" and self.start is None:
             raise ValueError("trainer.trains=last: of a model with random weights; say start=CHECKPOINT, or trains=all")
+        if self.start_as and self.start is None:
+            raise ValueError(f"start_as={self.start_as}: of what? say start=CHECKPOINT, or leave it out")
         return self
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from ionecho.errors import InputError
@@ -26,12 +26,15 @@ class Start:
         Name and hash of the checkpoint, name and version of its dataset.
     name, hyperparameters
         Of the model in the registry, and of each member.
+    like
+        Elements that the start does not know, and which each begins as, by symbol.
     """
 
     identity: Mapping[str, Any]
     name: str
     hyperparameters: Sequence[Mapping[str, Any]]
     members: Sequence[nn.Module]
+    like: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -61,11 +64,18 @@ class Start:
         if not set(own["centres"]) & set(hyperparameters["centres"]):
             known, asked = (_symbols(of["centres"]) for of in (own, hyperparameters))
             raise InputError(f"{self.title} was trained for {known}, and knows nothing of {asked}; leave start out")
+        self._check_elements(hyperparameters["numbers"])
 
-    def unknown(self, numbers: Sequence[int]) -> list[str]:
-        """Symbols of those elements that the start was not trained on: their weights are fresh."""
-        known = {number for member in self.hyperparameters for number in member["numbers"]}
-        return [chemical_symbols[number] for number in numbers if number not in known]
+    def _check_elements(self, numbers: Sequence[int]) -> None:
+        known = {chemical_symbols[number] for member in self.hyperparameters for number in member["numbers"]}
+        asked = [chemical_symbols[number] for number in numbers]
+        if unknown := [symbol for symbol in asked if symbol not in {*known, *self.like}]:
+            example = ", ".join(f"{symbol}: .." for symbol in unknown)
+            told = f"which of {', '.join(sorted(known))} behaves most alike: start_as={{{example}}}"
+            raise InputError(f"{self.title} does not know {', '.join(unknown)}; say {told}")
+        if wrong := [f"{one}: {other}" for one, other in self.like.items() if one in known or other not in known]:
+            told = f"elements that {self.title} does not know, as one of {', '.join(sorted(known))}"
+            raise InputError(f"start_as={{{', '.join(wrong)}}}: expected {told}")
 
     @torch.no_grad()
     def give(self, model: Model, number: int) -> None:
@@ -77,8 +87,9 @@ class Start:
             If the weights of the model do not go by elements, and the start has others.
         """
         source = self.members[number % len(self.members)]
-        given, entries = source.state_dict(), model.entries()
-        of_source = source.entries()  # type: ignore[operator]
+        like = {atomic_numbers[one]: atomic_numbers[other] for one, other in self.like.items()}
+        given, entries = source.state_dict(), model.entries(like)
+        of_source = source.entries({})  # type: ignore[operator]
         learned = dict(model.named_parameters())
         for name, own in model.state_dict().items():
             if name in entries:
