@@ -31,7 +31,7 @@ def start_of(settings: TrainingSettings) -> Start | None:
     """
     if settings.start is None:
         return None
-    start = as_start(load(resolve(settings.start)), settings.start_as)
+    start = as_start(load(resolve(settings.start)), settings.start_as or {})
     for number in range(settings.ensemble):
         start.check(settings.model["name"], settings.of_member(number), number, settings.trainer.max_epochs)
     return start

@@ -112,7 +112,7 @@ class ExplorationSettings:
     output: str
     seed: NonNegativeInt
     start: str | None
-    start_as: dict[str, str]
+    start_as: dict[str, str] | None
     ensemble: int = Field(ge=2)  # a spread needs two members
     member_overrides: list[dict[str, Any]]
     rounds: PositiveInt

@@ -129,7 +129,7 @@ class TrainingSettings:
     seed: NonNegativeInt
     resume: Literal["auto", "never"]
     start: str | None
-    start_as: dict[str, str]
+    start_as: dict[str, str] | None
     ensemble: PositiveInt
     member_overrides: list[dict[str, Any]]
     cv: CrossValidation

@@ -68,13 +68,13 @@ class Start:
 
     def _check_elements(self, numbers: Sequence[int]) -> None:
         known = {chemical_symbols[number] for member in self.hyperparameters for number in member["numbers"]}
-        asked = [chemical_symbols[number] for number in numbers]
-        if unknown := [symbol for symbol in asked if symbol not in {*known, *self.like}]:
-            example = ", ".join(f"{symbol}: .." for symbol in unknown)
+        unknown = [chemical_symbols[number] for number in numbers if chemical_symbols[number] not in known]
+        if missing := [symbol for symbol in unknown if symbol not in self.like]:
+            example = ", ".join(f"{symbol}: .." for symbol in missing)
             told = f"which of {', '.join(sorted(known))} behaves most alike: start_as={{{example}}}"
-            raise InputError(f"{self.title} does not know {', '.join(unknown)}; say {told}")
-        if wrong := [f"{one}: {other}" for one, other in self.like.items() if one in known or other not in known]:
-            told = f"elements that {self.title} does not know, as one of {', '.join(sorted(known))}"
+            raise InputError(f"{self.title} does not know {', '.join(missing)}; say {told}")
+        if wrong := [f"{one}: {other}" for one, other in self.like.items() if one not in unknown or other not in known]:
+            told = f"elements of the model that {self.title} does not know, as one of {', '.join(sorted(known))}"
             raise InputError(f"start_as={{{', '.join(wrong)}}}: expected {told}")
 
     @torch.no_grad()
