@@ -129,6 +129,24 @@ def test_an_unknown_element_begins_as_the_one_that_is_named(name: str) -> None:
         torch.testing.assert_close(found[key], values, rtol=1e-10, atol=1e-10, msg=key)
 
 
+def test_there_is_no_wall_where_the_start_has_been() -> None:
+    """Of each pair of elements the shorter of the distances that either data held."""
+    source, start = trained("painn")
+    source.shortest[:] = torch.arange(16.0).view(4, 4) / 4
+    numbers = [NI, 25, 11, 8]
+    model = made("painn", 1, numbers)
+    replace(start, like={"Ni": "Mg"}).give(model, 0)
+    atoms = p2_crystal(0)
+    atoms.numbers[atoms.numbers == MG] = NI
+    alone = made("painn", 1, numbers)
+    for work in (alone.fit, model.rescale):
+        work(STATISTICS, [labelled([atoms])])
+    order = [NUMBERS.index({NI: MG}.get(number, number)) for number in numbers]
+    given, own = source.shortest[order][:, order], alone.shortest
+    expected = torch.where((given > 0) & (own > 0), torch.minimum(given, own), torch.maximum(given, own))
+    torch.testing.assert_close(model.shortest, expected)
+
+
 @pytest.mark.parametrize("name", ["nn_nmr", "deep_pot"])
 def test_weights_that_do_not_go_by_element_are_kept_to_their_elements(name: str) -> None:
     _, start = trained(name)

@@ -85,9 +85,18 @@ class PaiNN(PotentialModel):
         self.one_body.copy_(one_body)
         self.scale.fill_(scale)
 
+    def rescale(self, statistics: Mapping[str, Mapping[int, Statistics]], batches: Iterable[Batch]) -> None:
+        """As `fit`; there is no wall at distances that the data of the weights held."""
+        seen = self.shortest.clone()
+        self.fit(statistics, batches)
+        both = (seen > 0) & (self.shortest > 0)
+        nearer, only = torch.minimum(seen, self.shortest), torch.maximum(seen, self.shortest)
+        self.shortest.copy_(torch.where(both, nearer, only))
+
     def entries(self, like: Mapping[int, int]) -> dict[str, dict[int, list[Hashable]]]:
-        """The embedding goes by elements."""
-        return embeddings(self.representation, like)
+        """The embedding and the distances that were seen go by elements."""
+        elements: list[Hashable] = [like.get(number, number) for number in self.numbers]
+        return embeddings(self.representation, like) | {"shortest": {0: elements, 1: elements}}
 
     def weights(self) -> dict[str, Tensor]:
         """The weights by the names and in the shapes of `painn_batched`, without its first axis."""
