@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ionecho.analysis.hops import find_hops, hop_rate, running_median
+from ionecho.analysis.hops import Hops, drift, find_hops, hop_rate, running_median
 
 WINDOW, CUT = 25, 1.5
 
@@ -73,6 +73,23 @@ def test_intervals_of_the_rate_cover_as_often_as_they_say(clustered: bool):
         low, high = hop_rate(hops, 60, 2.0, 0.95).interval
         covered += low <= 0.5 <= high
     assert covered / runs > 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def random_hops(rng: np.random.Generator, early: float, late: float, ions: int = 40, frames: int = 1000) -> Hops:
+    """Hops with these numbers an ion expected in the halves of a run."""
+    halves = [rng.poisson(mean, ions) for mean in (early, late)]
+    of_ions = np.repeat(np.tile(np.arange(ions), 2), np.concatenate(halves))
+    first = np.repeat([0, frames // 2], [halves[0].sum(), halves[1].sum()])
+    return Hops(first + rng.integers(0, frames // 2, len(of_ions)), of_ions, np.full(len(of_ions), 3.0))
+
+
+def test_a_run_that_ages_is_told_from_a_stationary_one():
+    rng = np.random.default_rng(0)
+    still = [drift(random_hops(rng, 4.0, 4.0), 40, 1000) for _ in range(400)]
+    assert np.mean(still) == pytest.approx(0, abs=0.15)
+    assert np.std(still) == pytest.approx(1, abs=0.15)
+    assert drift(random_hops(rng, 8.0, 4.0), 40, 1000) < -3
+    assert drift(Hops(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), 40, 1000) == 0
 
 
 def test_no_hop_gives_a_limit():

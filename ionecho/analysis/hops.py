@@ -81,6 +81,17 @@ def running_median(series: Floats, window: int) -> Floats:
     return filtered[half : len(series) - window + half + 1]
 
 
+def drift(hops: Hops, ions: int, frames: int) -> float:
+    """Hops in the second half of the run less those in the first, over the standard error that ions' differences tell.
+
+    A standard normal number of a stationary run whose ions move on their own; 0 where all change alike, or by none.
+    """
+    late = hops.frames >= frames / 2
+    change = np.bincount(hops.ions[late], minlength=ions) - np.bincount(hops.ions[~late], minlength=ions)
+    error = float(np.sqrt(ions) * change.std(ddof=1)) if ions > 1 else 0.0
+    return float(change.sum()) / error if error else 0.0
+
+
 def hop_rate(hops: Hops, ions: int, time: float, confidence: float) -> HopRate:
     """Rate 1/s per ion of the hops of `ions` followed over `time` seconds."""
     counts = hops.counts(ions)

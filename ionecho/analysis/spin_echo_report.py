@@ -10,6 +10,7 @@ import numpy as np
 
 from ionecho.analysis.arrhenius import Arrhenius, fit_arrhenius
 from ionecho.analysis.gradients import OTHER, read_gradients
+from ionecho.analysis.hops import drift
 from ionecho.analysis.options import at_temperatures
 from ionecho.analysis.spin_echo import Curve, spin_echo
 from ionecho.analysis.spin_echo_figures import figures, scene
@@ -61,6 +62,7 @@ UNITS = by_unit(
     }
 )
 SPARSE, SHORT = 20, 20  # frames a tau and taus a run, below which a note says so
+DRIFT = 3.0  # errors that the numbers of hops in the halves of a stationary run differ by at most
 MISSED = 0.1  # hops of an ion within a window of the medians
 REDFIELD = 0.1  # R2 tau above which relaxation theory does not hold
 
@@ -271,6 +273,11 @@ def _notes(result: Trajectory, settings: Settings) -> list[str]:
         notes.append(
             f"ions that hop do so every {1 / busiest:.3g} frames: hops within hops.window of each other are not seen, "
             "and the hop rate is too low; use fewer frames there."
+        )
+    if abs(change := drift(echo.hops, echo.ions, echo.frames)) > DRIFT:
+        notes.append(
+            f"ions hop {'more' if change > 0 else 'less'} in the second half of the run, by {abs(change):.2g} errors: "
+            "it is not stationary; leave out its beginning by skip, or run longer first."
         )
     if echo.ions < 10:
         notes.append(f"{echo.ions} ions: errors over so few are themselves uncertain.")
