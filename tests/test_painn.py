@@ -29,7 +29,7 @@ from ionecho.door.config import content
 from ionecho.dynamics.calculator import Potential
 from ionecho.errors import InputError
 from ionecho.geometry.graph import Graph
-from ionecho.models import build_model
+from ionecho.models import build_model, painn_batched
 from ionecho.models.ensemble import Ensemble
 from ionecho.models.painn_batched import Blocks
 from ionecho.training.elements import of_elements
@@ -120,6 +120,19 @@ def test_one_model_and_members_of_other_sizes_equal_schnetpack(kind: str) -> Non
             torch.testing.assert_close(single[name], value, rtol=0, atol=tolerance)
             torch.testing.assert_close(together[name + "_members"][number], value, rtol=0, atol=tolerance)
         torch.testing.assert_close(together["stress_members"][number], single["stress"], rtol=1e-10, atol=1e-12)
+
+
+def test_members_evaluated_in_parts_equal_those_evaluated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, members = graph([p2_crystal(0)]), Ensemble([painn(seed) for seed in range(3)], {})
+    outputs = {}
+    for at_once in (1, 2, 3):
+        values = Blocks.of(given).values(7, 8)
+        monkeypatch.setattr(painn_batched, "CACHED", at_once * values)
+        with torch.no_grad():
+            outputs[at_once] = members(given)
+    for name, expected in outputs[3].items():
+        for at_once in (1, 2):
+            torch.testing.assert_close(outputs[at_once][name], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_an_ensemble_follows_the_weights_it_is_given() -> None:

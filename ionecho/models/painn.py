@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ionecho.data.loader import Batch
 from ionecho.geometry.graph import Graph
 from ionecho.models.base import PotentialModel
-from ionecho.models.painn_batched import BatchedPaiNN, evaluate
+from ionecho.models.painn_batched import BatchedPaiNN, Blocks, evaluate
 from ionecho.models.species import Statistics, one_body_and_scale
 from ionecho.models.wall import contacts, shortest_distances
 
@@ -133,7 +133,7 @@ class PaiNN(PotentialModel):
         recording = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(recording):
             weights = {name: tensor[None] for name, tensor in self.weights().items()}
-            outputs = evaluate(weights, self.interactions, self.species, graph, self.cutoff)
+            outputs = evaluate(weights, self.interactions, self.species, graph, self.cutoff, Blocks.of(graph))
             return {name: values[0] for name, values in outputs.items()}
 
     @classmethod

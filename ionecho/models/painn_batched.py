@@ -26,6 +26,7 @@ from ionecho.models.species import Species, composition
 from ionecho.models.wall import wall
 
 EPSILON = 1e-8  # under the root of the norm of vector features, as in SchNetPack
+CACHED = 700_000  # values a processor works on at once: those of a core's cache
 DENSE = 3.0  # how many times more entries than pairs a matrix of all atoms of a configuration may have
 
 
@@ -80,6 +81,11 @@ class Blocks:
         columns = torch.zeros(atoms * k, dtype=torch.long, device=i.device).scatter(0, entry, j)
         return cls((atoms, 1, k), pairs, columns.view(atoms, k), None)
 
+    def values(self, radial: int, features: int) -> int:
+        """How many numbers a member makes of the pairs: the functions, and what is sent to the columns."""
+        blocks, rows, columns = self.shape
+        return blocks * columns * (4 * rows * radial + (0 if self.columns is None else 5 * features))
+
     def at_columns(self, values: Tensor) -> Tensor:
         """Values of atoms (M, A, ...) at the columns, (M, B, K, ...)."""
         if self.columns is None:
@@ -95,7 +101,7 @@ class Blocks:
         """Vectors of pairs (M, P, 3) as matrices (M, B, 3, n, K); one at the cut-off, without weight, for none."""
         none = vectors.new_tensor([cutoff, 0.0, 0.0]).expand(len(vectors), 1, 3)
         entries = torch.cat([vectors, none], 1).index_select(1, self.pairs)
-        return entries.unflatten(1, self.shape).movedim(-1, 2)
+        return entries.unflatten(1, self.shape).movedim(-1, 2).contiguous()
 
 
 def _rank(key: Tensor) -> Tensor:
@@ -123,7 +129,7 @@ class Functions:
         """Of vectors (M, B, 3, n, K) in Å: φ_k(r) is 1, for the bias of the filters, then sin(ω_k r)/r of the
         frequencies (M, R - 1), all times the cosine cut-off.
         """
-        r = vectors.norm(dim=2)
+        r = vectors.square().sum(2).sqrt()
         weight = envelope(r, cutoff)
         waves = torch.sin(frequencies[:, None, None, :, None] * r[..., None, :]) * (weight / r)[..., None, :]
         radial = torch.cat([weight[..., None, :], waves], -2)
@@ -206,7 +212,7 @@ def atomic_energies(
 
 
 def evaluate(
-    weights: Mapping[str, Tensor], layers: int, species: Species, graph: Graph, cutoff: float
+    weights: Mapping[str, Tensor], layers: int, species: Species, graph: Graph, cutoff: float, blocks: Blocks
 ) -> dict[str, Tensor]:
     """`energy` (M, C) eV, `forces` (M, A, 3) eV/Å and `stress` (M, C, 3, 3) eV/Å³ of M members.
 
@@ -216,7 +222,7 @@ def evaluate(
     members = len(weights["scale"])
     copies = graph if members == 1 else Graph.concatenate([graph] * members)
     with recorded_vectors(copies) as (copies, vectors):
-        kinds, blocks = species(copies.numbers[: len(graph.numbers)]), Blocks.of(graph)
+        kinds = species(copies.numbers[: len(graph.numbers)])
         energies = atomic_energies(weights, layers, vectors.unflatten(0, (members, -1)), kinds, blocks, cutoff)
         surroundings = energies.new_zeros(len(copies.cell)).index_add(0, copies.configuration, energies.flatten())
         i, j = graph.pairs
@@ -269,6 +275,16 @@ class BatchedPaiNN(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, graph: Graph) -> dict[str, Tensor]:
-        """Outputs of the members, along a first axis M."""
-        weights = dict(self.named_buffers(recurse=False))
-        return evaluate(weights, self.layers, self.species, graph, self.cutoff)
+        """Outputs of the members, along a first axis M; on a processor, of as many at once as its cache holds."""
+        weights, blocks = dict(self.named_buffers(recurse=False)), Blocks.of(graph)
+        members, radial, _, features = weights["filter_0"].shape
+        whole = torch.jit.is_tracing() or not graph.positions.is_cpu
+        at_once = members if whole else max(1, CACHED // blocks.values(radial, features))
+        parts = [
+            evaluate(
+                {name: tensor[first : first + at_once] for name, tensor in weights.items()},
+                self.layers, self.species, graph, self.cutoff, blocks,
+            )
+            for first in range(0, members, at_once)
+        ]  # fmt: skip
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
