@@ -8,11 +8,11 @@ import subprocess
 
 import ionecho
 
-# **Dynamics.** `nvp_4` is Na2V2(PO4)3 with 4 Na and 4 V in the cell. `nvp_xtb` was taught a semi-empirical method: it
-# shakes the lattice as it should and knows nothing of V4+. 200 fs show how things go.
+# **Dynamics.** `nvp_4` is Na2V2(PO4)3 with 4 Na and 4 V in the cell. `painn-nvp` was taught energies and forces of 37
+# DFT cells, and is not told which V is V4+. 200 fs show how things go.
 
 run = ionecho.simulate(
-    checkpoint="nvp_xtb",
+    checkpoint="painn-nvp",
     structure="nvp_4",
     temperature=600.0,
     time="200fs",
