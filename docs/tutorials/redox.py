@@ -52,6 +52,7 @@ for line in (*report.summary["headline"], *report.notes):
 
 # **What it is worth.** No Na hops in so short a run, so nothing is learned of charge beside ions. Each frame is
 # judged by itself: a "transfer" is a change of the likeliest arrangement, and in DFT cells that were left out that
-# one is right in 0.68 of the cases (0.23 by chance), the wrong ones where moments above lie in between. V-O bonds
+# one is right in 0.68 of the cases (0.23 by chance), the wrong ones where moments above lie in between. In a run of
+# 12 ps it flickers ([densities](../densities.md#from-a-structure-to-the-report-of-a-run)). V-O bonds
 # that shorten at a hole are what the model goes by, not a finding. [Densities and redox](../densities.md) has the
 # errors of charges and densities.
