@@ -52,6 +52,20 @@ def test_holes_are_ranked_and_short_excursions_left_out() -> None:
     assert transfers(held(states, 3)) == [Transfer(5, (0,), (1,))]
 
 
+def test_holes_that_flicker_are_not_lost() -> None:
+    """A hole that is anywhere in every frame, more often on ion 2, then on ion 0: it is there, but for the turn."""
+    random = np.random.default_rng(4)
+    often = np.where(np.arange(400) < 200, 2, 0)
+    place = np.where(random.random(400) < 0.6, often, random.integers(0, 4, 400))
+    states = np.arange(4) == place[:, None]
+    assert (held(states, 5).sum(1) == 1).all()
+    steady = held(states, 61)
+    assert steady[:170, 2].all()
+    assert steady[230:, 0].all()
+    assert (steady.sum(1) == 1).all()
+    assert len(transfers(held(states, 1))) > 100
+
+
 def test_planted_hops_are_found_once_each() -> None:
     random = np.random.default_rng(1)
     paths = random.normal(0, 0.2, (600, 3, 3))
@@ -118,6 +132,22 @@ def test_the_report_tells_a_transfer_with_a_hop_from_one_without(trajectory: Pat
     assert list(pd.read_csv(tmp_path / "report/transfers.csv").frame) == [60, 90]
     assert (tmp_path / "report/states.png").exists()
     assert "There are 2 transfers of charge and 1 hops of Na." in report.headline
+
+
+def test_a_run_whose_arrangement_flickers_is_told_so(trajectory: Path) -> None:
+    assert not [
+        note for note in analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES}).notes if "flick" in note
+    ]
+    group = zarr.open_group(trajectory, mode="r+")
+    moments = group["bader_moment"][:]
+    moments[::4, :2] = moments[::4, 1::-1]
+    group["bader_moment"][:] = moments
+    (note,) = (
+        note
+        for note in analyze("redox", trajectory, {**SETTINGS, "valences": VALENCES, "hold": 1}).notes
+        if "flickers" in note
+    )
+    assert note.startswith("there is a transfer every 2.0 frames at hold=1: ")
 
 
 def test_a_reference_and_slices_of_fields_stand_beside_the_run(trajectory: Path, tmp_path: Path) -> None:

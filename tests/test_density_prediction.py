@@ -256,6 +256,10 @@ def test_states_are_told_or_found(checkpoint: Checkpoint, trajectory: Path) -> N
     assert np.abs(told(frames, 0)["bader_moment"] - found(frames, 0)["bader_moment"]).max() >= 0
     other.arrays["magnetic_moment"][:, :2] = frames.arrays["magnetic_moment"][:, 1::-1]
     assert np.abs(told(frames, 0)["bader_moment"] - told(other, 0)["bader_moment"]).max() > 1e-3
+    assert found.physics["states"] == "found by the model"
+    blind = replace(checkpoint, model=Ensemble([build("deep_dft")], {}))
+    states = Predictor(blind, {}, open_trajectory(trajectory), SETTINGS).physics["states"]
+    assert states == "not known, all alike: the mean"
     nothing = replace(checkpoint, model=Ensemble([build("oxidation")], {}))
     with pytest.raises(InputError, match="states=input: expected model, or input where"):
         Predictor(nothing, {}, open_trajectory(trajectory), SETTINGS, "input")

@@ -8,11 +8,11 @@ import subprocess
 
 import ionecho
 
-# **Dynamics.** `nvp_4` is Na2V2(PO4)3 with 4 Na and 4 V in the cell. `nvp_xtb` was taught a semi-empirical method: it
-# shakes the lattice as it should and knows nothing of V4+. 200 fs show how things go.
+# **Dynamics.** `nvp_4` is Na2V2(PO4)3 with 4 Na and 4 V in the cell. `painn-nvp` was taught energies and forces of 37
+# DFT cells, and is not told which V is V4+. 200 fs show how things go.
 
 run = ionecho.simulate(
-    checkpoint="nvp_xtb",
+    checkpoint="painn-nvp",
     structure="nvp_4",
     temperature=600.0,
     time="200fs",
@@ -52,6 +52,7 @@ for line in (*report.summary["headline"], *report.notes):
 
 # **What it is worth.** No Na hops in so short a run, so nothing is learned of charge beside ions. Each frame is
 # judged by itself: a "transfer" is a change of the likeliest arrangement, and in DFT cells that were left out that
-# one is right in 0.68 of the cases (0.23 by chance), the wrong ones where moments above lie in between. V-O bonds
+# one is right in 0.68 of the cases (0.23 by chance), the wrong ones where moments above lie in between. In a run of
+# 12 ps it flickers ([densities](../densities.md#from-a-structure-to-the-report-of-a-run)). V-O bonds
 # that shorten at a hole are what the model goes by, not a finding. [Densities and redox](../densities.md) has the
 # errors of charges and densities.

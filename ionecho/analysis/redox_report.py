@@ -33,11 +33,13 @@ from ionecho.data.store import Dataset
 from ionecho.data.trajectory import Trajectory, early_end
 from ionecho.report import Number, Report, Scene, Table, by_unit
 
+FLICKER = 10  # a transfer in fewer times `hold` frames is told of
 CONVENTIONS = {
     "hole": "an ion whose moment is below the threshold, half-way between the means of two classes (Otsu)",
     "undecided": "means of the classes closer than four standard deviations: holes are then the lowest moments",
     "holes_expected": "minus the sum of `valences` over the atoms",
-    "transfer": "a frame at which the arrangement of the holes changes, after a running majority of `hold` frames",
+    "transfer": "a frame at which the arrangement of the holes changes: in each frame those ions have one that "
+    "have it in most of `hold` frames about it, as many as there are",
     "hop": "medians of `hop_window` frames before and after differ by more than `hop_distance`",
     "chance": "1 - exp(-(2 window + 1) R), R hops a frame: what independent hops would match",
     "distance": "mean over the six nearest ligands",
@@ -218,6 +220,12 @@ def _notes(found: Redox, settings: Settings, trajectory: Trajectory) -> list[str
         notes.append(
             "the states are those of the likeliest arrangement of each frame by itself, not of a followed hole; the "
             "card of the checkpoint tells how often it is right."
+        )
+    frames, changes = len(found.run.moments), len(found.changes)
+    if changes * FLICKER * settings.hold > frames:
+        notes.append(
+            f"there is a transfer every {frames / changes:.1f} frames at hold={settings.hold}: the arrangement "
+            "flickers, and these are no events; let hold cover several vibrations."
         )
     if len(found.run.moments) < 2 * settings.hop_window:
         notes.append(

@@ -36,6 +36,8 @@ class Model(nn.Module):
     """What it predicts for where no setting says: all elements, those that have its label, or it has to be said."""
     given: str | None = None
     """Label by atom that its states are told by, where they are."""
+    finds_states: bool = True
+    """Whether it finds states that it is not told; else all are the mean of those it learned from."""
     sums_images: bool = False
     """Whether atoms matter beyond every cut-off, as in lattice sums."""
 

@@ -85,6 +85,7 @@ class DeepDFT(Model):
     pairs_of = "atoms"
     centres_are = "chosen"
     given = "magnetic_moment"
+    finds_states = False
     outputs = tuple(Output(label, "points") for label in FIELDS)
     needed = FIELDS
     state: Tensor  # (2,) μB: mean and spread

@@ -44,6 +44,7 @@ class Ensemble(nn.Module):
     pairs_of: PairsOf
     outputs: tuple[Output, ...]
     given: str | None
+    finds_states: bool
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.calibration = dict(calibration)
         first: Any = self.members[0]
-        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs", "given"):
+        for name in ("numbers", "centres", "cutoff", "pairs_of", "outputs", "given", "finds_states"):
             if len(found := {getattr(member, name) for member in members}) > 1:
                 raise InputError(f"members of an ensemble: expected the same {name}, found {sorted(map(str, found))}")
             setattr(self, name, getattr(first, name))

@@ -48,7 +48,8 @@ class Predictor:
     parameters
         Of the quantities that are derived from the outputs, by key.
     states
-        `model`: states of atoms are those that the model finds; `input`: the frames tell them.
+        `model`: states of atoms are those that the model finds, or all alike where it finds none; `input`: the frames
+        tell them.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class Predictor:
         dataset = {name: data[name] for name in ("name", "version", "content_sha256")}
         known = {"conventions": data["conventions"], "calibration": self.checkpoint.config.calibration}
         if self.checkpoint.model.given is not None:
-            known["states"] = f"{self.told[0]} of the input" if self.told else "found by the model"
+            own = "found by the model" if self.checkpoint.model.finds_states else "not known, all alike: the mean"
+            known["states"] = f"{self.told[0]} of the input" if self.told else own
         return {**self.identity, **known, "dataset": dataset}
 
     @property
