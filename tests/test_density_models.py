@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -14,6 +15,7 @@ from conftest import graph_of
 from density_cells import batch_of, build, crystal, graph_for, moments, some_points, with_points
 
 from ionecho.data.outputs import named
+from ionecho.data.schema import Configuration
 from ionecho.errors import InputError
 from ionecho.geometry.ewald import COULOMB, potentials
 from ionecho.geometry.graph import Graph
@@ -230,3 +232,13 @@ def test_a_composition_that_no_number_of_holes_allows_is_refused() -> None:
     atoms.numbers[3:6] = 11
     with pytest.raises(InputError, match=r"^Na3O3PV2: its composition asks for -8 holes on 2 V; expected 0 to 2"):
         model(graph_for(model, [atoms]))
+
+
+def test_the_command_that_overfits_one_density_trains_and_evaluates(tmp_path: Path) -> None:
+    from validation.density_overfit import overfitted
+
+    wave = np.cos(2 * np.pi * np.arange(8) / 8)[:, None, None] * np.ones((8, 8, 8))
+    labels = {"charge_density": 0.1 + 0.05 * wave, "spin_density": 0.02 * wave, "magnetic_moment": np.ones(1)}
+    one = Configuration(np.array([3]), np.zeros((1, 3)), 3 * np.eye(3), np.ones(3, bool), "one", 0, "", labels=labels)
+    small = ["model.features=8", "model.interactions=1", "trainer.max_epochs=2", "trainer.points.count=20"]
+    assert overfitted("deep_dft", one, small, tmp_path).shape == (2, 8, 8, 8)

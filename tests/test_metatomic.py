@@ -153,4 +153,6 @@ def test_a_model_that_cannot_be_recorded_is_refused() -> None:
 def test_a_model_that_finds_states_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"density-nvp_gpaw finds the states of ions .* Use predict.py"):
         export(load(resolve("density-nvp_gpaw")), tmp_path)
+    with pytest.raises(InputError, match="deep_dft-nvp_gpaw gives nothing by atom"):
+        export(load(resolve("deep_dft-nvp_gpaw")), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ import numpy as np
 from ionecho.data.importers.density import read_chgcar
 from ionecho.data.points import PointRecipe
 from ionecho.data.schema import Configuration
-from ionecho.data.store import Dataset, DatasetWriter
+from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.door.config import compose
 from ionecho.prediction.grids import slabs
 from ionecho.training.data import GraphDataModule
@@ -60,7 +60,9 @@ def moments(configuration: Configuration) -> np.ndarray:
 
 def overfitted(name: str, configuration: Configuration, overrides: Sequence[str], folder: Path) -> np.ndarray:
     """Fields (2, n1, n2, n3) on the grid of the one configuration that a model has learned."""
-    DatasetWriter(folder / "one.zarr", [*FIELDS, "magnetic_moment"]).append([configuration])
+    writer = DatasetWriter(folder / "one.zarr", [*FIELDS, "magnetic_moment"])
+    writer.append([configuration])
+    writer.group.update_attributes({"content_sha256": content_sha256(writer.group)})
     dataset = Dataset(folder / "one.zarr")
     asked = [f"model={name}", "dataset=own", f"dataset.name={dataset.path}", "dataset.centres=[3]"]
     asked += ["dataset.validation=0", "trainer.threads=1", "logger=csv", *RECIPES[name]]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ionecho.checkpoints.run import keep
-from ionecho.data.store import Dataset, DatasetWriter
+from ionecho.data.store import Dataset, DatasetWriter, content_sha256
 from ionecho.door.config import compose
 from ionecho.training.elements import elements_of, of_elements
 from ionecho.training.run import fit_fold, open_dataset
@@ -34,7 +34,7 @@ def told(dataset: Dataset, path: Path) -> Dataset:
         labels = {name: found.labels[name] for name in LABELS}
         writer.append([replace(found, numbers=np.where(holes, V4, found.numbers), labels=labels)])
     attrs = {key: value for key, value in dataset.attrs.items() if key not in ("committed", "schema_version")}
-    writer.group.update_attributes(attrs)
+    writer.group.update_attributes({**attrs, "content_sha256": content_sha256(writer.group)})
     return Dataset(path)
 
 

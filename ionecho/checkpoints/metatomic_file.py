@@ -88,7 +88,7 @@ def _offered(checkpoint: Checkpoint, model: Any) -> tuple[dict[str, str], Evalua
 
         return dict.fromkeys([name, *([name + ENSEMBLE] if members else [])], output.array.unit), energies
 
-    if model.given is not None:
+    if model.given is not None and model.finds_states:
         raise InputError(
             f"{checkpoint.config.name} finds the states of ions by going through their arrangements, which TorchScript "
             "does not record; --format metatomic takes potentials and models of single atoms. Use predict.py"
