@@ -272,7 +272,7 @@ class Noise(nn.Module):
     """A member whose forces are normal noise of 0.5 eV/Å a component."""
 
     numbers, centres, cutoff, pairs_of, outputs = (11,), (11,), 4.0, "atoms", POTENTIAL
-    given = None
+    given, finds_states = None, False
 
     def __init__(self, seed: int) -> None:
         super().__init__()

@@ -205,7 +205,7 @@ def test_the_spread_of_a_coupling_covers_as_often_as_members_of_its_size_should(
 
     class Drawn(torch.nn.Module):
         numbers, centres, cutoff, pairs_of = (8, 11, 12, 25), (11,), 3.0, "centres"
-        outputs, given = (Output("efg", "centres"),), None
+        outputs, given, finds_states = (Output("efg", "centres"),), None, False
 
         def __init__(self, seed: int) -> None:
             super().__init__()

@@ -226,6 +226,9 @@ def test_a_run_tells_what_it_began_with(toy_dataset: Path, toy_checkpoint: Path,
     assert "the last layers trained" in card
     request = json.loads((tmp_path / "request.json").read_text())
     assert request["start"]["sha256"] == load(toy_checkpoint).sha256
+    del request["start_as"]  # a run of before there was that key goes on
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    train(settings, tmp_path)
     with pytest.raises(InputError, match="another start"):
         train(train_config(toy_dataset, "trainer.max_epochs=1"), tmp_path)
 

@@ -39,7 +39,7 @@ def read_yaml(text: str) -> Any:
 
 
 def changed(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Keys whose values differ, or that one of the two lacks, in order."""
+    """Keys whose values differ, in order; one that is lacking is null, as of a run of before there was that key."""
     return sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
 
 

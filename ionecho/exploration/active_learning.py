@@ -72,8 +72,7 @@ def _check(config: ExplorationSettings, engine: Engine, folder: Path) -> None:
     stored = folder / "request.json"
     if not stored.exists():
         write_json(stored, request)
-    elif (found := json.loads(stored.read_text())) != request:
-        told = ", ".join(changed(found, request))
+    elif told := ", ".join(changed(json.loads(stored.read_text()), request)):
         raise InputError(f"{folder} holds an exploration with another {told}; choose another output")
 
 

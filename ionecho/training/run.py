@@ -107,8 +107,7 @@ def _check_request(settings: TrainingSettings, dataset: Dataset, folder: Path, s
     stored = folder / REQUEST
     if not stored.exists():
         write_json(stored, request)
-    elif (found := json.loads(stored.read_text())) != request:
-        told = ", ".join(changed(found, request))
+    elif told := ", ".join(changed(json.loads(stored.read_text()), request)):
         raise InputError(f"{folder} holds a run with another {told}; use resume=never or another folder")
 
 
