@@ -30,8 +30,7 @@ def spectral_density(
     series, lags = visits(rng, frames, ions, sites, probability), thinned_lags(frames // 2, 12)
     series -= series.mean(axis=0)
     curves = correlation(series, series, lags)
-    copies = resampled_means(curves, 100, rng)
-    mean, copied = (Decays.fit(lags, each, copies.std(axis=0), frames, 1.0) for each in (curves.mean(axis=1), copies))
+    mean, copied = Decays.of_ions(lags, curves, frames, 1.0, 100, rng)
     exact = 5 * (1 - 1 / sites) * -1 / np.log(1 - probability * sites / (sites - 1))
     return float(mean.density(0.0)), float(copied.density(0.0).std() * np.sqrt(ions / (ions - 1))), exact
 

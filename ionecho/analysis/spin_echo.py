@@ -200,17 +200,10 @@ def _relaxation(
     nucleus, (frames, ions) = options.nucleus, gradients.efg.shape[:2]
     moving = (gradients.efg - gradients.efg.mean(axis=0)).reshape(frames, ions, 9)
     curves = correlation(moving, moving, lags)
-    copies = resampled_means(curves, options.correlation.resamples, rng)
-    mean, error = curves.mean(axis=1), copies.std(axis=0)
-    spacing = gradients.spacing * FEMTOSECOND
+    mean, spacing = curves.mean(axis=1), gradients.spacing * FEMTOSECOND
     means, spreads = (
-        quadrupolar_relaxation(
-            Decays.fit(lags, part, error, frames, spacing),
-            nucleus.quadrupole_moment,
-            nucleus.spin,
-            options.larmor_frequency,
-        )
-        for part in (mean, copies)
+        quadrupolar_relaxation(decays, nucleus.quadrupole_moment, nucleus.spin, options.larmor_frequency)
+        for decays in Decays.of_ions(lags, curves, frames, spacing, options.correlation.resamples, rng)
     )
     assert means.longitudinal_parts is not None
     assert means.transverse_parts is not None

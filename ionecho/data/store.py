@@ -75,8 +75,8 @@ class DatasetWriter:
 
     def _truncate(self) -> None:
         configurations, atoms = self.committed
-        self.group["atom_offsets"].resize((configurations + 1,))
         rows = {"configuration": configurations, "atom": atoms}
+        self.group["atom_offsets"].resize((configurations + 1,))
         if self.has_grids:
             self.group["grid_offsets"].resize((configurations + 1,))
             self.group["grid_shape"].resize((configurations, 3))
@@ -256,7 +256,7 @@ class Dataset:
         if per == "configuration":
             return values[index - start]
         offsets = self.offsets if per == "atom" else self.grid_offsets
-        part = values[slice(*offsets[index : index + 2] - offsets[start])]
+        part = values[offsets[index] - offsets[start] : offsets[index + 1] - offsets[start]]
         return part if per == "atom" else part.reshape(self.grid_shape[index])
 
     def blocks(self, names: Iterable[str], size: int = 512) -> Iterator[tuple[int, int, dict[str, NDArray]]]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
 from ionecho.errors import InputError
+from ionecho.nmr.correlation import resampled_means
 from ionecho.nmr.quadrupole import GRADIENT
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,17 @@ class Decays:
         trusted = np.where(trusted > 0, trusted, 1.0)
         weights = np.array([nnls(basis / trusted[:, None], each / trusted)[0] for each in curve])
         return cls(np.r_[0.5, times] * spacing, weights.reshape(*np.shape(curves)[:-1], -1))
+
+    @classmethod
+    def of_ions(
+        cls, lags: ArrayLike, curves: Floats, frames: int, spacing: float, resamples: int, rng: np.random.Generator
+    ) -> tuple[Decays, Decays]:
+        """Fitted to the mean of curves (L, K) over ions, and to means over ions that are drawn again."""
+        copies = resampled_means(curves, resamples, rng)
+        mean, drawn = (
+            cls.fit(lags, part, copies.std(axis=0), frames, spacing) for part in (curves.mean(axis=1), copies)
+        )
+        return mean, drawn
 
     def density(self, angular_frequency: float) -> Floats:
         """J(w) = integral from 0 of G(t) cos(w t) dt, w in rad/s."""
